@@ -1,0 +1,150 @@
+# Every target does all of its own set-up; what it builds for its tests goes
+# into a cache folder outside the tree (e2e/tools/build).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+MODULE  := github.com/plexus-cni/plexus
+OUT     := $(CURDIR)/out
+TESTSUM := $(OUT)/testsum
+MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./e2e/go.mod))
+
+# What a user may set.
+RUN          ?=
+FUZZ         ?= .
+FUZZTIME     ?= 30s
+BENCHFLAGS   ?=
+KEEP         ?=
+COVERAGE_MIN ?= 85
+RACE         ?= $(if $(shell command -v gcc),-race)
+
+# Debian packages that tests of real networks need, as command:package.
+NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping
+
+# What tests read to find executables, for each set of e2e/tools.
+export PLEXUS_BIN := $(CURDIR)/bin
+VAR_plugins := PLEXUS_CNI_BIN
+VAR_kube    := PLEXUS_KUBE_BIN
+VAR_multus  := PLEXUS_MULTUS_BIN
+# $(call with,SETS) builds the sets, if need be, and exports where they are.
+with = $(foreach s,$(1),$(VAR_$(s))="$$(e2e/tools/build $(s))" && export $(VAR_$(s)) &&)
+
+# The version, from git where there is any.
+version = $$(git describe --tags --dirty --match 'v[0-9]*' 2>/dev/null || echo v0.0.0-dev)
+commit  = $$(git rev-parse --quiet --verify HEAD 2>/dev/null || echo unknown)
+date    = $$(TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo unknown)
+stamp   = -X $(MODULE)/internal/version
+
+COMMANDS := $(sort $(dir $(wildcard cmd/*/*.go)))
+# The trees whose coverage is held, and the profiles that count for each.
+COVERED  := $(foreach t,types delegate,$(if $(wildcard $(t)/*.go $(t)/*/*.go),$(t)))
+comma    := ,
+COVERPKG := $(subst $() ,$(comma),$(strip $(COVERED:%=./%/...)))
+UNIT_PROFILE  := $(OUT)/unit.cover
+NETNS_PROFILE := $(OUT)/netns.cover
+PROFILES_types    := $(UNIT_PROFILE)
+PROFILES_delegate := $(UNIT_PROFILE) $(NETNS_PROFILE)
+
+# $(call go_test,PROFILE): go test as testsum reads it, with coverage.
+go_test = go test -json -count=1 $(if $(COVERPKG),-covermode=atomic -coverpkg=$(COVERPKG) -coverprofile=$(1))
+
+.PHONY: help
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build every command into bin/
+	@mkdir -p bin
+	@$(if $(COMMANDS),CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ \
+		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date)" \
+		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
+
+# Each part runs whatever became of the one before, so that the count is of all.
+.PHONY: test
+test: $(TESTSUM) ## lint and every test, with a count of passes, failures and skips
+	@export TESTSUM_STORE=$(OUT)/tests.jsonl; \
+	rm -f "$$TESTSUM_STORE" $(UNIT_PROFILE) $(NETNS_PROFILE); \
+	for t in lint test-unit test-netns test-integration cover; do \
+		echo "==== $$t"; \
+		$(TESTSUM) step "make $$t" $(MAKE) $$t || true; \
+	done; \
+	$(TESTSUM) report | tee $(OUT)/summary
+
+.PHONY: test-unit
+test-unit: build $(TESTSUM) ## tests that need neither root nor a cluster
+	@$(TESTSUM) run unit $(call go_test,$(UNIT_PROFILE)) -timeout 10m $(RACE) -skip '^TestNetns' $(if $(RUN),-run '$(RUN)') ./...
+
+.PHONY: test-netns
+test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, with the reference plugins (root)
+	@$(call with,plugins multus) \
+	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./...
+
+.PHONY: test-integration
+test-integration: need-root deps-net build $(TESTSUM) ## tests with a real etcd and kube-apiserver (root)
+	@$(call with,plugins kube multus) \
+	cd e2e && $(TESTSUM) run integration go test -json -count=1 -timeout 20m -run '$(or $(RUN),^TestKube)' ./...
+
+.PHONY: cover
+cover: $(TESTSUM) ## hold the coverage of the last test-unit and test-netns to COVERAGE_MIN
+	@status=0; $(foreach t,$(COVERED),$(TESTSUM) cover $(COVERAGE_MIN) $(MODULE)/$(t) $(PROFILES_$(t)) || status=1;) exit $$status
+
+.PHONY: e2e
+e2e: need-root deps-net build ## scenarios on real clusters; RUN= chooses some (root)
+	@$(call with,plugins kube multus) \
+	cd e2e && go test -count=1 -timeout 60m -v -run '$(or $(RUN),^TestE2E)' ./...
+
+.PHONY: bench
+bench: need-root deps-net build ## measure against Multus; BENCHFLAGS= is passed on (root)
+	@$(call with,plugins kube multus) \
+	cd e2e && go run ./bench $(BENCHFLAGS)
+
+.PHONY: demo
+demo: need-root deps-net build ## show what Plexus does; KEEP=1 leaves it standing (root)
+	@$(call with,plugins) \
+	cd e2e && KEEP='$(KEEP)' go run ./demo
+
+.PHONY: lint
+lint: $(TESTSUM) ## golangci-lint over every module
+	@tools=$$(e2e/tools/build lint); status=0; \
+	for m in $(MODULES); do \
+		(cd $$m && $(TESTSUM) step "lint $$m" "$$tools/golangci-lint" run ./...) || status=1; \
+	done; exit $$status
+
+# Not counted by test, which runs the fuzz targets over their seeds only.
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME; FUZZ= chooses some by pattern
+	@grep -rn --include='*_test.go' '^func Fuzz' . | sed -E 's/^(.*)\/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9_]*).*/\1 \2/' | sort -u | \
+	{ grep -E -- '$(FUZZ)' || { echo "make: no fuzz target matches '$(FUZZ)'" >&2; exit 1; }; } | \
+	while read -r dir name; do \
+		echo "==== $$dir $$name"; \
+		(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null); \
+	done
+
+.PHONY: clean
+clean: ## remove bin/ and out/; never the cache (that is clean-cache)
+	rm -rf bin out
+
+.PHONY: clean-cache
+clean-cache: ## remove the cached executables of e2e/tools
+	@cache="$${PLEXUS_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/plexus}"; \
+	for s in plugins kube lint multus; do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done
+
+$(TESTSUM): $(wildcard internal/testsum/*.go)
+	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/testsum
+
+.PHONY: need-root
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: this target makes network namespaces and needs root: run it again as root" >&2; exit 1; }
+
+.PHONY: deps-net
+deps-net:
+	@missing=; \
+	for d in $(NET_DEBS); do command -v "$${d%%:*}" >/dev/null || missing+=" $${d#*:}"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "make: installing$$missing" >&2; \
+	[ "$$(id -u)" = 0 ] || { echo "make: installing packages needs root: run this as root, or install them first:$$missing" >&2; exit 1; }; \
+	command -v apt-get >/dev/null || { echo "make: no apt-get here; install by hand:$$missing" >&2; exit 1; }; \
+	install() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y install --no-install-recommends $$missing >&2; }; \
+	install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=300 -qq update >&2 && install; }
