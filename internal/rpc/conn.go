@@ -1,0 +1,61 @@
+// Package rpc carries the messages of package types between the plugin and a source
+// of facts: one line of JSON each way, over a unix socket or a socket pair.
+package rpc
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// ErrTooLong is the error for a message of more than types.MaxMessage bytes.
+var ErrTooLong = fmt.Errorf("message is longer than %d bytes", types.MaxMessage)
+
+// Conn reads and writes messages. It is not safe for concurrent use; deadlines are
+// set on the connection underneath.
+type Conn struct {
+	w io.Writer
+	r *bufio.Reader
+}
+
+// NewConn makes a Conn of a connection.
+func NewConn(rw io.ReadWriter) *Conn {
+	return &Conn{w: rw, r: bufio.NewReaderSize(rw, 16<<10)}
+}
+
+// Send writes one message.
+func (c *Conn) Send(message any) error {
+	line, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	if len(line) > types.MaxMessage {
+		return ErrTooLong
+	}
+	_, err = c.w.Write(append(line, '\n'))
+	return err
+}
+
+// ReadLine reads one message, without its newline. The end of the stream before any
+// byte is io.EOF, in the middle of a message io.ErrUnexpectedEOF.
+func (c *Conn) ReadLine() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line[:len(line)-1], nil
+		case len(line) > types.MaxMessage:
+			return nil, ErrTooLong
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		}
+	}
+}

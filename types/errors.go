@@ -1,0 +1,98 @@
+package types
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Codes of the CNI specification 1.1.0, section "Error", as far as Plexus makes them.
+const (
+	CodeUnknownContainer  uint = 3
+	CodeInvalidEnv        uint = 4
+	CodeIOFailure         uint = 5
+	CodeInvalidConfig     uint = 7
+	CodeTryAgainLater     uint = 11
+	CodeNotAvailable      uint = 50
+	CodeAttachmentFailure uint = 100 // ours: a delegate failed and gave no code of its own
+)
+
+// CodedError is an error that knows the code a CNI runtime should get for it.
+type CodedError struct {
+	Code uint
+	Err  error
+}
+
+// Error gives the message of the error inside; the code goes its own way.
+func (e *CodedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error inside.
+func (e *CodedError) Unwrap() error { return e.Err }
+
+// WithCode gives err the code that the runtime will see. A nil error stays nil.
+func WithCode(code uint, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &CodedError{Code: code, Err: err}
+}
+
+// Errorf is fmt.Errorf with the code that the runtime will see.
+func Errorf(code uint, format string, args ...any) error {
+	return WithCode(code, fmt.Errorf(format, args...))
+}
+
+// CodeOf gives the outermost code in err's chain, or otherwise if there is none.
+func CodeOf(err error, otherwise uint) uint {
+	var coded *CodedError
+	if errors.As(err, &coded) {
+		return coded.Code
+	}
+	var wire *WireError
+	if errors.As(err, &wire) && wire.Code != 0 {
+		return wire.Code
+	}
+	return otherwise
+}
+
+// FieldError names the field of an input that is wrong, and how it is wrong.
+type FieldError struct {
+	Field   string // path of the field, as `delegates[1].type`
+	Problem string
+}
+
+// Error gives "field: problem".
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// faults is several errors that are all reported, in one line.
+type faults []error
+
+// Join makes one error of all that are not nil, like errors.Join but in one line,
+// as the messages of runtimes and events want it. No errors give nil.
+func Join(errs ...error) error {
+	var all faults
+	for _, err := range errs {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
+}
+
+// Error gives the messages, with semicolons between them.
+func (f faults) Error() string {
+	messages := make([]string, len(f))
+	for i, err := range f {
+		messages[i] = err.Error()
+	}
+	return strings.Join(messages, "; ")
+}
+
+// Unwrap gives the errors, for errors.Is and errors.As.
+func (f faults) Unwrap() []error { return f }

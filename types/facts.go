@@ -1,0 +1,123 @@
+package types
+
+import "fmt"
+
+// Pod is what Plexus knows of a pod. The zero value is a sandbox that no pod is
+// known of (podman, plain containerd).
+type Pod struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// UID is the one that the runtime gave; empty if it gave none.
+	UID string `json:"uid,omitempty"`
+	// Annotations holds those that Plexus reads, and no others.
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Static marks a pod that the kubelet made from a file: what the API server shows
+	// is a mirror of it, under another UID.
+	Static bool `json:"static,omitempty"`
+}
+
+// Known tells whether a pod is known at all.
+func (p *Pod) Known() bool { return p.Name != "" }
+
+// String gives "namespace/name".
+func (p *Pod) String() string {
+	if !p.Known() {
+		return "(no pod)"
+	}
+	return p.Namespace + "/" + p.Name
+}
+
+// Annotations by which the kubelet marks where a pod comes from.
+const (
+	AnnotationConfigSource = "kubernetes.io/config.source"
+	AnnotationConfigHash   = "kubernetes.io/config.hash"
+	AnnotationConfigMirror = "kubernetes.io/config.mirror"
+)
+
+// IsStatic tells from its annotations whether the kubelet made the pod from a file.
+func IsStatic(annotations map[string]string) bool {
+	if _, mirror := annotations[AnnotationConfigMirror]; mirror {
+		return true
+	}
+	source, known := annotations[AnnotationConfigSource]
+	return known && source != "api"
+}
+
+// ReadAnnotations are the annotations of a pod that Plexus reads.
+var ReadAnnotations = []string{AnnotationNetworks, AnnotationDefaultNetwork}
+
+// KeepAnnotations gives those of all that Plexus reads.
+func KeepAnnotations(all map[string]string) map[string]string {
+	kept := map[string]string{}
+	for _, key := range ReadAnnotations {
+		if value, ok := all[key]; ok {
+			kept[key] = value
+		}
+	}
+	return kept
+}
+
+// Network is a NetworkAttachmentDefinition, or the news that it cannot be had.
+type Network struct {
+	Ref
+	Config       string `json:"config,omitempty"`       // spec.config, as it is
+	ResourceName string `json:"resourceName,omitempty"` // of the annotation k8s.v1.cni.cncf.io/resourceName
+	// Missing is true if there is no such object; Problem says why it could not be
+	// read in any other case.
+	Missing bool   `json:"missing,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	// Code is the CNI code that goes with Problem, 0 for none in particular.
+	Code uint `json:"code,omitempty"`
+}
+
+// Facts is what a source knows of one pod: the pod, every network that it or the
+// asker's configuration names, and the devices that are allocated to it.
+type Facts struct {
+	Pod      Pod       `json:"pod"`
+	Networks []Network `json:"networks,omitempty"`
+	// Devices maps a resource name to the device IDs allocated to the pod, in order.
+	Devices map[string][]string `json:"devices,omitempty"`
+}
+
+// Network gives the network that ref names. One that the source was not asked for,
+// or did not answer, is an error of the source, not a missing network.
+func (f *Facts) Network(ref Ref) (*Network, error) {
+	for i := range f.Networks {
+		if f.Networks[i].Ref == ref {
+			return &f.Networks[i], nil
+		}
+	}
+	return nil, fmt.Errorf("network %s: the source of facts said nothing about it", ref)
+}
+
+// SelectedRefs gives the networks that a pod's annotations name, each once, in
+// order: what a source has to look up. Annotations that cannot be parsed name
+// nothing here; planning refuses them by name. multusNamespace is where the
+// default-network annotation looks for a network without a namespace.
+func (p *Pod) SelectedRefs(multusNamespace string) []Ref {
+	var refs []Ref
+	if chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
+		refs = append(refs, chosen.Ref())
+	}
+	selections, _, err := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
+	if err != nil {
+		return refs
+	}
+	for i := range selections {
+		refs = append(refs, selections[i].Ref())
+	}
+	return refs
+}
+
+// UniqueRefs gives refs without repetitions, in order.
+func UniqueRefs(refs []Ref) []Ref {
+	seen := map[Ref]bool{}
+	var unique []Ref
+	for _, ref := range refs {
+		if !seen[ref] {
+			unique = append(unique, ref)
+		}
+		seen[ref] = true
+	}
+	return unique
+}

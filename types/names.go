@@ -1,0 +1,81 @@
+package types
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// maxInterfaceName is the kernel's IFNAMSIZ less its terminating byte.
+const maxInterfaceName = 15
+
+// CheckInterfaceName tells why name cannot be the name of an interface in a pod, or
+// nil. These are the kernel's own rules (dev_valid_name), and `lo`, which every
+// network namespace has.
+func CheckInterfaceName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("an interface name must not be empty")
+	case len(name) > maxInterfaceName:
+		return fmt.Errorf("interface name %q has %d bytes, the kernel takes at most %d", name, len(name), maxInterfaceName)
+	case name == "." || name == "..":
+		return fmt.Errorf("interface name %q is refused by the kernel", name)
+	case name == "lo":
+		return fmt.Errorf("interface name %q is the loopback's, which every pod has", name)
+	case strings.ContainsFunc(name, badInInterface):
+		return fmt.Errorf("interface name %q has a character that the kernel refuses: no '/', ':', '%%', space or unprintable character may be in it", name)
+	}
+	return nil
+}
+
+func badInInterface(r rune) bool {
+	return r == '/' || r == ':' || r == '%' || unicode.IsSpace(r) || !unicode.IsPrint(r)
+}
+
+// checkLabel tells why s is not a DNS-1123 label (multi-network specification 3.3).
+func checkLabel(what, s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("%s must not be empty", what)
+	case len(s) > 63:
+		return fmt.Errorf("%s %q has %d characters, a DNS-1123 label at most 63", what, s, len(s))
+	case strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || s[0] == '-' || s[len(s)-1] == '-':
+		return fmt.Errorf("%s %q is not a DNS-1123 label: lower case letters, digits and '-', starting and ending with a letter or digit", what, s)
+	}
+	return nil
+}
+
+// checkNetworkName tells why s cannot be the name of a NetworkAttachmentDefinition:
+// one DNS-1123 label or, as Kubernetes allows for any object, several with dots.
+func checkNetworkName(s string) error {
+	if len(s) > 253 {
+		return fmt.Errorf("network name %q has %d characters, Kubernetes allows 253", s, len(s))
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if err := checkLabel("network name", label); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ref names a NetworkAttachmentDefinition.
+type Ref struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// String gives "namespace/name", the form of annotations and status.
+func (r Ref) String() string { return r.Namespace + "/" + r.Name }
+
+// ParseRef reads "name" or "namespace/name"; the namespace defaults to the one given.
+func ParseRef(s, defaultNamespace string) (Ref, error) {
+	ref := Ref{Namespace: defaultNamespace, Name: s}
+	if namespace, name, found := strings.Cut(s, "/"); found {
+		if err := checkLabel("namespace", namespace); err != nil {
+			return Ref{}, err
+		}
+		ref = Ref{Namespace: namespace, Name: name}
+	}
+	return ref, checkNetworkName(ref.Name)
+}

@@ -1,0 +1,165 @@
+package types
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// RecordFormat is the format of the records that this build writes and reads.
+const RecordFormat = 1
+
+// ErrNewerRecord is the error for a record that a newer Plexus wrote. It is left alone.
+var ErrNewerRecord = errors.New("the record was written by a newer version of plexus")
+
+// ErrDamagedRecord is the error for a record whose intent cannot be read.
+var ErrDamagedRecord = errors.New("the record is damaged")
+
+// Intent is the first line of a record: what an ADD is about to do. It is on disk
+// before the first delegate runs and is never rewritten.
+type Intent struct {
+	Format int    `json:"format"`
+	BootID string `json:"bootID"`
+	// Network is the name of Plexus's own configuration, which with the container ID
+	// and the interface identifies the record.
+	Network string `json:"network"`
+	// NetNSInode identifies the namespace itself behind the path in Plan.Sandbox.
+	NetNSInode uint64    `json:"netnsInode,omitempty"`
+	Created    time.Time `json:"created"`
+	Plan       Plan      `json:"plan"`
+}
+
+// Events of a record's lines after the first.
+const (
+	EventTrying    = "trying"    // the plugins of an attachment are about to run
+	EventAttached  = "attached"  // they made it; a later line replaces the result
+	EventComplete  = "complete"  // the ADD has done everything
+	EventReleased  = "released"  // an attachment is undone
+	EventFailed    = "failed"    // releasing a dead sandbox failed, once more
+	EventPublished = "published" // the API has the status, or wants none of it
+)
+
+// Entry is one of the lines after the first: what happened.
+type Entry struct {
+	Event      string          `json:"event"`
+	Attachment int             `json:"attachment,omitempty"`
+	Result     json.RawMessage `json:"result,omitempty"`
+	Status     []NetworkStatus `json:"status,omitempty"`
+	Error      string          `json:"error,omitempty"`
+}
+
+// Progress is what has happened to one attachment.
+type Progress struct {
+	Tried    bool
+	Released bool
+	Result   json.RawMessage // the CNI result, in its plugin's version; nil if there is none
+}
+
+// Record is a plan in the journal, with what has happened to it.
+type Record struct {
+	Intent
+	Progress  []Progress // one for each attachment
+	Complete  bool
+	Published bool
+	Status    []NetworkStatus // of a complete record
+	Failures  int             // attempts to release it as a dead one that failed
+}
+
+// NewRecord gives a record to which nothing has happened yet.
+func NewRecord(intent Intent) *Record {
+	return &Record{Intent: intent, Progress: make([]Progress, len(intent.Plan.Attachments))}
+}
+
+// ParseRecord reads a record. A torn last line, and any other line after the first
+// that cannot be read, tells nothing and is passed over: what it would have told is
+// assumed not to have been done. The error is ErrNewerRecord or ErrDamagedRecord.
+func ParseRecord(data []byte) (*Record, error) {
+	first, rest, _ := bytes.Cut(data, []byte("\n"))
+	var format struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(first, &format); err != nil {
+		return nil, fmt.Errorf("%w: first line: %w", ErrDamagedRecord, err)
+	}
+	if format.Format > RecordFormat {
+		return nil, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewerRecord, format.Format, RecordFormat)
+	}
+	var intent Intent
+	if err := json.Unmarshal(first, &intent); err != nil {
+		return nil, fmt.Errorf("%w: first line: %w", ErrDamagedRecord, err)
+	}
+	if err := intent.check(); err != nil {
+		return nil, fmt.Errorf("%w: first line: %w", ErrDamagedRecord, err)
+	}
+	record := NewRecord(intent)
+	for line := range bytes.SplitSeq(rest, []byte("\n")) {
+		var entry Entry
+		if json.Unmarshal(line, &entry) == nil {
+			record.Apply(entry)
+		}
+	}
+	return record, nil
+}
+
+func (i *Intent) check() error {
+	switch {
+	case i.Format < 1:
+		return errors.New("no format")
+	case i.Plan.Sandbox.ContainerID == "":
+		return errors.New("no container ID")
+	case len(i.Plan.Attachments) == 0:
+		return errors.New("no attachments")
+	}
+	return nil
+}
+
+// Apply brings the record to where it is after the entry. An entry for an attachment
+// that the plan does not have, or of an event that this build does not know, changes
+// nothing.
+func (r *Record) Apply(e Entry) {
+	switch e.Event {
+	case EventComplete:
+		r.Complete, r.Status = true, e.Status
+	case EventPublished:
+		r.Published = true
+	case EventFailed:
+		r.Failures++
+	}
+	if e.Attachment < 0 || e.Attachment >= len(r.Progress) {
+		return
+	}
+	progress := &r.Progress[e.Attachment]
+	switch e.Event {
+	case EventTrying:
+		progress.Tried = true
+	case EventAttached:
+		progress.Tried, progress.Result = true, e.Result
+	case EventReleased:
+		progress.Released = true
+	}
+}
+
+// Pending gives the attachments that are still to be released, in the order of
+// releasing. Only the intent is sure to be on disk after a power cut, so that for a
+// record of another boot every attachment counts as tried.
+func (r *Record) Pending(bootID string) []int {
+	var pending []int
+	for i := len(r.Progress) - 1; i >= 0; i-- {
+		tried := r.Progress[i].Tried || r.BootID != bootID
+		if tried && !r.Progress[i].Released {
+			pending = append(pending, i)
+		}
+	}
+	return pending
+}
+
+// AppendLine encodes an intent or an entry as one line of a record, at the end of buf.
+func AppendLine(buf []byte, line any) ([]byte, error) {
+	data, err := json.Marshal(line)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(buf, data...), '\n'), nil
+}

@@ -1,0 +1,251 @@
+package types
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// parseJSONForm reads the JSON list form, section 4.1.2.
+func parseJSONForm(value, namespace string) ([]Selection, []string, error) {
+	if kind := kindOf([]byte(value)); kind != "an array" {
+		return nil, nil, fmt.Errorf("must be a JSON array of networks or a list as \"net-a,ns/net-b@eth1\", got %s", kind)
+	}
+	var elements []json.RawMessage
+	if err := json.Unmarshal([]byte(value), &elements); err != nil {
+		return nil, nil, fmt.Errorf("is not valid JSON: %w", err)
+	}
+	selections := make([]Selection, 0, len(elements))
+	var unknown []string
+	var faults []error
+	for i, element := range elements {
+		s, more, err := parseElement(element, namespace)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("element %d%s: %w", i+1, nameOf(s), err))
+			continue
+		}
+		selections = append(selections, s)
+		for _, key := range more {
+			unknown = append(unknown, fmt.Sprintf("element %d%s: %s", i+1, nameOf(s), key))
+		}
+	}
+	return selections, unknown, Join(faults...)
+}
+
+func nameOf(s Selection) string {
+	if s.Name == "" {
+		return ""
+	}
+	return " (" + s.Ref().String() + ")"
+}
+
+func parseElement(data json.RawMessage, namespace string) (Selection, []string, error) {
+	o, err := newObject("", data)
+	if err != nil {
+		return Selection{}, nil, err
+	}
+	s := Selection{Namespace: namespace}
+	readNames(o, &s)
+	readIPs(o, &s)
+	readHardware(o, &s)
+	readPortMappings(o, &s)
+	readBandwidth(o, &s)
+	readDefaultRoute(o, &s)
+	read(o, "deviceID", &s.DeviceID)
+	read(o, "cni-args", &s.CNIArgs)
+	for key, value := range s.CNIArgs {
+		s.CNIArgs[key] = compact(value)
+	}
+	read(o, "ipam-claim-reference", &s.IPAMClaim)
+	if s.IPAMClaim != "" && len(s.IPs) > 0 {
+		o.fault("ipam-claim-reference", "cannot be combined with ips: the claim gives the addresses (section 4.1.2.1.11)")
+	}
+	return s, o.unknown(), o.err()
+}
+
+func compact(value json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, value) != nil {
+		return value
+	}
+	return b.Bytes()
+}
+
+func readNames(o *object, s *Selection) {
+	if !read(o, "name", &s.Name) {
+		if _, given := o.get("name"); !given {
+			o.fault("name", "is missing")
+		}
+	} else if err := checkNetworkName(s.Name); err != nil {
+		o.fault("name", err.Error())
+	}
+	var namespace string
+	if read(o, "namespace", &namespace) && namespace != "" {
+		if err := checkLabel("namespace", namespace); err != nil {
+			o.fault("namespace", err.Error())
+		}
+		s.Namespace = namespace
+	}
+	var deprecated string
+	read(o, "interfaceRequest", &deprecated)
+	if !read(o, "interface", &s.Interface) || s.Interface == "" {
+		s.Interface = deprecated
+	}
+	if s.Interface != "" {
+		if err := CheckInterfaceName(s.Interface); err != nil {
+			o.fault("interface", err.Error())
+		}
+	}
+}
+
+func readIPs(o *object, s *Selection) {
+	if !read(o, "ips", &s.IPs) {
+		return
+	}
+	if len(s.IPs) == 0 {
+		o.fault("ips", "must have at least one address (section 4.1.2.1.3); leave the key out to ask for none")
+	}
+	for i, ip := range s.IPs {
+		if _, err := netip.ParsePrefix(ip); err == nil {
+			continue
+		}
+		if addr, err := netip.ParseAddr(ip); err != nil || addr.Zone() != "" {
+			o.fault(fmt.Sprintf("ips[%d]", i), fmt.Sprintf("%q is not an IPv4 or IPv6 address, with or without a prefix length", ip))
+		}
+	}
+}
+
+func readHardware(o *object, s *Selection) {
+	if read(o, "mac", &s.MAC) && !isHardwareAddr(s.MAC, 6) {
+		o.fault("mac", fmt.Sprintf("%q is not a 6-byte Ethernet address as \"02:23:45:67:89:01\"", s.MAC))
+	}
+	if read(o, "infiniband-guid", &s.InfinibandGUID) && !isHardwareAddr(s.InfinibandGUID, 8) {
+		o.fault("infiniband-guid", fmt.Sprintf("%q is not an 8-byte GUID as \"24:8a:07:03:00:8d:ae:2f\"", s.InfinibandGUID))
+	}
+}
+
+func isHardwareAddr(s string, length int) bool {
+	addr, err := net.ParseMAC(s)
+	return err == nil && len(addr) == length
+}
+
+func readPortMappings(o *object, s *Selection) {
+	raw, ok := o.get("portMappings")
+	if !ok {
+		return
+	}
+	var elements []json.RawMessage
+	if !read(o, "portMappings", &elements) {
+		return
+	}
+	if len(elements) == 0 {
+		o.fault("portMappings", "must have at least one element (section 4.1.2.1.7), got "+string(raw))
+	}
+	for i, element := range elements {
+		inner, err := newObject(fmt.Sprintf("portMappings[%d]", i), element)
+		if err != nil {
+			o.faults = append(o.faults, err)
+			continue
+		}
+		s.PortMappings = append(s.PortMappings, readPortMapping(inner))
+		o.faults = append(o.faults, inner.faults...)
+	}
+}
+
+func readPortMapping(o *object) PortMapping {
+	m := PortMapping{Protocol: "tcp"}
+	for key, port := range map[string]*int{"hostPort": &m.HostPort, "containerPort": &m.ContainerPort} {
+		if _, given := o.get(key); !given {
+			o.fault(key, "is missing")
+		} else if read(o, key, port) && (*port < 1 || *port > math.MaxUint16) {
+			o.fault(key, fmt.Sprintf("must be between 1 and 65535, got %d", *port))
+		}
+	}
+	if read(o, "protocol", &m.Protocol) {
+		m.Protocol = strings.ToLower(m.Protocol)
+	}
+	switch m.Protocol {
+	case "tcp", "udp", "sctp":
+	case "":
+		m.Protocol = "tcp"
+	default:
+		o.fault("protocol", fmt.Sprintf("must be TCP, UDP or SCTP, got %q", m.Protocol))
+	}
+	if read(o, "hostIP", &m.HostIP) && m.HostIP != "" {
+		if _, err := netip.ParseAddr(m.HostIP); err != nil {
+			o.fault("hostIP", fmt.Sprintf("%q is not an address", m.HostIP))
+		}
+	}
+	return m
+}
+
+// minBurst is enough for the largest packet that a host hands to a queue at once
+// (64 KiB), maxBurst what the tc tools take.
+const (
+	minBurst = 64 * 1024 * 8
+	maxBurst = math.MaxInt32
+)
+
+func readBandwidth(o *object, s *Selection) {
+	raw, ok := o.get("bandwidth")
+	if !ok {
+		return
+	}
+	inner, err := newObject("bandwidth", raw)
+	if err != nil {
+		o.faults = append(o.faults, err)
+		return
+	}
+	s.Bandwidth = &Bandwidth{}
+	given := readRate(inner, "ingressRate", &s.Bandwidth.IngressRate, "ingressBurst", &s.Bandwidth.IngressBurst)
+	given = readRate(inner, "egressRate", &s.Bandwidth.EgressRate, "egressBurst", &s.Bandwidth.EgressBurst) || given
+	if !given && len(inner.faults) == 0 {
+		inner.fault("ingressRate", "one of ingressRate and egressRate must be given (section 4.1.2.1.8)")
+	}
+	o.faults = append(o.faults, inner.faults...)
+}
+
+// readRate reads a rate and its burst, and tells whether the rate was given. A burst
+// that is left out becomes what the rate moves in one second, because the reference
+// plugin wants one.
+func readRate(o *object, rateKey string, rate *int64, burstKey string, burst *int64) bool {
+	hasRate, hasBurst := read(o, rateKey, rate), read(o, burstKey, burst)
+	if hasRate && *rate <= 0 {
+		o.fault(rateKey, fmt.Sprintf("must be more than 0 bits per second, got %d", *rate))
+	}
+	if hasBurst && *burst <= 0 {
+		o.fault(burstKey, fmt.Sprintf("must be more than 0 bits, got %d", *burst))
+	}
+	if hasBurst && !hasRate {
+		o.fault(burstKey, "needs "+rateKey+" beside it")
+	}
+	if hasRate && !hasBurst {
+		*burst = min(max(*rate, minBurst), maxBurst)
+	}
+	return hasRate
+}
+
+func readDefaultRoute(o *object, s *Selection) {
+	if !read(o, "default-route", &s.DefaultRoute) || len(s.DefaultRoute) == 0 {
+		s.DefaultRoute = nil
+		return
+	}
+	seen := map[netip.Addr]bool{}
+	for i, gateway := range s.DefaultRoute {
+		addr, err := netip.ParseAddr(gateway)
+		field := fmt.Sprintf("default-route[%d]", i)
+		switch {
+		case err != nil || addr.Zone() != "":
+			o.fault(field, fmt.Sprintf("%q is not the address of a gateway", gateway))
+		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
+			o.fault(field, fmt.Sprintf("%q cannot be a gateway", gateway))
+		case seen[addr.Unmap()]:
+			o.fault(field, fmt.Sprintf("%q is there twice", gateway))
+		}
+		seen[addr.Unmap()] = true
+	}
+}

@@ -1,0 +1,130 @@
+package types
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// WireVersion is the version of the messages between the plugin and a source of
+// facts. A source answers another version with an error that says so.
+const WireVersion = 1
+
+// ErrWireVersion is the error for a message of another version of the protocol.
+var ErrWireVersion = errors.New("the other side speaks another version of the protocol")
+
+// MaxMessage bounds one message, in bytes: a pod's annotations (256 KiB) and dozens
+// of networks as large as the API server stores them.
+const MaxMessage = 16 << 20
+
+// Request is one line of JSON from the plugin to a source: exactly one of its parts.
+type Request struct {
+	Version int             `json:"version"`
+	Facts   *FactsRequest   `json:"facts,omitempty"`
+	Publish *PublishRequest `json:"publish,omitempty"`
+}
+
+// FactsRequest asks for the facts of one pod.
+type FactsRequest struct {
+	Pod Pod `json:"pod"` // Annotations as the runtime handed them over
+	// HasAnnotations tells that the runtime handed the annotations over, so that the
+	// pod need not be read.
+	HasAnnotations bool `json:"hasAnnotations,omitempty"`
+	// Networks are those that the node's configuration names.
+	Networks []Ref `json:"networks,omitempty"`
+	// MultusNamespace is where the default-network annotation looks first.
+	MultusNamespace string `json:"multusNamespace"`
+	// Timeout is how long the asker waits.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// PublishRequest asks for a status and events to be written to the API server.
+type PublishRequest struct {
+	Pod Pod `json:"pod"`
+	// Status is the whole status of the pod; nil for none to be written.
+	Status []NetworkStatus `json:"status,omitempty"`
+	Events []PodEvent      `json:"events,omitempty"`
+	// Timeout is how long the asker waits for the status to be written. Events are
+	// delivered after the answer.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// PodEvent is a Kubernetes event on the pod.
+type PodEvent struct {
+	Type    string `json:"type"` // Normal or Warning
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// Types and reasons of the events that Plexus writes.
+const (
+	EventNormal           = "Normal"
+	EventWarning          = "Warning"
+	ReasonAddedInterface  = "AddedInterface"
+	ReasonAttachFailed    = "NetworkAttachFailed"
+	ReasonNoSuchInterface = "InterfaceNotFound"
+)
+
+// Response is one line of JSON from a source to the plugin.
+type Response struct {
+	Version int    `json:"version"`
+	Facts   *Facts `json:"facts,omitempty"`
+	// Published tells that the API server has the status, or that the pod is gone and
+	// nobody will ask for it any more.
+	Published bool       `json:"published,omitempty"`
+	Error     *WireError `json:"error,omitempty"`
+}
+
+// WireError is an error on its way through a socket.
+type WireError struct {
+	Code    uint   `json:"code"`
+	Message string `json:"message"`
+}
+
+// Error gives the message; CodeOf finds the code.
+func (e *WireError) Error() string { return e.Message }
+
+// ParseRequest reads a request and refuses another version or an unclear one.
+func ParseRequest(line []byte) (*Request, error) {
+	var r Request
+	if err := json.Unmarshal(line, &r); err != nil {
+		return nil, fmt.Errorf("request is not valid: %w", err)
+	}
+	if r.Version != WireVersion {
+		return nil, fmt.Errorf("%w: request of version %d, this side speaks %d", ErrWireVersion, r.Version, WireVersion)
+	}
+	if (r.Facts == nil) == (r.Publish == nil) {
+		return nil, fmt.Errorf("request must have exactly one of %q and %q", "facts", "publish")
+	}
+	return &r, nil
+}
+
+// ParseResponse reads a response; one that carries an error, or has another version,
+// gives that error: a *WireError, or ErrWireVersion.
+func ParseResponse(line []byte) (*Response, error) {
+	var r Response
+	if err := json.Unmarshal(line, &r); err != nil {
+		return nil, fmt.Errorf("response is not valid: %w", err)
+	}
+	if r.Version != WireVersion {
+		return nil, fmt.Errorf("%w: response of version %d, this side speaks %d", ErrWireVersion, r.Version, WireVersion)
+	}
+	if r.Error != nil {
+		return nil, r.Error
+	}
+	return &r, nil
+}
+
+// ErrorResponse makes a response of an error, with the code that it carries.
+func ErrorResponse(err error) *Response {
+	return &Response{Version: WireVersion, Error: &WireError{Code: CodeOf(err, CodeIOFailure), Message: err.Error()}}
+}
+
+// TimeoutOr gives the timeout d, or otherwise if none is set.
+func (d Duration) TimeoutOr(otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return time.Duration(d)
+}
