@@ -1,0 +1,281 @@
+package delegate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Add attaches a sandbox to all its networks, or to none: whatever fails, everything
+// that was tried is undone. It gives the result for the runtime.
+func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(e.Config.AddTimeout))
+	defer cancel()
+	s, result, err := e.add(ctx, call)
+	if err != nil {
+		e.reportFailure(ctx, call, err)
+	}
+	if s != nil {
+		defer s.lock.Release()
+	}
+	if err != nil {
+		e.releaseDead(ctx)
+		return nil, err
+	}
+	// Both wait for others, so they wait together.
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		s.publish(ctx)
+	}()
+	e.releaseDead(ctx)
+	<-published
+	return result, nil
+}
+
+// add gives the session of the attached sandbox, still locked. A session beside an
+// error is to be released all the same.
+func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
+	plan, err := e.plan(ctx, call)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := e.begin(ctx, plan)
+	if err != nil {
+		return s, nil, fmt.Errorf("pod %s: %w", &plan.Pod, err)
+	}
+	results, err := s.attachAll(ctx)
+	if err == nil {
+		var result cnitypes.Result
+		if result, err = s.answer(results); err == nil {
+			return s, result, nil
+		}
+	}
+	return s, nil, fmt.Errorf("pod %s: %w", &plan.Pod, types.Join(err, s.undo(ctx)))
+}
+
+// plan waits until the node is ready, asks for the facts and makes the plan. Nothing
+// is touched.
+func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
+	if err := waitForFile(ctx, e.Config.ReadinessIndicatorFile); err != nil {
+		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
+	}
+	facts, err := e.Source.Facts(ctx, e.factsRequest(ctx, call))
+	if err != nil {
+		return nil, err
+	}
+	return e.planner().Plan(facts, call.Sandbox)
+}
+
+func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsRequest {
+	request := &types.FactsRequest{
+		Pod:             call.Pod,
+		HasAnnotations:  call.Annotations != nil,
+		Networks:        ConfiguredRefs(e.Config),
+		MultusNamespace: e.Config.MultusNamespace,
+	}
+	if request.HasAnnotations {
+		request.Pod.Annotations = types.KeepAnnotations(call.Annotations)
+		request.Pod.Static = types.IsStatic(call.Annotations)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		request.Timeout = types.Duration(time.Until(deadline))
+	}
+	return request
+}
+
+func (e *Engine) planner() *Planner {
+	p := &Planner{Config: e.Config, Path: e.Path, Self: e.Self, Warn: func(format string, args ...any) {
+		e.Log.Warn(fmt.Sprintf(format, args...))
+	}}
+	if e.DeviceInfos != nil {
+		p.DeviceInfoPath = e.DeviceInfos.Path
+	}
+	return p
+}
+
+// waitForFile waits for the readiness file, which the default network's agent writes
+// when it is up.
+func waitForFile(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		pause(ctx, 100*time.Millisecond)
+		if ctx.Err() != nil {
+			return types.Errorf(types.CodeNotAvailable,
+				"readinessindicatorfile: %s is not there: the default network is not ready on this node", path)
+		}
+	}
+}
+
+// begin puts the intent on disk. A record of this sandbox that is already there is
+// an error if it is complete and alive, and is released first if not.
+func (e *Engine) begin(ctx context.Context, plan *types.Plan) (*session, error) {
+	lock, err := e.lockFor(ctx, plan.Sandbox.ContainerID)
+	if err != nil {
+		return nil, err
+	}
+	inode, _ := namespaceInode(plan.Sandbox.NetNS)
+	s := e.newSession(lock, types.NewRecord(types.Intent{
+		Format:     types.RecordFormat,
+		BootID:     e.BootID,
+		Network:    e.Config.Name,
+		NetNSInode: inode,
+		Created:    time.Now().UTC(),
+		Plan:       *plan,
+	}))
+	if err := s.makeRoom(ctx); err != nil {
+		return s, err
+	}
+	if err := lock.Create(s.key, s.record.Intent); err != nil {
+		return s, types.WithCode(types.CodeIOFailure, err)
+	}
+	return s, nil
+}
+
+// makeRoom releases what an earlier, unfinished ADD of the same sandbox left.
+func (s *session) makeRoom(ctx context.Context) error {
+	old, err := s.Journal().Read(s.key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, types.ErrDamagedRecord):
+		return s.releaseDamaged(ctx, &unrecorded{s.lock, s.key, s.record.Plan.Sandbox}, err)
+	case err != nil:
+		return err
+	case old.Complete && aliveNetNS(old, s.BootID) != "":
+		return fmt.Errorf("container %s is attached already, on interface %s: a runtime must call DEL before it calls ADD again",
+			s.key.ContainerID, s.key.IfName)
+	}
+	s.log.Info("releasing what an earlier call left unfinished")
+	if err := s.newSession(s.lock, old).release(ctx, aliveNetNS(old, s.BootID)); err != nil {
+		return fmt.Errorf("release what an earlier call left unfinished: %w", err)
+	}
+	return nil
+}
+
+// attachAll runs the delegates in order, moves the default routes, and completes the
+// record. Its results are in the order of the plan.
+func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
+	attachments := s.record.Plan.Attachments
+	results := make([]*current.Result, len(attachments))
+	for i := range attachments {
+		result, err := s.attach(ctx, i)
+		if err != nil {
+			return nil, fmt.Errorf("attach network %s as %s: %w", attachments[i].Network, attachments[i].Interface, err)
+		}
+		results[i] = result
+	}
+	sandbox, err := openSandbox(s.record.Plan.Sandbox.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	defer sandbox.close()
+	if err := s.moveRoutes(sandbox, results); err != nil {
+		return nil, err
+	}
+	entry := types.Entry{Event: types.EventComplete, Status: s.status(sandbox, results)}
+	return results, s.note(entry)
+}
+
+func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
+	a := &s.record.Plan.Attachments[i]
+	list, err := listOf(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.note(types.Entry{Event: types.EventTrying, Attachment: i}); err != nil {
+		return nil, err
+	}
+	raw, err := s.libcni.AddNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))
+	if err != nil {
+		return nil, describe(err)
+	}
+	encoded, err := json.Marshal(raw)
+	if err != nil {
+		return nil, fmt.Errorf("encode its result: %w", err)
+	}
+	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
+	if err := s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded}); err != nil {
+		return nil, err
+	}
+	return current.NewResultFromResult(raw)
+}
+
+// moveRoutes carries out the pod's default-route request, and makes the results, in
+// the record and in libcni's cache, say what the namespace has then.
+func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) error {
+	for i := range s.record.Plan.Attachments {
+		a := &s.record.Plan.Attachments[i]
+		if len(a.Gateways) == 0 {
+			continue
+		}
+		if err := sandbox.setDefaultRoutes(a.Interface, a.Gateways); err != nil {
+			return fmt.Errorf("network %s: %w", a.Network, err)
+		}
+		for j, changed := range moveDefaultRoutes(results, i, a.Gateways) {
+			if !changed {
+				continue
+			}
+			if err := s.correctResult(j, results[j]); err != nil {
+				return fmt.Errorf("network %s: %w", s.record.Plan.Attachments[j].Network, err)
+			}
+		}
+	}
+	return nil
+}
+
+// correctResult replaces a result, in the version it had.
+func (s *session) correctResult(i int, result *current.Result) error {
+	_, version, err := parseResult(s.record.Progress[i].Result, "")
+	if err != nil {
+		return err
+	}
+	encoded, err := encodeResult(result, version)
+	if err != nil {
+		return err
+	}
+	if err := s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded}); err != nil {
+		return err
+	}
+	return s.writeCache(i)
+}
+
+// answer gives the runtime's result, in the version of the call.
+func (s *session) answer(results []*current.Result) (cnitypes.Result, error) {
+	result := results[0]
+	if s.Config.Result == types.ResultAll {
+		result = mergeResults(results)
+	}
+	converted, err := result.GetAsVersion(s.Config.CNIVersion)
+	if err != nil {
+		return nil, fmt.Errorf("answer in version %s: %w", s.Config.CNIVersion, err)
+	}
+	return converted, nil
+}
+
+// undo releases everything that this ADD tried, on time of its own. What cannot be
+// released stays in the record, for DEL and for later calls.
+func (s *session) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := s.release(ctx, s.record.Plan.Sandbox.NetNS); err != nil {
+		return fmt.Errorf("undo, which DEL and later calls will try again: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Check runs CHECK on every attachment of a sandbox whose list knows the verb.
+func (e *Engine) Check(ctx context.Context, call *Call) error {
+	if err := e.check(ctx, call); err != nil {
+		return fmt.Errorf("pod %s: %w", &call.Pod, err)
+	}
+	return nil
+}
+
+func (e *Engine) check(ctx context.Context, call *Call) error {
+	strict, err := version.GreaterThanOrEqualTo(e.Config.CNIVersion, "1.1.0")
+	if err != nil {
+		return err
+	}
+	if strict && e.Config.PrevResult == nil {
+		return types.Errorf(types.CodeInvalidConfig, "prevResult: is missing, and CNI 1.1.0 demands it for CHECK")
+	}
+	lock, err := e.lockFor(ctx, call.Sandbox.ContainerID)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	record, err := e.Journal().Read(e.key(&call.Sandbox))
+	if errors.Is(err, fs.ErrNotExist) {
+		return types.Errorf(types.CodeUnknownContainer, "container %s: is not attached by plexus on interface %s",
+			call.Sandbox.ContainerID, call.Sandbox.IfName)
+	}
+	if err != nil {
+		return err
+	}
+	if !record.Complete {
+		return fmt.Errorf("container %s: its ADD did not come to its end; DEL will release what was done", call.Sandbox.ContainerID)
+	}
+	return e.newSession(lock, record).check(ctx, call.Sandbox.NetNS)
+}
+
+func (s *session) check(ctx context.Context, netns string) error {
+	var faults []error
+	for i := range s.record.Plan.Attachments {
+		a := &s.record.Plan.Attachments[i]
+		list, err := listOf(a)
+		if err != nil {
+			return err
+		}
+		if !knowsCheck(list) {
+			continue
+		}
+		s.restoreCache(i)
+		if err := describe(s.libcni.CheckNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, netns))); err != nil {
+			faults = append(faults, fmt.Errorf("check network %s on %s: %w", a.Network, a.Interface, err))
+		}
+	}
+	return types.Join(faults...)
+}
+
+func knowsCheck(list *libcni.NetworkConfigList) bool {
+	known, err := version.GreaterThanOrEqualTo(list.CNIVersion, "0.4.0")
+	return err == nil && known && !list.DisableCheck
+}
+
+// Status tells whether an ADD could work, from this node alone: it comes every few
+// seconds, and a failure makes the node NotReady. It never asks the API.
+func (e *Engine) Status(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	if path := e.Config.ReadinessIndicatorFile; path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return types.Errorf(types.CodeNotAvailable, "readinessindicatorfile: %s is not there: the default network is not ready on this node", path)
+		}
+	}
+	if err := e.Source.Ready(); err != nil {
+		return types.WithCode(types.CodeNotAvailable, err)
+	}
+	conf, err := e.localDefault()
+	if err != nil {
+		return types.Errorf(types.CodeNotAvailable, "default network: %w", err)
+	}
+	if conf == nil {
+		return nil // the API alone knows it
+	}
+	if err := e.executablesOf(conf); err != nil {
+		return types.Errorf(types.CodeNotAvailable, "default network %s: %w", conf.Name, err)
+	}
+	return e.delegateStatus(ctx, conf)
+}
+
+func (e *Engine) executablesOf(conf *types.NetConf) error {
+	b := &planBuilder{Planner: e.planner()}
+	return b.checkExecutables(&wanted{label: conf.Name, conf: conf})
+}
+
+// delegateStatus forwards what the default network's plugins say of themselves.
+func (e *Engine) delegateStatus(ctx context.Context, conf *types.NetConf) error {
+	list, err := toList(conf)
+	if err != nil {
+		return types.Errorf(types.CodeNotAvailable, "default network %s: %w", conf.Name, err)
+	}
+	x := &executor{containerID: "status", timeout: statusTimeout, grace: statusTimeout / 10}
+	err = libcni.NewCNIConfigWithCacheDir(e.Path, e.Config.CNIDir, x).GetStatusNetworkList(ctx, list)
+	var failure *PluginError
+	if errors.As(err, &failure) {
+		code := failure.Code
+		if code == 0 {
+			code = types.CodeNotAvailable
+		}
+		return types.WithCode(code, fmt.Errorf("default network %s: %w", conf.Name, failure))
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package delegate
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// How much of other sandboxes' business a call may do: no runtime waits long for it.
+const (
+	deadBound   = 5 * time.Second
+	deadLooked  = 64 // records looked at
+	deadTouched = 3  // records released
+	// deadPatience is how many attempts on one record may fail before it has to wait
+	// for the next, longer each time up to deadMaxWait.
+	deadPatience = 3
+	deadMaxWait  = 5 * time.Minute
+)
+
+// releaseDead releases a few records whose namespace is gone. No retry of a DEL may
+// ever come, so every call does a little of it; what fails is kept for the next.
+func (e *Engine) releaseDead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadBound)
+	defer cancel()
+	for _, key := range e.deadKeys() {
+		if ctx.Err() != nil {
+			return
+		}
+		e.releaseIfDead(ctx, key)
+	}
+	e.removeLeftovers()
+}
+
+// deadKeys chooses which dead records to release: those that were tried longest ago.
+func (e *Engine) deadKeys() []journal.Key {
+	keys, err := e.Journal().List()
+	if err != nil {
+		e.Log.Warn("look for dead records", "error", err)
+	}
+	type candidate struct {
+		key     journal.Key
+		touched time.Time
+	}
+	var dead []candidate
+	for _, key := range sample(keys, deadLooked) {
+		record, err := e.Journal().Read(key)
+		if err != nil || aliveNetNS(record, e.BootID) != "" {
+			continue
+		}
+		touched, err := e.Journal().Touched(key)
+		if err == nil && time.Since(touched) >= deadWait(record.Failures) {
+			dead = append(dead, candidate{key, touched})
+		}
+	}
+	slices.SortFunc(dead, func(a, b candidate) int { return a.touched.Compare(b.touched) })
+	var chosen []journal.Key
+	for _, c := range dead[:min(len(dead), deadTouched)] {
+		chosen = append(chosen, c.key)
+	}
+	return chosen
+}
+
+// sample gives n neighbours from a random place, all if there are no more.
+func sample(keys []journal.Key, n int) []journal.Key {
+	if len(keys) <= n {
+		return keys
+	}
+	start := rand.IntN(len(keys))
+	return append(slices.Clone(keys[start:]), keys[:start]...)[:n]
+}
+
+// deadWait is how long a record that failed so often has to wait.
+func deadWait(failures int) time.Duration {
+	if failures < deadPatience {
+		return 0
+	}
+	return min(time.Second<<min(failures-deadPatience, 20), deadMaxWait)
+}
+
+func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
+	lock, free, err := e.Journal().TryLock(key.ContainerID)
+	if err != nil || !free {
+		return
+	}
+	defer lock.Release()
+	record, err := e.Journal().Read(key)
+	if err != nil || aliveNetNS(record, e.BootID) != "" {
+		return
+	}
+	s := e.newSession(lock, record)
+	if err := s.release(ctx, ""); err != nil {
+		s.log.Warn("release a sandbox that is gone; a later call will try again", "error", err)
+		if err := s.note(types.Entry{Event: types.EventFailed, Error: err.Error()}); err != nil {
+			s.log.Warn("note it", "error", err)
+		}
+		return
+	}
+	s.log.Info("released a sandbox that was gone")
+}
+
+// removeLeftovers removes intents whose writer ended before they were whole.
+func (e *Engine) removeLeftovers() {
+	keys, err := e.Journal().Leftovers()
+	if err != nil {
+		return
+	}
+	for _, key := range keys {
+		if lock, free, err := e.Journal().TryLock(key.ContainerID); err == nil && free {
+			_ = lock.RemoveLeftover(key)
+			lock.Release()
+		}
+	}
+}

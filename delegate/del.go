@@ -1,0 +1,67 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Del releases a sandbox from all its networks. It asks nobody: it works from the
+// record, else from what Multus left, else from libcni's cache, else by the default
+// network of the present configuration. What cannot be released stays recorded.
+func (e *Engine) Del(ctx context.Context, call *Call) error {
+	ctx, cancel := context.WithTimeout(ctx, delTimeout)
+	defer cancel()
+	err := e.del(ctx, call)
+	e.releaseDead(ctx)
+	if err != nil {
+		return fmt.Errorf("pod %s: %w", &call.Pod, err)
+	}
+	return nil
+}
+
+func (e *Engine) del(ctx context.Context, call *Call) error {
+	sandbox := call.Sandbox
+	if _, exists := namespaceInode(sandbox.NetNS); !exists {
+		sandbox.NetNS = ""
+	}
+	lock, err := e.lockFor(ctx, sandbox.ContainerID)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	key := e.key(&sandbox)
+	record, err := e.Journal().Read(key)
+	switch {
+	case err == nil:
+		return e.newSession(lock, record).release(ctx, sandbox.NetNS)
+	case errors.Is(err, fs.ErrNotExist):
+		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, &unrecorded{lock, key, sandbox}))
+	case errors.Is(err, types.ErrDamagedRecord):
+		return e.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, err)
+	default:
+		return err
+	}
+}
+
+// unrecorded is a sandbox that has no readable record, under its container's lock.
+type unrecorded struct {
+	lock    *journal.Lock
+	key     journal.Key
+	sandbox types.Sandbox
+}
+
+// releaseDamaged sets a damaged record aside and releases its sandbox without it.
+func (e *Engine) releaseDamaged(ctx context.Context, u *unrecorded, damage error) error {
+	aside, err := u.lock.SetAside(u.key)
+	if err != nil {
+		return types.Join(damage, err)
+	}
+	e.Log.Error("a record cannot be read; its sandbox is released from what else is known of it",
+		"error", damage, "setAside", aside)
+	return e.releaseWithoutRecord(ctx, u)
+}

@@ -1,0 +1,181 @@
+// Package delegate turns facts into a plan and a plan into reality: it works out what
+// a pod is to be attached to, keeps the journal, runs the delegate plugins, undoes
+// what failed, moves default routes, and says what came of it.
+//
+// It knows nothing of Kubernetes: facts come from, and status goes to, a Source.
+package delegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// How long the verbs may take. The kubelet gives a sandbox 240 s, containerd a DEL 60 s.
+const (
+	undoTimeout    = 50 * time.Second
+	delTimeout     = 50 * time.Second
+	gcTimeout      = 50 * time.Second
+	statusTimeout  = 1500 * time.Millisecond
+	publishTimeout = 5 * time.Second
+	readyTimeout   = 45 * time.Second
+	lockPatience   = 10 * time.Second // before the orphans of a killed call are killed too
+)
+
+// Source knows pods and networks, and takes what is to be published. It is the agent,
+// a plexus-once, or a test.
+type Source interface {
+	// Facts gives what is known of a pod, with every network that the request or the
+	// pod's annotations name.
+	Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error)
+	// Publish hands over a pod's status and events, and tells whether the status is
+	// settled. It returns within the request's timeout.
+	Publish(ctx context.Context, request *types.PublishRequest) (settled bool, err error)
+	// Ready tells, from this node alone, why facts could not be had; nil if they could.
+	Ready() error
+}
+
+// DeviceInfos are the files by which plugins describe the devices of attachments.
+type DeviceInfos interface {
+	// Path gives the file of an attachment; it need not exist.
+	Path(network, containerID, ifName string) string
+	// Read gives what the file says, nil if there is no file.
+	Read(path string) (*types.DeviceInfo, error)
+	// Remove removes the file if there is one.
+	Remove(path string) error
+}
+
+// Engine carries out the verbs of CNI. One Engine serves one call.
+type Engine struct {
+	Config *types.Config
+	Path   []string    // the folders of plugins, in order
+	Self   os.FileInfo // Plexus's own executable
+	Source Source
+	// MultusDirs are the folders in which Multus may have left the state of sandboxes.
+	MultusDirs []string
+	// RuntimeCacheDir is where the runtime's own libcni keeps its cache.
+	RuntimeCacheDir string
+	DeviceInfos     DeviceInfos
+	BootID          string
+	Log             *slog.Logger
+}
+
+// Journal gives the journal of this engine's configuration.
+func (e *Engine) Journal() *journal.Journal { return journal.New(StateDir(e.Config)) }
+
+// StateDir gives the folder of the journal of a configuration.
+func StateDir(config *types.Config) string { return config.CNIDir + "/plexus" }
+
+// Call is one call of a runtime for one sandbox.
+type Call struct {
+	Sandbox types.Sandbox
+	Pod     types.Pod // as CNI_ARGS names it
+	// Annotations are all of the pod's, if the runtime handed them over; nil if not.
+	Annotations map[string]string
+}
+
+func (e *Engine) key(sandbox *types.Sandbox) journal.Key {
+	return journal.Key{ContainerID: sandbox.ContainerID, Network: e.Config.Name, IfName: sandbox.IfName}
+}
+
+// cni gives a libcni that runs plugins under the lock, which they inherit.
+func (e *Engine) cni(lock *journal.Lock, containerID, cacheDir string) *libcni.CNIConfig {
+	x := &executor{containerID: containerID, timeout: time.Duration(e.Config.DelegateTimeout), grace: pipeGrace}
+	if lock != nil {
+		x.lock = lock.File()
+	}
+	return libcni.NewCNIConfigWithCacheDir(e.Path, cacheDir, x)
+}
+
+// lockFor takes a container's lock, over the orphans of a call that was killed.
+func (e *Engine) lockFor(ctx context.Context, containerID string) (*journal.Lock, error) {
+	lock, err := e.Journal().LockOverOrphans(ctx, containerID, lockPatience)
+	if errors.Is(err, journal.ErrBusy) {
+		return nil, types.WithCode(types.CodeTryAgainLater, err)
+	}
+	return lock, err
+}
+
+// session is one record being worked on, under its container's lock.
+type session struct {
+	*Engine
+	key    journal.Key
+	lock   *journal.Lock
+	record *types.Record
+	libcni *libcni.CNIConfig
+	log    *slog.Logger
+	// missing says which interfaces the results name and the namespace lacks.
+	missing []string
+}
+
+func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {
+	key := journal.KeyOf(record)
+	return &session{
+		Engine: e,
+		key:    key,
+		lock:   lock,
+		record: record,
+		libcni: e.cni(lock, key.ContainerID, e.Config.CNIDir),
+		log:    e.Log.With("pod", record.Plan.Pod.String(), "sandbox", key.ContainerID),
+	}
+}
+
+// note appends to the record, on disk and here.
+func (s *session) note(entry types.Entry) error {
+	if err := s.lock.Append(s.key, entry); err != nil {
+		return err
+	}
+	s.record.Apply(entry)
+	return nil
+}
+
+// runtimeConf is what libcni is told about one attachment, for any verb.
+func runtimeConf(a *types.Attachment, sandbox *types.Sandbox, netns string) *libcni.RuntimeConf {
+	args := make(map[string]any, len(a.CapabilityArgs))
+	for capability, value := range a.CapabilityArgs {
+		args[capability] = value
+	}
+	return &libcni.RuntimeConf{
+		ContainerID:    sandbox.ContainerID,
+		NetNS:          netns,
+		IfName:         a.Interface,
+		Args:           sandbox.Args,
+		CapabilityArgs: args,
+	}
+}
+
+// listOf reads an attachment's configuration list.
+func listOf(a *types.Attachment) (*libcni.NetworkConfigList, error) {
+	list, err := libcni.NetworkConfFromBytes([]byte(a.Config))
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", a.Network, err)
+	}
+	return list, nil
+}
+
+// aliveNetNS gives the path of a record's namespace if it still is that namespace,
+// else "", which tells plugins that it is gone.
+func aliveNetNS(record *types.Record, bootID string) string {
+	if record.BootID == bootID && namespaceLives(record.Plan.Sandbox.NetNS, record.NetNSInode) {
+		return record.Plan.Sandbox.NetNS
+	}
+	return ""
+}
+
+// ReadBootID gives the number of this boot of the machine.
+func ReadBootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot ID: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}

@@ -1,0 +1,266 @@
+package delegate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	// maxStderr is how much of a plugin's stderr goes into an error, from its end.
+	maxStderr = 1 << 10
+	// maxStdout bounds a plugin's answer.
+	maxStdout = 4 << 20
+	// pipeGrace is how long the pipes of a plugin that has ended are waited for: what
+	// it left running may hold them open for ever.
+	pipeGrace = 2 * time.Second
+	// busyRetry is the pause before a plugin that is just being replaced is started again.
+	busyRetry = 100 * time.Millisecond
+)
+
+// PluginError is what a plugin said, or what became of it, when it failed.
+type PluginError struct {
+	Plugin  string // the plain name of the executable
+	Command string // CNI_COMMAND
+	Code    uint   // of its CNI error, 0 if it gave none
+	Msg     string
+	Details string // of its CNI error
+	Stderr  string // its end, for the runtime's log; it never goes into an event
+}
+
+// Error names the plugin and says what it said, without its stderr.
+func (e *PluginError) Error() string {
+	return fmt.Sprintf("plugin %s (%s): %s", e.Plugin, e.Command, e.Msg)
+}
+
+// executor runs plugins for libcni. It is the one place where a process is started.
+type executor struct {
+	version.PluginDecoder
+	lock        *os.File // inherited by every plugin
+	containerID string
+	timeout     time.Duration // for one plugin
+	grace       time.Duration // for its pipes after its end
+}
+
+var _ invoke.Exec = (*executor)(nil)
+
+// FindInPath looks a plugin up, as libcni does.
+func (*executor) FindInPath(plugin string, paths []string) (string, error) {
+	return invoke.FindInPath(plugin, paths)
+}
+
+// ExecPlugin runs one plugin in a process group of its own, which is killed whole at
+// the deadline, and gives what it printed. A failure is a *PluginError.
+func (x *executor) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.timeout)
+	defer cancel()
+	started := time.Now()
+	run := x.newRun(path, stdin, environ)
+	err := run.do(ctx)
+	for errors.Is(err, unix.ETXTBSY) && ctx.Err() == nil {
+		pause(ctx, busyRetry)
+		run = x.newRun(path, stdin, environ)
+		err = run.do(ctx)
+	}
+	if ctx.Err() != nil && err != nil {
+		return nil, run.fail(fmt.Sprintf("did not end within %v and was killed with its process group", time.Since(started).Round(time.Millisecond)))
+	}
+	if err != nil {
+		return nil, run.parseFailure(err)
+	}
+	return run.result()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// pluginRun is one execution of a plugin.
+type pluginRun struct {
+	x       *executor
+	path    string
+	command string
+	stdin   []byte
+	environ []string
+	stdout  limitedBuffer
+	stderr  tailBuffer
+}
+
+func (x *executor) newRun(path string, stdin []byte, environ []string) *pluginRun {
+	return &pluginRun{x: x, path: path, command: commandOf(environ), stdin: stdin, environ: environ}
+}
+
+func commandOf(environ []string) string {
+	for i := len(environ) - 1; i >= 0; i-- {
+		if command, ok := strings.CutPrefix(environ[i], "CNI_COMMAND="); ok {
+			return command
+		}
+	}
+	return "?"
+}
+
+func (r *pluginRun) do(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, r.path)
+	cmd.Env = append(r.environ, journal.DelegateEnv+"="+r.x.containerID)
+	cmd.Stdin = bytes.NewReader(r.stdin)
+	cmd.Stdout = &r.stdout
+	cmd.Stderr = &r.stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = r.x.grace
+	if r.x.lock != nil {
+		cmd.ExtraFiles = []*os.File{r.x.lock}
+	}
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+		// It answered and ended; what it left running keeps the pipe, and is its business.
+		return nil
+	}
+	return err
+}
+
+func (r *pluginRun) fail(msg string) *PluginError {
+	return &PluginError{Plugin: filepath.Base(r.path), Command: r.command, Msg: msg, Stderr: r.stderr.String()}
+}
+
+// parseFailure makes an error of a plugin that ended with a failure: what it printed
+// as a CNI error, else how it ended.
+func (r *pluginRun) parseFailure(err error) *PluginError {
+	var said struct {
+		Code    uint   `json:"code"`
+		Msg     string `json:"msg"`
+		Details string `json:"details"`
+	}
+	if json.Unmarshal(r.stdout.data, &said) != nil || said.Msg == "" && said.Code == 0 {
+		return r.fail(fmt.Sprintf("failed (%v) and gave no CNI error", err))
+	}
+	failure := r.fail(orUnsaid(said.Msg))
+	failure.Code, failure.Details = said.Code, said.Details
+	return failure
+}
+
+func orUnsaid(msg string) string {
+	if msg == "" {
+		return "failed without a message"
+	}
+	return msg
+}
+
+// result gives what the plugin printed. ADD must print a JSON object; what other
+// verbs print is nobody's business.
+func (r *pluginRun) result() ([]byte, error) {
+	if r.stdout.full {
+		return nil, r.fail(fmt.Sprintf("printed more than %d bytes", maxStdout))
+	}
+	output := bytes.TrimSpace(r.stdout.data)
+	if r.command != "ADD" {
+		return output, nil
+	}
+	var asObject map[string]json.RawMessage
+	if len(output) == 0 {
+		return nil, r.fail("ended with success but printed no result")
+	}
+	if err := json.Unmarshal(output, &asObject); err != nil || asObject == nil {
+		return nil, r.fail("ended with success but printed something that is not a result: " + excerpt(output))
+	}
+	return output, nil
+}
+
+// excerpt gives the beginning of what a plugin printed, quoted, short enough for a
+// message.
+func excerpt(output []byte) string {
+	const enough = 80
+	if len(output) > enough {
+		return fmt.Sprintf("%q…", output[:enough])
+	}
+	return fmt.Sprintf("%q", output)
+}
+
+// limitedBuffer keeps the first maxStdout bytes and notes whether there were more.
+type limitedBuffer struct {
+	data []byte
+	full bool
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	room := min(maxStdout-len(b.data), len(p))
+	b.data = append(b.data, p[:room]...)
+	b.full = b.full || room < len(p)
+	return len(p), nil
+}
+
+// tailBuffer keeps the last maxStderr bytes.
+type tailBuffer struct{ data []byte }
+
+func (b *tailBuffer) Write(p []byte) (int, error) {
+	b.data = append(b.data, p...)
+	if len(b.data) > maxStderr {
+		b.data = append([]byte(nil), b.data[len(b.data)-maxStderr:]...)
+	}
+	return len(p), nil
+}
+
+func (b *tailBuffer) String() string {
+	return strings.ToValidUTF8(strings.TrimSpace(string(b.data)), "?")
+}
+
+// describe replaces libcni's account of a failing plugin, which repeats itself, by
+// the plugin's own.
+func describe(err error) error {
+	var failure *PluginError
+	if !errors.As(err, &failure) {
+		return err
+	}
+	code := failure.Code
+	if code == 0 {
+		code = types.CodeAttachmentFailure
+	}
+	return types.WithCode(code, failure)
+}
+
+// PluginDetails gives, for the runtime's log, the details and the stderr of every
+// plugin in an error's tree.
+func PluginDetails(err error) string {
+	var details []string
+	for _, failure := range pluginErrors(err) {
+		for _, text := range []string{failure.Details, failure.Stderr} {
+			if text != "" {
+				details = append(details, failure.Plugin+": "+text)
+			}
+		}
+	}
+	return strings.Join(details, "; ")
+}
+
+func pluginErrors(err error) []*PluginError {
+	var found []*PluginError
+	switch e := err.(type) { //nolint:errorlint // this walks the tree itself
+	case nil:
+	case *PluginError:
+		found = append(found, e)
+	case interface{ Unwrap() error }:
+		found = pluginErrors(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			found = append(found, pluginErrors(inner)...)
+		}
+	}
+	return found
+}

@@ -1,0 +1,219 @@
+package delegate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// releaseWithoutRecord releases a sandbox of which there is no record.
+func (e *Engine) releaseWithoutRecord(ctx context.Context, u *unrecorded) error {
+	if found, err := e.releaseMultus(ctx, u); found || err != nil {
+		return err
+	}
+	if found, err := e.releaseCached(ctx, u); found || err != nil {
+		return err
+	}
+	return e.releaseDefault(ctx, u)
+}
+
+// releaseCached releases what libcni's cache knows of the sandbox, and tells whether
+// it knew anything.
+func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (bool, error) {
+	found := false
+	var faults []error
+	for _, dir := range e.stateDirs() {
+		cni := e.cni(u.lock, u.key.ContainerID, dir)
+		attachments, err := cni.GetCachedAttachments(u.key.ContainerID)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("libcni's cache in %s: %w", dir, err))
+			continue
+		}
+		attachments = e.onlyOf(attachments, u)
+		found = found || len(attachments) > 0
+		for n, a := range attachments {
+			share, cancel := fairShare(ctx, len(attachments)-n)
+			err := delCached(share, cni, a, u.sandbox.NetNS)
+			cancel()
+			if err != nil {
+				faults = append(faults, fmt.Errorf("detach network %s from %s: %w", a.Network, a.IfName, err))
+			}
+		}
+	}
+	return found, types.Join(faults...)
+}
+
+// stateDirs are the folders that may hold the state of a sandbox: ours, Multus's.
+func (e *Engine) stateDirs() []string {
+	dirs := []string{filepath.Clean(e.Config.CNIDir)}
+	for _, dir := range e.MultusDirs {
+		if dir = filepath.Clean(dir); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// onlyOf leaves out what belongs to another record of the container, and Plexus
+// itself, which a runtime with the same folder has cached. The runtime's own
+// interface comes last, as DEL undoes ADD.
+func (e *Engine) onlyOf(attachments []*libcni.NetworkAttachment, u *unrecorded) []*libcni.NetworkAttachment {
+	others := e.interfacesOfOthers(u.key)
+	kept := slices.DeleteFunc(attachments, func(a *libcni.NetworkAttachment) bool {
+		return others[a.IfName] || e.runsPlexus(a.Config)
+	})
+	slices.SortStableFunc(kept, func(a, b *libcni.NetworkAttachment) int {
+		return rank(a.IfName == u.key.IfName) - rank(b.IfName == u.key.IfName)
+	})
+	return kept
+}
+
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+// interfacesOfOthers gives the interfaces of the container's other records.
+func (e *Engine) interfacesOfOthers(key journal.Key) map[string]bool {
+	interfaces := map[string]bool{}
+	keys, err := e.Journal().OfContainer(key.ContainerID)
+	if err != nil {
+		return interfaces
+	}
+	for _, other := range keys {
+		record, err := e.Journal().Read(other)
+		if other == key || err != nil {
+			continue
+		}
+		for _, a := range record.Plan.Attachments {
+			interfaces[a.Interface] = true
+		}
+	}
+	return interfaces
+}
+
+func (e *Engine) runsPlexus(config []byte) bool {
+	conf, err := types.ParseNetConf(config, "")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(conf.Plugins, func(p types.PluginConf) bool {
+		path, err := (&executor{}).FindInPath(p.Type, e.Path)
+		return p.Type == "plexus" || err == nil && isSelf(path, e.Self)
+	})
+}
+
+func delCached(ctx context.Context, cni *libcni.CNIConfig, a *libcni.NetworkAttachment, netns string) error {
+	conf, err := types.ParseNetConf(a.Config, a.Network)
+	if err != nil {
+		return err
+	}
+	list, err := toList(conf)
+	if err != nil {
+		return err
+	}
+	return describe(cni.DelNetworkList(ctx, list, &libcni.RuntimeConf{
+		ContainerID:    a.ContainerID,
+		NetNS:          netns,
+		IfName:         a.IfName,
+		Args:           a.CniArgs,
+		CapabilityArgs: a.CapabilityArgs,
+	}))
+}
+
+func toList(conf *types.NetConf) (*libcni.NetworkConfigList, error) {
+	data, err := conf.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return libcni.NetworkConfFromBytes(data)
+}
+
+// releaseDefault runs the DEL of the present default network: the pod may be older
+// than Plexus on this node, attached by the default network alone.
+func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
+	conf, err := e.localDefault()
+	if err != nil {
+		return fmt.Errorf("default network: %w", err)
+	}
+	if conf == nil {
+		e.Log.Warn("nothing is known of the sandbox, and the default network is known to the API alone", "sandbox", u.key.ContainerID)
+		return nil
+	}
+	list, err := toList(conf)
+	if err != nil {
+		return fmt.Errorf("default network %s: %w", conf.Name, err)
+	}
+	rt := runtimeConf(&types.Attachment{Interface: u.key.IfName, CapabilityArgs: e.Config.RuntimeConfig}, &u.sandbox, u.sandbox.NetNS)
+	if err := describe(e.cacheOf(u, list, rt).DelNetworkList(ctx, list, rt)); err != nil {
+		return fmt.Errorf("detach default network %s from %s: %w", list.Name, rt.IfName, err)
+	}
+	return nil
+}
+
+// cacheOf gives the libcni whose cache has the attachment: the runtime's own, if it
+// was the runtime that attached the bare network, else ours.
+func (e *Engine) cacheOf(u *unrecorded, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) *libcni.CNIConfig {
+	if e.RuntimeCacheDir != "" {
+		cni := e.cni(u.lock, u.key.ContainerID, e.RuntimeCacheDir)
+		if config, cached, err := cni.GetNetworkListCachedConfig(list, rt); err == nil && config != nil {
+			rt.CapabilityArgs = cached.CapabilityArgs
+			return cni
+		}
+	}
+	return e.cni(u.lock, u.key.ContainerID, e.Config.CNIDir)
+}
+
+// localDefault gives the default network's configuration without asking the API: from
+// the configuration itself, a file, or the record of another pod. It is nil if only
+// the API knows it.
+func (e *Engine) localDefault() (*types.NetConf, error) {
+	conf, err := e.configuredDefault()
+	if err != nil || conf == nil {
+		return conf, err
+	}
+	conf.SetDefaultVersion(e.Config.CNIVersion)
+	return conf, nil
+}
+
+func (e *Engine) configuredDefault() (*types.NetConf, error) {
+	cluster := e.Config.ClusterNetwork
+	switch {
+	case cluster == "":
+		return types.ParseNetConf(e.Config.Delegates[0], e.Config.Name)
+	case strings.Contains(cluster, "/"):
+		return fromPath(cluster)
+	}
+	// The definition of that name, if there is one, goes before a file, as when planning.
+	if conf := e.defaultOfRecords(cluster); conf != nil {
+		return conf, nil
+	}
+	loader := networkLoader{confDir: e.Config.ConfDir, warn: func(format string, args ...any) { e.Log.Warn(fmt.Sprintf(format, args...)) }}
+	return loader.byName(cluster)
+}
+
+// defaultOfRecords finds the default network in the record of another pod.
+func (e *Engine) defaultOfRecords(name string) *types.NetConf {
+	keys, _ := e.Journal().List()
+	label := types.Ref{Namespace: e.Config.MultusNamespace, Name: name}.String()
+	for _, key := range keys {
+		record, err := e.Journal().Read(key)
+		if err != nil || record.Plan.Attachments[0].Network != label {
+			continue
+		}
+		if conf, err := types.ParseNetConf(json.RawMessage(record.Plan.Attachments[0].Config), name); err == nil {
+			return conf
+		}
+	}
+	return nil
+}

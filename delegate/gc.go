@@ -1,0 +1,226 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/containernetworking/cni/libcni"
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// GC releases every sandbox of this outer network that the runtime does not list as
+// valid, and then lets each delegate's network free what no living attachment uses.
+// Without the runtime's list it is an error and frees nothing.
+func (e *Engine) GC(ctx context.Context) error {
+	if !e.Config.HasValidAttachments {
+		return types.Errorf(types.CodeInvalidConfig, "cni.dev/valid-attachments: is missing: without it everything would be freed")
+	}
+	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
+	defer cancel()
+	if path := e.Config.ReadinessIndicatorFile; path != "" {
+		if _, err := os.Stat(path); err != nil {
+			e.Log.Warn("readinessindicatorfile: is not there; the default network may not be ready", "file", path)
+		}
+	}
+	g := &collection{Engine: e, valid: map[types.GCAttachment]bool{}, networks: map[string]*libcni.NetworkConfigList{}, living: map[string][]cnitypes.GCAttachment{}}
+	for _, a := range e.Config.ValidAttachments {
+		g.valid[a] = true
+	}
+	err := types.Join(g.releaseInvalid(ctx), g.collectDelegates(ctx))
+	e.releaseDead(ctx)
+	return err
+}
+
+// collection is one GC under way.
+type collection struct {
+	*Engine
+	valid    map[types.GCAttachment]bool
+	networks map[string]*libcni.NetworkConfigList // by CNI name
+	living   map[string][]cnitypes.GCAttachment   // by CNI name
+}
+
+// releaseInvalid releases the records of this outer network that the runtime does
+// not know any more.
+func (g *collection) releaseInvalid(ctx context.Context) error {
+	keys, err := g.Journal().List()
+	faults := []error{err}
+	for n, key := range keys {
+		if key.Network != g.Config.Name || g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] {
+			continue
+		}
+		share, cancel := fairShare(ctx, len(keys)-n)
+		if err := g.releaseOne(share, key); err != nil {
+			faults = append(faults, fmt.Errorf("container %s: %w", key.ContainerID, err))
+		}
+		cancel()
+	}
+	return types.Join(faults...)
+}
+
+func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
+	lock, free, err := g.Journal().TryLock(key.ContainerID)
+	if err != nil || !free {
+		return err // another call is at it
+	}
+	defer lock.Release()
+	record, err := g.Journal().Read(key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, types.ErrDamagedRecord):
+		sandbox := types.Sandbox{ContainerID: key.ContainerID, IfName: key.IfName}
+		return g.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, err)
+	case err != nil:
+		return err
+	}
+	g.remember(record, false)
+	return g.newSession(lock, record).release(ctx, aliveNetNS(record, g.BootID))
+}
+
+// remember notes the networks of a record, and if it lives its attachments.
+func (g *collection) remember(record *types.Record, lives bool) {
+	for i := range record.Plan.Attachments {
+		a := &record.Plan.Attachments[i]
+		if list, err := listOf(a); err == nil {
+			g.networks[a.Name] = list
+		}
+		if lives {
+			g.keep(a.Name, record.Plan.Sandbox.ContainerID, a.Interface)
+		}
+	}
+}
+
+func (g *collection) keep(network, containerID, ifName string) {
+	g.living[network] = append(g.living[network], cnitypes.GCAttachment{ContainerID: containerID, IfName: ifName})
+}
+
+// collectDelegates runs the GC of every network that is known. As long as a record
+// cannot be read, or what Multus left, it is not known what is in use, and none runs.
+func (g *collection) collectDelegates(ctx context.Context) error {
+	if err := types.Join(g.addRecords(), g.addMultus()); err != nil {
+		g.Log.Warn("no garbage collection of the delegates' networks this time", "error", err)
+		return nil
+	}
+	if err := g.addDefault(); err != nil {
+		return fmt.Errorf("default network: %w", err)
+	}
+	names := make([]string, 0, len(g.networks))
+	for name := range g.networks {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var faults []error
+	for n, name := range names {
+		share, cancel := fairShare(ctx, len(names)-n)
+		args := &libcni.GCArgs{ValidAttachments: g.living[name]}
+		if err := g.cni(nil, "gc", g.Config.CNIDir).GCNetworkList(share, g.networks[name], args); err != nil {
+			faults = append(faults, fmt.Errorf("network %s: %w", name, err))
+		}
+		cancel()
+	}
+	return types.Join(faults...)
+}
+
+// addRecords notes what the records that are left say. One whose namespace is gone
+// and that the runtime does not list uses nothing any more.
+func (g *collection) addRecords() error {
+	keys, err := g.Journal().List()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		record, err := g.Journal().Read(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		listed := key.Network == g.Config.Name && g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
+		g.remember(record, listed || aliveNetNS(record, g.BootID) != "")
+	}
+	return nil
+}
+
+// addMultus notes the attachments of sandboxes that Multus attached and that live on
+// after the node has changed over.
+func (g *collection) addMultus() error {
+	for _, dir := range g.stateDirs() {
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if !entry.Type().IsRegular() {
+				continue
+			}
+			if err := g.addMultusFile(dir, entry.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (g *collection) addMultusFile(dir, containerID string) error {
+	delegates, err := readMultus(filepath.Join(dir, containerID))
+	if err != nil {
+		return err
+	}
+	for i := range delegates {
+		conf, err := delegates[i].conf(g.Config.CNIVersion)
+		if err != nil {
+			return err
+		}
+		for ifName := range g.interfacesOf(containerID) {
+			g.keep(conf.Name, containerID, delegates[i].ifName(i, ifName))
+		}
+	}
+	return nil
+}
+
+// interfacesOf gives the runtime's names for the first interface of a container.
+func (g *collection) interfacesOf(containerID string) map[string]bool {
+	names := map[string]bool{}
+	for a := range g.valid {
+		if a.ContainerID == containerID {
+			names[a.IfName] = true
+		}
+	}
+	return names
+}
+
+// addDefault notes the default network, and as its attachments all that the runtime
+// lists: sandboxes older than Plexus are attached by it alone.
+func (g *collection) addDefault() error {
+	conf, err := g.localDefault()
+	if err != nil || conf == nil {
+		return err
+	}
+	list, err := toList(conf)
+	if err != nil {
+		return err
+	}
+	g.networks[list.Name] = list
+	known := map[cnitypes.GCAttachment]bool{}
+	for _, a := range g.living[list.Name] {
+		known[a] = true
+	}
+	for a := range g.valid {
+		if !known[cnitypes.GCAttachment{ContainerID: a.ContainerID, IfName: a.IfName}] {
+			g.keep(list.Name, a.ContainerID, a.IfName)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+// Package journal keeps the records of attachments on disk, so that whatever was
+// begun can be undone by whoever comes next: one append-only file of JSON lines for
+// each attachment of Plexus itself, and one lock for each container.
+//
+// The first line of a record, the intent, is on disk before the first delegate runs
+// and is never rewritten. The lines after it are appended without waiting for the
+// disk: they survive the end of the process, and after a power cut, which ends the
+// sandboxes too, every attachment of the intent is released whatever they said.
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	recordSuffix  = ".jsonl"
+	newSuffix     = ".new"     // an intent that was not yet whole when its writer ended
+	corruptSuffix = ".corrupt" // a record that could not be read, set aside
+	lockSuffix    = ".lock"
+	separator     = "@" // in neither a container ID nor a network name (CNI specification)
+)
+
+// ErrBadKey is the error for a container, network or interface that cannot be part
+// of a file name.
+var ErrBadKey = errors.New("cannot be the name of a record")
+
+// Key identifies a record as the CNI specification identifies an attachment.
+type Key struct {
+	ContainerID string
+	Network     string // of Plexus's own configuration
+	IfName      string
+}
+
+// String names the record for errors and logs.
+func (k Key) String() string {
+	return fmt.Sprintf("record of container %s, network %s, interface %s", k.ContainerID, k.Network, k.IfName)
+}
+
+func (k Key) file() string {
+	return k.ContainerID + separator + k.Network + separator + k.IfName + recordSuffix
+}
+
+func (k Key) check() error {
+	for _, part := range []string{k.ContainerID, k.Network, k.IfName} {
+		if part == "" || strings.ContainsAny(part, "/\x00\n") {
+			return fmt.Errorf("%s: %w: %q", k, ErrBadKey, part)
+		}
+	}
+	if strings.Contains(k.ContainerID+k.Network, separator) || len(k.file())+len(newSuffix) > unix.NAME_MAX {
+		return fmt.Errorf("%s: %w: too long, or %q in it", k, ErrBadKey, separator)
+	}
+	return nil
+}
+
+func parseKey(file string) (Key, bool) {
+	base, isRecord := strings.CutSuffix(file, recordSuffix)
+	parts := strings.SplitN(base, separator, 3)
+	if !isRecord || len(parts) != 3 {
+		return Key{}, false
+	}
+	return Key{ContainerID: parts[0], Network: parts[1], IfName: parts[2]}, true
+}
+
+// Journal is a folder of records. Its methods are safe for concurrent use by any
+// number of processes; what writes is a method of Lock.
+type Journal struct{ dir string }
+
+// New gives the journal in a folder, which need not exist yet.
+func New(dir string) *Journal { return &Journal{dir: dir} }
+
+// List gives the keys of all records, ordered by file name. A folder that does not
+// exist has none.
+func (j *Journal) List() ([]Key, error) {
+	names, err := j.names()
+	var keys []Key
+	for _, name := range names {
+		if key, ok := parseKey(name); ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys, err
+}
+
+func (j *Journal) names() ([]string, error) {
+	entries, err := os.ReadDir(j.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	return names, nil
+}
+
+// OfContainer gives the keys of one container's records.
+func (j *Journal) OfContainer(containerID string) ([]Key, error) {
+	all, err := j.List()
+	var keys []Key
+	for _, key := range all {
+		if key.ContainerID == containerID {
+			keys = append(keys, key)
+		}
+	}
+	return keys, err
+}
+
+// Leftovers gives the containers that an intent was being written for when its
+// writer ended; nothing had been done for it yet.
+func (j *Journal) Leftovers() ([]Key, error) {
+	names, err := j.names()
+	var keys []Key
+	for _, name := range names {
+		base, isNew := strings.CutSuffix(name, newSuffix)
+		if key, ok := parseKey(base); ok && isNew {
+			keys = append(keys, key)
+		}
+	}
+	return keys, err
+}
+
+// Read gives a record. The error is fs.ErrNotExist, types.ErrNewerRecord or
+// types.ErrDamagedRecord, or of the file system. A record whose content is not of
+// its name is damaged.
+func (j *Journal) Read(key Key) (*types.Record, error) {
+	data, err := os.ReadFile(j.path(key))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	record, err := types.ParseRecord(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if got := KeyOf(record); got != key {
+		return nil, fmt.Errorf("%s: %w: it says it is the %s", key, types.ErrDamagedRecord, got)
+	}
+	return record, nil
+}
+
+// KeyOf gives the key of a record.
+func KeyOf(r *types.Record) Key {
+	return Key{ContainerID: r.Plan.Sandbox.ContainerID, Network: r.Network, IfName: r.Plan.Sandbox.IfName}
+}
+
+// Touched gives the time at which a record was last written to.
+func (j *Journal) Touched(key Key) (time.Time, error) {
+	info, err := os.Stat(j.path(key))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+func (j *Journal) path(key Key) string { return filepath.Join(j.dir, key.file()) }
+
+// create puts an intent on disk, with its folder, before it returns.
+func (j *Journal) create(key Key, intent types.Intent) error {
+	if err := key.check(); err != nil {
+		return err
+	}
+	line, err := types.AppendLine(nil, intent)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	// Under its own name only once it is whole: a torn intent would look like damage.
+	temporary := j.path(key) + newSuffix
+	killPoint()
+	if err := writeSynced(temporary, line); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	killPoint()
+	if err := os.Rename(temporary, j.path(key)); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	killPoint()
+	if err := syncDir(j.dir); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	killPoint()
+	return nil
+}
+
+func writeSynced(path string, data []byte) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// appendEntry adds a line. A torn line at the end, of a writer that was killed, is
+// ended first: alone on its line it tells nothing.
+func (j *Journal) appendEntry(key Key, entry types.Entry) error {
+	line, err := types.AppendLine(nil, entry)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	file, err := os.OpenFile(j.path(key), os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	defer file.Close()
+	if torn(file) {
+		line = append([]byte("\n"), line...)
+	}
+	killPoint()
+	if _, err := file.Write(line); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	killPoint()
+	return nil
+}
+
+func torn(file *os.File) bool {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return false
+	}
+	last := make([]byte, 1)
+	_, err = file.ReadAt(last, info.Size()-1)
+	return err == nil && !bytes.Equal(last, []byte("\n"))
+}

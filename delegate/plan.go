@@ -1,0 +1,296 @@
+package delegate
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Planner works out what an ADD will do. It reads files of the node and looks for
+// executables, and changes nothing.
+type Planner struct {
+	Config *types.Config
+	// Path are the folders that plugins are looked for in, in order.
+	Path []string
+	// Self is Plexus's own executable, which never runs itself; nil if it is unknown.
+	Self os.FileInfo
+	// DeviceInfoPath gives the file by which the plugins of an attachment describe its
+	// device; nil if no such files are kept.
+	DeviceInfoPath func(network, containerID, ifName string) string
+	// Warn gets what deserves a line in the log and stops nothing; nil drops it.
+	Warn func(format string, args ...any)
+}
+
+// ConfiguredRefs gives the networks that the node's own configuration names and that
+// may be NetworkAttachmentDefinitions: what a source of facts is asked for besides
+// those of the pod.
+func ConfiguredRefs(config *types.Config) []types.Ref {
+	var refs []types.Ref
+	for _, name := range append([]string{config.ClusterNetwork}, config.DefaultNetworks...) {
+		if name == "" || strings.Contains(name, "/") {
+			continue
+		}
+		// A name that no object of the API can have can still be that of a file.
+		if ref, err := types.ParseRef(name, config.MultusNamespace); err == nil {
+			refs = append(refs, ref)
+		}
+	}
+	return types.UniqueRefs(refs)
+}
+
+// Plan resolves everything: which networks, with which configuration, on which
+// interfaces. It refuses whatever can be known to fail, in one error that names the
+// pod and, for every fault, the network and the field.
+func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, error) {
+	b := &planBuilder{
+		Planner: p,
+		facts:   facts,
+		sandbox: sandbox,
+		devices: newDevices(facts.Devices),
+		loader:  networkLoader{confDir: p.Config.ConfDir, warn: p.warn},
+	}
+	b.collect()
+	b.resolve()
+	if err := types.Join(b.faults...); err != nil {
+		return nil, types.Errorf(types.CodeOf(err, types.CodeInvalidConfig), "pod %s: %w", &facts.Pod, err)
+	}
+	return &types.Plan{Pod: facts.Pod, Sandbox: sandbox, Attachments: b.attachments}, nil
+}
+
+func (p *Planner) warn(format string, args ...any) {
+	if p.Warn != nil {
+		p.Warn(format, args...)
+	}
+}
+
+// wanted is a network that is to be attached, before it is resolved.
+type wanted struct {
+	label        string // for status, events and errors
+	ref          *types.Ref
+	conf         *types.NetConf
+	selection    *types.Selection // what the pod asks of it; nil for the node's own
+	resourceName string
+	isDefault    bool
+}
+
+// planBuilder is one planning under way. Every fault is collected; what has one is
+// left out of the attachments, so that the others are examined too.
+type planBuilder struct {
+	*Planner
+	facts       *types.Facts
+	sandbox     types.Sandbox
+	devices     *devices
+	loader      networkLoader
+	wanted      []wanted
+	attachments []types.Attachment
+	faults      []error
+}
+
+func (b *planBuilder) fault(err error) {
+	if err != nil {
+		b.faults = append(b.faults, err)
+	}
+}
+
+// faultOf notes a fault of one network.
+func (b *planBuilder) faultOf(label string, err error) {
+	if err != nil {
+		b.fault(fmt.Errorf("network %s: %w", label, err))
+	}
+}
+
+// collect finds the networks, in the order of attaching: the default network, the
+// further delegates, defaultNetworks, those of the annotation, the auxiliary chain.
+func (b *planBuilder) collect() {
+	b.collectDefault()
+	if b.Config.ClusterNetwork == "" {
+		for i := 1; i < len(b.Config.Delegates); i++ {
+			b.addDelegate(i, false)
+		}
+	}
+	if !b.inSystemNamespace() {
+		for _, name := range b.Config.DefaultNetworks {
+			b.addConfigured(name, false)
+		}
+	}
+	b.collectSelected()
+	if b.Config.AuxiliaryCNIChainName != "" {
+		b.addAuxiliaryChain()
+	}
+}
+
+func (b *planBuilder) inSystemNamespace() bool {
+	for _, namespace := range b.Config.SystemNamespaces {
+		if b.facts.Pod.Known() && namespace == b.facts.Pod.Namespace {
+			return true
+		}
+	}
+	return false
+}
+
+// collectDefault chooses what makes the pod's first interface: the pod's own choice
+// by annotation, else clusterNetwork, else the first delegate.
+func (b *planBuilder) collectDefault() {
+	value := b.facts.Pod.Annotations[types.AnnotationDefaultNetwork]
+	chosen, unknown, err := types.ParseDefaultNetwork(value, b.Config.MultusNamespace)
+	b.warnUnknown(types.AnnotationDefaultNetwork, unknown)
+	switch {
+	case err != nil:
+		b.fault(err)
+	case chosen != nil:
+		if err := b.mayBeDefault(chosen.Namespace); err != nil {
+			b.faultOf(chosen.Ref().String(), err)
+			return
+		}
+		b.addSelected(chosen, true)
+	case b.Config.ClusterNetwork != "":
+		b.addConfigured(b.Config.ClusterNetwork, true)
+	default:
+		b.addDelegate(0, true)
+	}
+}
+
+func (b *planBuilder) collectSelected() {
+	selections, unknown, err := types.ParseSelections(b.facts.Pod.Annotations[types.AnnotationNetworks], b.facts.Pod.Namespace)
+	b.fault(err)
+	b.warnUnknown(types.AnnotationNetworks, unknown)
+	for i := range selections {
+		if err := b.maySelect(selections[i].Namespace); err != nil {
+			b.faultOf(selections[i].Ref().String(), err)
+			continue
+		}
+		b.addSelected(&selections[i], false)
+	}
+}
+
+func (b *planBuilder) warnUnknown(annotation string, keys []string) {
+	for _, key := range keys {
+		b.warn("pod %s: annotation %s: %s: unknown key, ignored", &b.facts.Pod, annotation, key)
+	}
+}
+
+// addDelegate adds a network that stands in the node's configuration itself.
+func (b *planBuilder) addDelegate(i int, isDefault bool) {
+	field := fmt.Sprintf("delegates[%d]", i)
+	conf, err := types.ParseNetConf(b.Config.Delegates[i], "")
+	if err == nil && conf.Name == "" {
+		conf.Name = b.Config.Name
+	}
+	if err != nil {
+		b.fault(fmt.Errorf("%s: %w", field, err))
+		return
+	}
+	b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, isDefault: isDefault})
+}
+
+// addConfigured adds a network that the node's configuration names: a path, a
+// NetworkAttachmentDefinition of multusNamespace, or a file of confDir.
+func (b *planBuilder) addConfigured(name string, isDefault bool) {
+	w, err := b.configured(name)
+	if err != nil {
+		b.faultOf(name, err)
+		return
+	}
+	w.isDefault = isDefault
+	b.wanted = append(b.wanted, *w)
+}
+
+func (b *planBuilder) configured(name string) (*wanted, error) {
+	if strings.Contains(name, "/") {
+		conf, err := fromPath(name)
+		if err != nil {
+			return nil, err
+		}
+		return &wanted{label: conf.Name, conf: conf}, nil
+	}
+	if ref, err := types.ParseRef(name, b.Config.MultusNamespace); err == nil {
+		network, err := b.facts.Network(ref)
+		if err != nil {
+			return nil, err
+		}
+		if !network.Missing {
+			return b.defined(network)
+		}
+	}
+	conf, err := b.loader.byName(name)
+	if err == nil && conf == nil {
+		err = fmt.Errorf("there is neither a NetworkAttachmentDefinition %s/%s nor a file in %s with that JSON name",
+			b.Config.MultusNamespace, name, b.Config.ConfDir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &wanted{label: conf.Name, conf: conf}, nil
+}
+
+// defined resolves a NetworkAttachmentDefinition.
+func (b *planBuilder) defined(network *types.Network) (*wanted, error) {
+	if network.Missing {
+		return nil, fmt.Errorf("there is no NetworkAttachmentDefinition %q in namespace %q", network.Name, network.Namespace)
+	}
+	if network.Problem != "" {
+		code := network.Code
+		if code == 0 {
+			code = types.CodeInvalidConfig
+		}
+		return nil, types.Errorf(code, "%s", network.Problem)
+	}
+	conf, err := b.loader.fromDefinition(network)
+	if err != nil {
+		return nil, err
+	}
+	return &wanted{label: network.Ref.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
+}
+
+func (b *planBuilder) addSelected(s *types.Selection, isDefault bool) {
+	network, err := b.facts.Network(s.Ref())
+	if err != nil {
+		b.fault(err)
+		return
+	}
+	w, err := b.defined(network)
+	if err != nil {
+		b.faultOf(s.Ref().String(), err)
+		return
+	}
+	w.selection, w.isDefault = s, isDefault
+	b.wanted = append(b.wanted, *w)
+}
+
+func (b *planBuilder) addAuxiliaryChain() {
+	conf, err := auxiliaryChain(b.Config)
+	if err != nil {
+		b.faultOf(b.Config.AuxiliaryCNIChainName, err)
+		return
+	}
+	if conf != nil {
+		b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf})
+	}
+}
+
+// devices hands out the devices that are allocated to the pod, each once, in order.
+type devices struct {
+	free map[string][]string
+	all  map[string][]string
+}
+
+func newDevices(allocated map[string][]string) *devices {
+	free := map[string][]string{}
+	for resource, ids := range allocated {
+		free[resource] = ids
+	}
+	return &devices{free: free, all: allocated}
+}
+
+func (d *devices) take(resource string) (string, error) {
+	if len(d.free[resource]) == 0 {
+		had, _ := json.Marshal(d.all[resource])
+		return "", fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, had)
+	}
+	id := d.free[resource][0]
+	d.free[resource] = d.free[resource][1:]
+	return id, nil
+}

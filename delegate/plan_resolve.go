@@ -1,0 +1,237 @@
+package delegate
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/utils"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// resolve makes attachments of the wanted networks.
+func (b *planBuilder) resolve() {
+	secondary := 0
+	for i := range b.wanted {
+		w := &b.wanted[i]
+		ifName := b.sandbox.IfName
+		if !w.isDefault {
+			ifName = b.interfaceName(w, secondary)
+			secondary++
+		}
+		attachment, err := b.attachment(w, ifName)
+		b.faultOf(w.label, err)
+		if err == nil {
+			b.attachments = append(b.attachments, *attachment)
+		}
+	}
+	b.checkInterfaces()
+	b.checkDefaultRoutes()
+	b.checkOneOfAKind()
+}
+
+// interfaceName is the name the pod asked for, else net<number>. A custom name uses
+// up its number, so that one element's name does not depend on another's.
+func (b *planBuilder) interfaceName(w *wanted, position int) string {
+	if w.selection != nil && w.selection.Interface != "" {
+		return w.selection.Interface
+	}
+	return fmt.Sprintf("net%d", b.Config.FirstInterfaceIndex+position)
+}
+
+func (b *planBuilder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
+	a := &types.Attachment{
+		Network:        w.label,
+		Name:           w.conf.Name,
+		Interface:      ifName,
+		Default:        w.isDefault,
+		CapabilityArgs: map[string]json.RawMessage{},
+		ResourceName:   w.resourceName,
+	}
+	faults := []error{
+		b.checkExecutables(w),
+		b.takeDevice(w, a),
+		b.runtimeArgs(w, a),
+		b.selectionArgs(w, a),
+		b.deviceArgs(w, a),
+		b.encode(w, a),
+	}
+	return a, types.Join(faults...)
+}
+
+// runtimeArgs hands the runtime's own runtimeConfig to the default network, and to
+// no other (section 7.5), as far as its plugins declare it.
+func (b *planBuilder) runtimeArgs(w *wanted, a *types.Attachment) error {
+	if !w.isDefault {
+		return nil
+	}
+	for capability, value := range b.Config.RuntimeConfig {
+		if w.conf.HasCapability(capability) {
+			a.CapabilityArgs[capability] = value
+		}
+	}
+	return nil
+}
+
+// selectionArgs hands over what the pod asks of this attachment. What no plugin of
+// the network declares is an error: it would be lost in silence.
+func (b *planBuilder) selectionArgs(w *wanted, a *types.Attachment) error {
+	s := w.selection
+	if s == nil {
+		return nil
+	}
+	a.Gateways = s.DefaultRoute
+	faults := []error{
+		require(w, a, request{"ips", "ips", len(s.IPs) > 0, s.IPs}),
+		require(w, a, request{"mac", "mac", s.MAC != "", s.MAC}),
+		require(w, a, request{"infiniband-guid", "infinibandGUID", s.InfinibandGUID != "", s.InfinibandGUID}),
+		require(w, a, request{"portMappings", "portMappings", len(s.PortMappings) > 0, s.PortMappings}),
+		require(w, a, request{"bandwidth", "bandwidth", s.Bandwidth != nil, s.Bandwidth}),
+		offer(w, a, request{"ipam-claim-reference", "ipam-claim-reference", s.IPAMClaim != "", s.IPAMClaim}),
+	}
+	if len(s.CNIArgs) > 0 {
+		faults = append(faults, w.conf.MergeCNIArgs(s.CNIArgs))
+	}
+	return types.Join(faults...)
+}
+
+// request is one thing that a pod asks of an attachment.
+type request struct {
+	key        string // in the annotation
+	capability string // in the configuration and in runtimeConfig
+	given      bool
+	value      any
+}
+
+// require hands a request over, or says that no plugin takes it.
+func require(w *wanted, a *types.Attachment, r request) error {
+	if r.given && !w.conf.HasCapability(r.capability) {
+		return fmt.Errorf("%s: the pod asks for it, but no plugin of the network declares the capability %q", r.key, r.capability)
+	}
+	return offer(w, a, r)
+}
+
+// offer hands a request over if a plugin takes it.
+func offer(w *wanted, a *types.Attachment, r request) error {
+	if !r.given || !w.conf.HasCapability(r.capability) {
+		return nil
+	}
+	value, err := json.Marshal(r.value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.key, err)
+	}
+	a.CapabilityArgs[r.capability] = value
+	return nil
+}
+
+// takeDevice gives the attachment its device: the next one of its resource, else the
+// one that the annotation names.
+func (b *planBuilder) takeDevice(w *wanted, a *types.Attachment) error {
+	if w.selection != nil {
+		a.DeviceID = w.selection.DeviceID
+	}
+	if w.resourceName == "" {
+		return nil
+	}
+	id, err := b.devices.take(w.resourceName)
+	if err != nil {
+		return err
+	}
+	a.DeviceID = id
+	return nil
+}
+
+// deviceArgs puts the device where the plugins of Multus's users look for it: in
+// every plugin's configuration, and in runtimeConfig where it is declared.
+func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
+	if b.DeviceInfoPath != nil && w.conf.HasCapability("CNIDeviceInfoFile") {
+		a.DeviceInfoFile = b.DeviceInfoPath(a.Network, b.sandbox.ContainerID, a.Interface)
+	}
+	if a.DeviceID != "" {
+		id, err := json.Marshal(a.DeviceID)
+		if err != nil {
+			return err
+		}
+		w.conf.SetInEveryPlugin("deviceID", id)
+		w.conf.SetInEveryPlugin("pciBusID", id)
+	}
+	return types.Join(
+		offer(w, a, request{"deviceID", "deviceID", a.DeviceID != "", a.DeviceID}),
+		offer(w, a, request{"CNIDeviceInfoFile", "CNIDeviceInfoFile", a.DeviceInfoFile != "", a.DeviceInfoFile}),
+	)
+}
+
+// encode fixes the bytes of the configuration list, and lets libcni, which will read
+// them, be the judge of them.
+func (b *planBuilder) encode(w *wanted, a *types.Attachment) error {
+	w.conf.SetDefaultVersion(b.Config.CNIVersion)
+	data, err := w.conf.Bytes()
+	if err != nil {
+		return err
+	}
+	list, err := libcni.NetworkConfFromBytes(data)
+	if err != nil {
+		return err
+	}
+	if err := utils.ValidateNetworkName(list.Name); err != nil {
+		return &types.FieldError{Field: "name", Problem: err.Error()}
+	}
+	if known := version.All.SupportedVersions(); list.CNIVersion != "" && !slices.Contains(known, list.CNIVersion) {
+		return &types.FieldError{Field: "cniVersion", Problem: fmt.Sprintf("%q is not one of %s", list.CNIVersion, strings.Join(known, ", "))}
+	}
+	a.Config = string(data)
+	return nil
+}
+
+// checkInterfaces refuses a name that two attachments want, or that is the runtime's.
+func (b *planBuilder) checkInterfaces() {
+	owner := map[string]string{}
+	for _, a := range b.attachments {
+		if err := types.CheckInterfaceName(a.Interface); err != nil {
+			b.faultOf(a.Network, err)
+		}
+		if other, taken := owner[a.Interface]; taken {
+			b.faultOf(a.Network, fmt.Errorf("interface: %q is taken by network %s", a.Interface, other))
+			continue
+		}
+		owner[a.Interface] = a.Network
+	}
+}
+
+// checkDefaultRoutes holds the rule of one default-route over both annotations.
+func (b *planBuilder) checkDefaultRoutes() {
+	owner := ""
+	for _, a := range b.attachments {
+		if len(a.Gateways) == 0 {
+			continue
+		}
+		if owner != "" {
+			b.faultOf(a.Network, fmt.Errorf("default-route: network %s asks for it already, only one may", owner))
+		}
+		owner = a.Network
+	}
+}
+
+// onePerSandbox are plugins that keep one state for each sandbox: a second attachment
+// of them would break the first.
+var onePerSandbox = []string{"calico", "flannel"}
+
+func (b *planBuilder) checkOneOfAKind() {
+	for _, kind := range onePerSandbox {
+		first := ""
+		for i := range b.wanted {
+			w := &b.wanted[i]
+			if !slices.ContainsFunc(w.conf.Plugins, func(p types.PluginConf) bool { return p.Type == kind }) {
+				continue
+			}
+			if first != "" {
+				b.faultOf(w.label, fmt.Errorf("type: a second %s attachment in one pod would break that of network %s", kind, first))
+			}
+			first = w.label
+		}
+	}
+}

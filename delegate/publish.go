@@ -1,0 +1,137 @@
+package delegate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// status describes all attachments, from their results and from what is really in
+// the namespace.
+func (s *session) status(sandbox *sandboxNet, results []*current.Result) []types.NetworkStatus {
+	seen := s.lookAt(sandbox, results)
+	var all []types.NetworkStatus
+	for i := range s.record.Plan.Attachments {
+		a := &s.record.Plan.Attachments[i]
+		entries := networkStatus(a, results[i], seen)
+		entries[0].DeviceInfo = s.deviceInfo(a)
+		all = append(all, entries...)
+	}
+	return all
+}
+
+// lookAt reads the interfaces that the plan or the results name. One that is not
+// there is nil.
+func (s *session) lookAt(sandbox *sandboxNet, results []*current.Result) map[string]*seenInterface {
+	seen := map[string]*seenInterface{}
+	look := func(name string) {
+		if _, done := seen[name]; done {
+			return
+		}
+		there, err := sandbox.look(name)
+		if err != nil {
+			s.log.Warn("read the pod's namespace", "error", err)
+		}
+		seen[name] = there
+	}
+	for i := range s.record.Plan.Attachments {
+		look(s.record.Plan.Attachments[i].Interface)
+		for _, iface := range results[i].Interfaces {
+			if iface != nil && iface.Sandbox != "" {
+				look(iface.Name)
+			}
+		}
+	}
+	s.missing = missingInterfaces(s.record.Plan.Attachments, results, seen)
+	return seen
+}
+
+// missingInterfaces names, for a warning, the interfaces that a result claims to be in
+// the sandbox and that are not. Some plugins are right to do so: vhost-user has none.
+func missingInterfaces(attachments []types.Attachment, results []*current.Result, seen map[string]*seenInterface) []string {
+	var missing []string
+	for i := range attachments {
+		for _, iface := range results[i].Interfaces {
+			if iface != nil && iface.Sandbox != "" && seen[iface.Name] == nil {
+				missing = append(missing, fmt.Sprintf("network %s: its plugins say that they made interface %s, but the pod has none of that name",
+					attachments[i].Network, iface.Name))
+			}
+		}
+	}
+	return missing
+}
+
+func (s *session) deviceInfo(a *types.Attachment) *types.DeviceInfo {
+	if a.DeviceInfoFile == "" || s.DeviceInfos == nil {
+		return nil
+	}
+	info, err := s.DeviceInfos.Read(a.DeviceInfoFile)
+	if err != nil {
+		s.log.Warn("read what the plugins say of the device", "network", a.Network, "error", err)
+	}
+	return info
+}
+
+// publish hands the status over to be written to the API, and notes whether it is
+// settled. That it is not fails no ADD: later calls, or the agent, will see to it.
+func (s *session) publish(ctx context.Context) {
+	if !s.record.Plan.Pod.Known() {
+		return
+	}
+	request := &types.PublishRequest{
+		Pod:     s.record.Plan.Pod,
+		Status:  s.record.Status,
+		Events:  s.events(),
+		Timeout: types.Duration(publishTimeout),
+	}
+	settled, err := s.Source.Publish(ctx, request)
+	if err != nil {
+		s.log.Warn("the network status is not published yet; a later call will", "error", err)
+	}
+	if !settled {
+		return
+	}
+	if err := s.note(types.Entry{Event: types.EventPublished}); err != nil {
+		s.log.Warn("note that the status is published", "error", err)
+	}
+}
+
+// events tells the pod's readers what was attached. A plain pod, with its default
+// network alone, gets none: nobody asked for anything.
+func (s *session) events() []types.PodEvent {
+	var events []types.PodEvent
+	for _, entry := range s.record.Status {
+		if len(s.record.Plan.Attachments) == 1 {
+			break
+		}
+		events = append(events, types.PodEvent{
+			Type:    types.EventNormal,
+			Reason:  types.ReasonAddedInterface,
+			Message: fmt.Sprintf("Add %s [%s] from %s", entry.Interface, strings.Join(entry.IPs, " "), entry.Name),
+		})
+	}
+	for _, message := range s.missing {
+		events = append(events, types.PodEvent{Type: types.EventWarning, Reason: types.ReasonNoSuchInterface, Message: message})
+	}
+	return events
+}
+
+// reportFailure puts a Warning with the reason on the pod. It carries the code and
+// the message, never a plugin's stderr.
+func (e *Engine) reportFailure(ctx context.Context, call *Call, failure error) {
+	if !call.Pod.Known() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
+	defer cancel()
+	message := fmt.Sprintf("%v (CNI code %d)", failure, types.CodeOf(failure, types.CodeAttachmentFailure))
+	event := types.PodEvent{Type: types.EventWarning, Reason: types.ReasonAttachFailed, Message: message}
+	request := &types.PublishRequest{Pod: call.Pod, Events: []types.PodEvent{event}, Timeout: types.Duration(publishTimeout)}
+	if _, err := e.Source.Publish(ctx, request); err != nil {
+		e.Log.Warn("put an event on the pod", "pod", call.Pod.String(), "error", err)
+	}
+}

@@ -1,0 +1,59 @@
+package delegate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// release runs the DEL of every attachment that was tried and is not yet released,
+// in reverse, each with its fair share of the time, whatever becomes of the others.
+// When nothing is left the record goes; else it keeps what is left.
+func (s *session) release(ctx context.Context, netns string) error {
+	pending := s.record.Pending(s.BootID)
+	var faults []error
+	for n, i := range pending {
+		a := &s.record.Plan.Attachments[i]
+		share, cancel := fairShare(ctx, len(pending)-n)
+		err := s.detach(share, i, netns)
+		cancel()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("detach network %s from %s: %w", a.Network, a.Interface, err))
+			continue
+		}
+		s.log.Debug("released", "network", a.Network, "interface", a.Interface)
+	}
+	if err := types.Join(faults...); err != nil {
+		return err
+	}
+	return s.lock.Remove(s.key)
+}
+
+// fairShare gives one of several that are still to come its part of the time left.
+func fairShare(ctx context.Context, toCome int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(toCome))
+}
+
+func (s *session) detach(ctx context.Context, i int, netns string) error {
+	a := &s.record.Plan.Attachments[i]
+	list, err := listOf(a)
+	if err != nil {
+		return err
+	}
+	s.restoreCache(i)
+	if err := s.libcni.DelNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, netns)); err != nil {
+		return describe(err)
+	}
+	if a.DeviceInfoFile != "" && s.DeviceInfos != nil {
+		if err := s.DeviceInfos.Remove(a.DeviceInfoFile); err != nil {
+			return err
+		}
+	}
+	return s.note(types.Entry{Event: types.EventReleased, Attachment: i})
+}

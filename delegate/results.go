@@ -1,0 +1,190 @@
+package delegate
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// parseResult reads a result of any version. One without a version, as Weave's, has
+// the one given.
+func parseResult(data []byte, defaultVersion string) (*current.Result, string, error) {
+	var said struct {
+		CNIVersion string `json:"cniVersion"`
+	}
+	if err := json.Unmarshal(data, &said); err != nil {
+		return nil, "", fmt.Errorf("result: %w", err)
+	}
+	if said.CNIVersion == "" {
+		said.CNIVersion = defaultVersion
+	}
+	parsed, err := create.Create(said.CNIVersion, data)
+	if err != nil {
+		return nil, "", fmt.Errorf("result: %w", err)
+	}
+	result, err := current.NewResultFromResult(parsed)
+	if err != nil {
+		return nil, "", fmt.Errorf("result of version %s: %w", said.CNIVersion, err)
+	}
+	return result, said.CNIVersion, nil
+}
+
+// encodeResult writes a result in the version given.
+func encodeResult(result *current.Result, version string) (json.RawMessage, error) {
+	converted, err := result.GetAsVersion(version)
+	if err != nil {
+		return nil, fmt.Errorf("result as version %s: %w", version, err)
+	}
+	return json.Marshal(converted)
+}
+
+// moveDefaultRoutes makes the results say what the pod's namespace has after the
+// default routes of the gateways' families went to one attachment: it has those, the
+// others have none. It tells which results changed.
+func moveDefaultRoutes(results []*current.Result, chosen int, gateways []string) []bool {
+	changed := make([]bool, len(results))
+	sorted := gatewaysByFamily(gateways)
+	for i, result := range results {
+		if result == nil {
+			continue
+		}
+		before := len(result.Routes)
+		result.Routes = slices.DeleteFunc(result.Routes, func(r *cnitypes.Route) bool {
+			return isDefaultDst(&r.Dst) && len(sorted[familyOf(r.Dst.IP).number]) > 0
+		})
+		changed[i] = len(result.Routes) != before
+		if i == chosen {
+			result.Routes = append(result.Routes, defaultRoutes(sorted)...)
+			changed[i] = true
+		}
+	}
+	return changed
+}
+
+func defaultRoutes(sorted map[int][]net.IP) []*cnitypes.Route {
+	var routes []*cnitypes.Route
+	for _, f := range []family{ipv4, ipv6} {
+		for _, gateway := range sorted[f.number] {
+			routes = append(routes, &cnitypes.Route{Dst: *f.any, GW: gateway})
+		}
+	}
+	return routes
+}
+
+func isDefaultDst(dst *net.IPNet) bool {
+	ones, bits := dst.Mask.Size()
+	return bits > 0 && ones == 0
+}
+
+// mergeResults puts the results of all attachments into one, the default network's
+// first, whose DNS it keeps.
+func mergeResults(results []*current.Result) *current.Result {
+	merged := &current.Result{CNIVersion: current.ImplementedSpecVersion}
+	for i, result := range results {
+		if result == nil {
+			continue
+		}
+		if i == 0 {
+			merged.DNS = result.DNS
+		}
+		offset := len(merged.Interfaces)
+		merged.Interfaces = append(merged.Interfaces, result.Interfaces...)
+		merged.Routes = append(merged.Routes, result.Routes...)
+		for _, ip := range result.IPs {
+			moved := *ip
+			if ip.Interface != nil {
+				moved.Interface = current.Int(*ip.Interface + offset)
+			}
+			merged.IPs = append(merged.IPs, &moved)
+		}
+	}
+	return merged
+}
+
+// networkStatus describes an attachment for the pod's annotation (section 5.3): one
+// entry for its first sandbox interface, and one for each further one, as the readers
+// of Multus's status know it. What the result does not say is read from the
+// namespace.
+func networkStatus(a *types.Attachment, result *current.Result, seen map[string]*seenInterface) []types.NetworkStatus {
+	if result == nil {
+		result = &current.Result{}
+	}
+	base := types.NetworkStatus{Name: a.Network, DNS: types.DNS{
+		Nameservers: result.DNS.Nameservers, Domain: result.DNS.Domain, Search: result.DNS.Search, Options: result.DNS.Options,
+	}}
+	var entries []types.NetworkStatus
+	for i, iface := range result.Interfaces {
+		if iface == nil || iface.Sandbox == "" {
+			continue
+		}
+		entry := base
+		entry.Interface, entry.MAC, entry.MTU = iface.Name, iface.Mac, iface.Mtu
+		entry.IPs = addressesOf(result, &i)
+		entries = append(entries, entry)
+	}
+	if len(entries) == 0 {
+		entries = []types.NetworkStatus{base}
+	}
+	first := &entries[0]
+	first.Default = a.Default
+	first.IPs = append(first.IPs, addressesOf(result, nil)...)
+	first.DefaultRoute = a.Gateways
+	first.Gateway = gatewaysIn(result)
+	for i := range entries {
+		complete(&entries[i], a.Interface, seen)
+	}
+	return entries
+}
+
+// addressesOf gives the addresses of the interface at an index, or for nil those of
+// no interface (section 5.3.3.1).
+func addressesOf(result *current.Result, index *int) []string {
+	var ips []string
+	for _, ip := range result.IPs {
+		if ip == nil {
+			continue
+		}
+		unbound := ip.Interface == nil || *ip.Interface < 0
+		if index == nil && unbound || index != nil && !unbound && *ip.Interface == *index {
+			ips = append(ips, ip.Address.IP.String())
+		}
+	}
+	return ips
+}
+
+func gatewaysIn(result *current.Result) []string {
+	var gateways []string
+	for _, route := range result.Routes {
+		if route != nil && isDefaultDst(&route.Dst) && route.GW != nil {
+			gateways = append(gateways, route.GW.String())
+		}
+	}
+	return gateways
+}
+
+// complete fills in from the namespace what the entry lacks.
+func complete(entry *types.NetworkStatus, ifName string, seen map[string]*seenInterface) {
+	if entry.Interface == "" && seen[ifName] != nil {
+		entry.Interface = ifName
+	}
+	there := seen[entry.Interface]
+	if there == nil {
+		return
+	}
+	if entry.MAC == "" {
+		entry.MAC = there.mac
+	}
+	if entry.MTU == 0 {
+		entry.MTU = there.mtu
+	}
+	if len(entry.IPs) == 0 {
+		entry.IPs = there.ips
+	}
+}
