@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	// agentPatience is how long an agent may take to answer when there is a plexus-once
+	// to fall back to; without one it has the whole ADD.
+	agentPatience = 3 * time.Second
+	dialTimeout   = 500 * time.Millisecond
+)
+
+// source is where facts come from and status goes to: the manifests, else the agent,
+// else plexus-once with a kubeconfig or the in-cluster environment, else nobody.
+type source struct {
+	config   *types.Config
+	stateDir string
+	cniPath  []string
+	log      *slog.Logger
+	child    *child // the plexus-once of this call, nil until it is needed
+}
+
+// Facts asks whoever knows. What the runtime has told already is not asked for.
+func (s *source) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	if facts, complete := knownFacts(request); complete {
+		s.expectToPublish()
+		return facts, nil
+	}
+	if s.config.Manifests == "" && s.config.AgentSocket != "" {
+		facts, err := s.askAgent(ctx, request)
+		if err == nil || !s.mayFallBack(err) {
+			return facts, err
+		}
+		s.log.Info("the agent did not answer, asking the API server", "error", err)
+	}
+	switch {
+	case s.hasOnce():
+		return s.askOnce(ctx, request)
+	default:
+		return noFacts(request), nil
+	}
+}
+
+// knownFacts gives the facts if nobody need be asked: the runtime handed the
+// annotations over, or there is no pod, and no network is named.
+func knownFacts(request *types.FactsRequest) (*types.Facts, bool) {
+	known := request.HasAnnotations || !request.Pod.Known()
+	if !known || len(request.Networks)+len(request.Pod.SelectedRefs(request.MultusNamespace)) > 0 {
+		return nil, false
+	}
+	return &types.Facts{Pod: request.Pod}, true
+}
+
+// noFacts is what is known where there is no source at all: what is configured, and
+// that no network can be looked up.
+func noFacts(request *types.FactsRequest) *types.Facts {
+	facts := &types.Facts{Pod: request.Pod}
+	for _, ref := range request.Networks {
+		facts.Networks = append(facts.Networks, types.Network{Ref: ref, Missing: true})
+	}
+	for _, ref := range request.Pod.SelectedRefs(request.MultusNamespace) {
+		facts.Networks = append(facts.Networks, types.Network{Ref: ref,
+			Problem: "the pod asks for it, but the node's configuration has no source to look it up in: no kubeconfig, agentSocket or manifests"})
+	}
+	return facts
+}
+
+// mayFallBack tells whether another source may give what the agent did not. Where
+// there is none the error says to try again later.
+func (s *source) mayFallBack(err error) bool {
+	if !errors.Is(err, rpc.ErrNoAnswer) && types.CodeOf(err, 0) != types.CodeTryAgainLater {
+		return false
+	}
+	return s.hasOnce()
+}
+
+func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	if s.hasOnce() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, agentPatience)
+		defer cancel()
+	}
+	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	if err != nil {
+		return nil, s.noAgent(err)
+	}
+	defer conn.Close()
+	response, err := rpc.Call(ctx, conn, rpc.NewConn(conn), &types.Request{Facts: request})
+	switch {
+	case errors.Is(err, rpc.ErrNoAnswer):
+		return nil, s.noAgent(err)
+	case err != nil:
+		return nil, fmt.Errorf("agent: %w", err)
+	case response.Facts == nil:
+		return nil, s.noAgent(errors.New("its answer has no facts"))
+	}
+	return response.Facts, nil
+}
+
+func (s *source) noAgent(err error) error {
+	return types.Errorf(types.CodeTryAgainLater,
+		"agent on %s: %w: %w; without it, and without a kubeconfig to fall back to, the pod's networks are not known", s.config.AgentSocket, rpc.ErrNoAnswer, err)
+}
+
+// hasOnce tells whether plexus-once has something to ask.
+func (s *source) hasOnce() bool {
+	return s.config.Manifests != "" || s.hasAPI()
+}
+
+func (s *source) hasAPI() bool {
+	return s.config.Manifests == "" && (s.config.Kubeconfig != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "")
+}
+
+func (s *source) askOnce(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	c, err := s.once()
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.call(ctx, &types.Request{Facts: request})
+	if err != nil {
+		return nil, err
+	}
+	if response.Facts == nil {
+		return nil, errors.New("plexus-once: its answer has no facts")
+	}
+	return response.Facts, nil
+}
+
+// once gives this call's plexus-once, starting it if need be.
+func (s *source) once() (*child, error) {
+	if s.child == nil {
+		c, err := startChild(s)
+		if err != nil {
+			return nil, err
+		}
+		s.child = c
+	}
+	return s.child, nil
+}
+
+// expectToPublish starts plexus-once while the delegates run, where it will be needed
+// for the status alone.
+func (s *source) expectToPublish() {
+	if !s.hasAPI() || s.agentListens() {
+		return
+	}
+	if _, err := s.once(); err != nil {
+		s.log.Warn("the network status will not be published", "error", err)
+	}
+}
+
+func (s *source) agentListens() bool {
+	if s.config.AgentSocket == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// Publish hands status and events over: to the agent, which sees to it in its own
+// time, or to plexus-once, which writes the status before it answers. Where there is
+// no API there is nothing to publish.
+func (s *source) Publish(ctx context.Context, request *types.PublishRequest) (bool, error) {
+	if s.config.Manifests != "" {
+		return true, nil
+	}
+	if s.child == nil && s.config.AgentSocket != "" && s.tellAgent(request) == nil {
+		return false, nil
+	}
+	if !s.hasAPI() {
+		return s.config.AgentSocket == "", nil
+	}
+	c, err := s.once()
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, request.Timeout.TimeoutOr(time.Second)+dialTimeout)
+	defer cancel()
+	response, err := c.call(ctx, &types.Request{Publish: request})
+	if err != nil {
+		return false, err
+	}
+	return response.Published, nil
+}
+
+// tellAgent sends the request and does not wait for an answer.
+func (s *source) tellAgent(request *types.PublishRequest) error {
+	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return err
+	}
+	return rpc.NewConn(conn).Send(&types.Request{Version: types.WireVersion, Publish: request})
+}
+
+// Ready tells, without asking anybody, why facts could not be had.
+func (s *source) Ready() error {
+	switch {
+	case s.config.Manifests != "":
+		return types.Join(readable("manifests", s.config.Manifests), s.onceThere())
+	case s.agentListens():
+		return nil
+	case s.config.Kubeconfig != "":
+		return types.Join(readable("kubeconfig", s.config.Kubeconfig), s.onceThere())
+	case s.hasAPI():
+		return s.onceThere()
+	case s.config.AgentSocket != "":
+		return fmt.Errorf("agentSocket: nobody listens on %s, and there is no kubeconfig to fall back to", s.config.AgentSocket)
+	}
+	return nil
+}
+
+func (s *source) onceThere() error {
+	_, err := findOnce(s.cniPath)
+	return err
+}
+
+func readable(key, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return file.Close()
+}
