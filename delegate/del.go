@@ -38,6 +38,9 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	record, err := e.Journal().Read(key)
 	switch {
 	case err == nil:
+		if sandbox.NetNS == "" { // a runtime may leave it out; the record knows better
+			sandbox.NetNS = aliveNetNS(record, e.BootID)
+		}
 		return e.newSession(lock, record).release(ctx, sandbox.NetNS)
 	case errors.Is(err, fs.ErrNotExist):
 		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, &unrecorded{lock, key, sandbox}))

@@ -9,6 +9,10 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
+// maxAttachments bounds the networks of one pod. An annotation has room for a hundred
+// thousand, whose plugins would keep the node busy until the ADD's time is over.
+const maxAttachments = 128
+
 // Planner works out what an ADD will do. It reads files of the node and looks for
 // executables, and changes nothing.
 type Planner struct {
@@ -53,7 +57,11 @@ func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, 
 		loader:  networkLoader{confDir: p.Config.ConfDir, warn: p.warn},
 	}
 	b.collect()
-	b.resolve()
+	if len(b.wanted) > maxAttachments {
+		b.fault(fmt.Errorf("%d networks are to be attached, a pod may have at most %d", len(b.wanted), maxAttachments))
+	} else {
+		b.resolve()
+	}
 	if err := types.Join(b.faults...); err != nil {
 		return nil, types.Errorf(types.CodeOf(err, types.CodeInvalidConfig), "pod %s: %w", &facts.Pod, err)
 	}

@@ -14,9 +14,7 @@ import (
 func newLogger(config *types.Config) (*slog.Logger, func()) {
 	var writers []io.Writer
 	end := func() {}
-	if config.LogToStderr {
-		writers = append(writers, os.Stderr)
-	}
+	// The file first: standard error may be closed, and nothing after it would be written.
 	if config.LogFile != "" {
 		file := &lumberjack.Logger{
 			Filename:   config.LogFile,
@@ -27,6 +25,9 @@ func newLogger(config *types.Config) (*slog.Logger, func()) {
 		}
 		writers = append(writers, file)
 		end = func() { _ = file.Close() }
+	}
+	if config.LogToStderr {
+		writers = append(writers, os.Stderr)
 	}
 	handler := slog.NewTextHandler(io.MultiWriter(writers...), &slog.HandlerOptions{Level: levelOf(config.LogLevel)})
 	return slog.New(handler), end
