@@ -174,6 +174,9 @@ func complete(entry *types.NetworkStatus, ifName string, seen map[string]*seenIn
 	if entry.Interface == "" && seen[ifName] != nil {
 		entry.Interface = ifName
 	}
+	if entry.Interface == "" {
+		entry.MAC = "" // without its interface it says nothing (section 5.3.4)
+	}
 	there := seen[entry.Interface]
 	if there == nil {
 		return

@@ -62,7 +62,7 @@ type Config struct {
 	SystemNamespaces         []string            `json:"systemNamespaces"`
 	MultusNamespace          string              `json:"multusNamespace"`
 	DefaultNetworkNamespaces []string            `json:"defaultNetworkNamespaces"`
-	AllowedPlugins           map[string][]string `json:"allowedPlugins,omitempty"` // namespace or "*" to plugin types
+	AllowedPlugins           map[string][]string `json:"allowedPlugins,omitzero"` // namespace or "*" to plugin types; an empty map allows none
 
 	RetryDeleteOnError  bool     `json:"retryDeleteOnError,omitempty"` // accepted: Plexus always does
 	FirstInterfaceIndex int      `json:"firstInterfaceIndex"`
@@ -77,7 +77,7 @@ type Config struct {
 
 	// ValidAttachments is what a GC call says is still in use; nil if the call has no
 	// such key, which is not the same as an empty list.
-	ValidAttachments []GCAttachment `json:"cni.dev/valid-attachments,omitempty"`
+	ValidAttachments []GCAttachment `json:"cni.dev/valid-attachments,omitzero"`
 	// HasValidAttachments tells whether the call had the list.
 	HasValidAttachments bool `json:"-"`
 }
@@ -115,8 +115,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // CommaList is a list that a configuration writes as one string: "a,b".
 type CommaList []string
 
-// MarshalText joins the list with commas.
-func (l CommaList) MarshalText() ([]byte, error) { return []byte(strings.Join(l, ",")), nil }
+// MarshalText joins the list with commas. An empty list is one comma: the empty
+// string means the default.
+func (l CommaList) MarshalText() ([]byte, error) {
+	if len(l) == 0 {
+		return []byte(","), nil
+	}
+	return []byte(strings.Join(l, ",")), nil
+}
 
 // UnmarshalText splits at commas and drops space and empty elements.
 func (l *CommaList) UnmarshalText(text []byte) error {

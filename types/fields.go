@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
 )
 
 // object is a JSON object being read field by field, so that every fault is found
@@ -42,14 +43,22 @@ func unmarshalObject(data []byte, into *map[string]json.RawMessage) error {
 // refuseTwins finds keys that differ only in case: which of them counts depends on
 // the reader, so that a plugin could run what a check has not seen.
 func (o *object) refuseTwins() {
-	keys := o.keys()
-	for i, a := range keys {
-		for _, b := range keys[i+1:] {
-			if equalKey(a, b) {
-				o.fault(a, fmt.Sprintf("stands beside %q, which names the same field", b))
-			}
+	seen := make(map[string]string, len(o.raw))
+	for _, key := range o.keys() {
+		folded := strings.Map(foldRune, key)
+		if first, twin := seen[folded]; twin {
+			o.fault(first, fmt.Sprintf("stands beside %q, which names the same field", key))
 		}
+		seen[folded] = key
 	}
+}
+
+// foldRune gives the runes that equalKey takes for one the same form.
+func foldRune(r rune) rune {
+	for next := unicode.SimpleFold(r); next > r; next = unicode.SimpleFold(r) {
+		r = next
+	}
+	return r
 }
 
 // keys gives the keys of the object, sorted.

@@ -44,6 +44,8 @@ func ParseNetConf(data []byte, defaultName string) (*NetConf, error) {
 	if read(o, "name", &name) && name != "" {
 		c.Name = name
 	}
+	var version string
+	read(o, "cniVersion", &version)
 	if _, isList := o.get("plugins"); isList {
 		c.readPlugins(o)
 	} else {
@@ -231,6 +233,7 @@ func mergeArgs(keys, args map[string]json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	for key, value := range args {
+		drop(inner.raw, key)
 		inner.raw[key] = value
 	}
 	cni, err := json.Marshal(inner.raw)
@@ -301,6 +304,9 @@ func AppendPlugins(list []byte, plugins [][]byte) ([]byte, error) {
 	}
 	var all []json.RawMessage
 	read(o, "plugins", &all)
+	if err := o.err(); err != nil {
+		return nil, err
+	}
 	for _, plugin := range plugins {
 		all = append(all, plugin)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Annotations of the multi-network specification and of Multus.
@@ -84,6 +85,9 @@ func ParseDefaultNetwork(value, namespace string) (*Selection, []string, error) 
 func parseSelections(annotation, value, namespace string) ([]Selection, []string, error) {
 	if strings.TrimSpace(value) == "" {
 		return nil, nil, nil
+	}
+	if !utf8.ValidString(value) {
+		return nil, nil, annotationError(annotation, errors.New("is not valid UTF-8"))
 	}
 	parse := parseShortForm
 	if strings.ContainsAny(value, `[{"`) {

@@ -56,15 +56,22 @@ func parseElement(data json.RawMessage, namespace string) (Selection, []string, 
 	readBandwidth(o, &s)
 	readDefaultRoute(o, &s)
 	read(o, "deviceID", &s.DeviceID)
-	read(o, "cni-args", &s.CNIArgs)
-	for key, value := range s.CNIArgs {
-		s.CNIArgs[key] = compact(value)
-	}
+	readCNIArgs(o, &s)
 	read(o, "ipam-claim-reference", &s.IPAMClaim)
 	if s.IPAMClaim != "" && len(s.IPs) > 0 {
 		o.fault("ipam-claim-reference", "cannot be combined with ips: the claim gives the addresses (section 4.1.2.1.11)")
 	}
 	return s, o.unknown(), o.err()
+}
+
+func readCNIArgs(o *object, s *Selection) {
+	read(o, "cni-args", &s.CNIArgs)
+	inner := &object{path: "cni-args", raw: s.CNIArgs}
+	inner.refuseTwins()
+	o.faults = append(o.faults, inner.faults...)
+	for key, value := range s.CNIArgs {
+		s.CNIArgs[key] = compact(value)
+	}
 }
 
 func compact(value json.RawMessage) json.RawMessage {

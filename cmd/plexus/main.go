@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/ns"
@@ -94,8 +95,8 @@ func printError(err *cnitypes.Error) int {
 
 func cmdAdd(args *skel.CmdArgs) error {
 	return with(args, func(ctx context.Context, e *delegate.Engine, call *delegate.Call) error {
-		if same, err := ns.CheckNetNS(args.Netns); err == nil && same {
-			return types.Errorf(types.CodeInvalidEnv, "CNI_NETNS: %s is the host's own network namespace", args.Netns)
+		if err := refuseHostNetwork(args); err != nil {
+			return err
 		}
 		result, err := e.Add(ctx, call)
 		if err != nil {
@@ -103,6 +104,18 @@ func cmdAdd(args *skel.CmdArgs) error {
 		}
 		return cnitypes.PrintResult(result, e.Config.CNIVersion)
 	})
+}
+
+// refuseHostNetwork does before the ADD what skel does only after it.
+func refuseHostNetwork(args *skel.CmdArgs) error {
+	if override := strings.ToUpper(args.NetnsOverride); override == "TRUE" || override == "1" {
+		return nil
+	}
+	same, err := ns.CheckNetNS(args.Netns)
+	if err == nil && same {
+		return types.Errorf(types.CodeInvalidEnv, "CNI_NETNS: %s is the host's own network namespace", args.Netns)
+	}
+	return nil
 }
 
 func cmdDel(args *skel.CmdArgs) error {
