@@ -5,6 +5,8 @@ go 1.26.0
 replace github.com/plexus-cni/plexus => ../
 
 require (
+	github.com/containernetworking/cni v1.3.0
+	github.com/google/go-cmp v0.7.0
 	github.com/plexus-cni/plexus v0.0.0
 	golang.org/x/sys v0.49.0
 	k8s.io/api v0.37.1

@@ -1,0 +1,127 @@
+package k8sclient
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+const (
+	callTimeout  = 30 * time.Second // of everything that one question costs
+	graphTimeout = 5 * time.Second  // of waiting for the Node authorizer
+	firstDelay   = 100 * time.Millisecond
+	longestDelay = 2 * time.Second
+	maxObject    = 16 << 20
+)
+
+// call is one request to the API server, which may take several attempts.
+type call struct {
+	what        string // for errors: "read pod default/web"
+	method      string
+	path        []string
+	accept      string
+	contentType string
+	body        []byte
+	// asNode tells that the Node authorizer may not know the pod yet.
+	asNode bool
+}
+
+// do makes the call until it is answered for good or ctx ends.
+func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	begin := time.Now()
+	for attempt := 1; ; attempt++ {
+		body, err := c.attempt(ctx, call)
+		if err == nil {
+			return body, nil
+		}
+		again := worthRetrying(err) || call.asNode && graphIsBehind(err) && time.Since(begin) < graphTimeout
+		if !again || !pause(ctx, delay(attempt, err)) {
+			return nil, &callError{what: call.what, server: c.server.Redacted(), attempts: attempt, took: time.Since(begin), err: err}
+		}
+	}
+}
+
+// delay is how long to wait after an attempt: as long as the server says, or ever
+// longer, and not the same for all who wait.
+func delay(attempt int, err error) time.Duration {
+	d := min(firstDelay<<min(attempt-1, 10), longestDelay)
+	d = d/2 + rand.N(d)
+	var answer *statusError
+	if errors.As(err, &answer) {
+		d = max(d, answer.retryAfter)
+	}
+	return d
+}
+
+// pause waits, unless ctx would end before that.
+func pause(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// attempt makes the call once.
+func (c *Client) attempt(ctx context.Context, call *call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	begin := time.Now()
+	request, err := c.request(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.transportError(err, time.Since(begin))
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxObject+1))
+	switch {
+	case err != nil:
+		return nil, c.transportError(err, time.Since(begin))
+	case len(body) > maxObject:
+		return nil, fmt.Errorf("the answer is longer than %d bytes", maxObject)
+	case response.StatusCode >= http.StatusMultipleChoices:
+		return nil, newStatusError(response, body)
+	}
+	return body, nil
+}
+
+func (c *Client) request(ctx context.Context, call *call) (*http.Request, error) {
+	target := c.server.JoinPath(call.path...).String()
+	request, err := http.NewRequestWithContext(ctx, call.method, target, bytes.NewReader(call.body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header = c.header.Clone()
+	request.Header.Set("Accept", "application/json")
+	if call.accept != "" {
+		request.Header.Set("Accept", call.accept)
+	}
+	if call.contentType != "" {
+		request.Header.Set("Content-Type", call.contentType)
+	}
+	return request, nil
+}
+
+// transportError is the reason behind a request that got no answer. After a time-out
+// the connection is not used again: what it leads to may be gone.
+func (c *Client) transportError(err error, took time.Duration) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.http.CloseIdleConnections()
+		return fmt.Errorf("%w within %s", errNoAnswer, took.Round(time.Millisecond))
+	}
+	return withoutURL(err)
+}

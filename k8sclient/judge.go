@@ -1,0 +1,53 @@
+package k8sclient
+
+import (
+	"fmt"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// podObject is what is read of a pod, from the API server or from a manifest.
+type podObject struct {
+	UID         string
+	Annotations map[string]string
+}
+
+// judgePod makes the pod of the facts: the one that the runtime called for, with what
+// a source found. found is nil if the source did not have to look.
+func judgePod(req *types.FactsRequest, found *podObject) (types.Pod, error) {
+	pod := req.Pod
+	if found == nil {
+		pod.Static = pod.Static || types.IsStatic(pod.Annotations)
+		pod.Annotations = types.KeepAnnotations(pod.Annotations)
+		return pod, nil
+	}
+	pod.Static = pod.Static || types.IsStatic(found.Annotations)
+	if err := checkUID(&pod, found.UID); err != nil {
+		return types.Pod{}, err
+	}
+	if pod.UID == "" {
+		pod.UID = found.UID
+	}
+	annotations := found.Annotations
+	if req.HasAnnotations {
+		annotations = req.Pod.Annotations
+	}
+	pod.Annotations = types.KeepAnnotations(annotations)
+	return pod, nil
+}
+
+// checkUID refuses the sandbox of a pod that has been replaced by another of the same
+// name. A static pod is known to the runtime under another UID than its mirror.
+func checkUID(pod *types.Pod, found string) error {
+	if pod.Static || pod.UID == "" || found == "" || pod.UID == found {
+		return nil
+	}
+	return fmt.Errorf("pod %s: the sandbox is of an older pod: the runtime calls for UID %s, the pod of that name now has UID %s",
+		pod, pod.UID, found)
+}
+
+// wantedRefs gives every network that the configuration or the pod names, each once.
+func wantedRefs(req *types.FactsRequest, pod *types.Pod) []types.Ref {
+	refs := append([]types.Ref{}, req.Networks...)
+	return types.UniqueRefs(append(refs, pod.SelectedRefs(req.MultusNamespace)...))
+}

@@ -1,0 +1,86 @@
+package k8sclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+const defaultNamespace = "default" // of a manifest that names none, as kubectl has it
+
+// ErrPodNotFound is the error for a pod that the source does not have.
+var ErrPodNotFound = errors.New("not found")
+
+// Manifests is a folder of *.yaml, *.yml and *.json files with Pods and
+// NetworkAttachmentDefinitions: a source of facts where there is no cluster.
+type Manifests struct{ Dir string }
+
+// Facts reads the folder, anew at each call.
+func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Facts, error) {
+	set, err := m.load()
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.pod(set, req)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := judgePod(req, found)
+	if err != nil {
+		return nil, fmt.Errorf("manifests in %s: %w", m.Dir, err)
+	}
+	facts := &types.Facts{Pod: pod}
+	for _, ref := range wantedRefs(req, &pod) {
+		network, known := set.networks[ref]
+		if !known {
+			network = types.Network{Ref: ref, Missing: true}
+		}
+		facts.Networks = append(facts.Networks, network)
+	}
+	return facts, nil
+}
+
+func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*podObject, error) {
+	if !req.Pod.Known() {
+		return nil, nil
+	}
+	pod, known := set.pods[types.Ref{Namespace: req.Pod.Namespace, Name: req.Pod.Name}]
+	if !known && !req.HasAnnotations {
+		return nil, fmt.Errorf("pod %s: %w: no manifest in %s has it", &req.Pod, ErrPodNotFound, m.Dir)
+	}
+	if !known {
+		return nil, nil
+	}
+	return &pod, nil
+}
+
+// PublishStatus writes nothing: manifests have nobody who would read it.
+func (Manifests) PublishStatus(context.Context, types.Pod, []types.NetworkStatus) (bool, error) {
+	return true, nil
+}
+
+// Event writes nothing.
+func (Manifests) Event(context.Context, types.Pod, types.PodEvent) error { return nil }
+
+func (m Manifests) load() (*manifestSet, error) {
+	files, err := os.ReadDir(m.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("manifests: %w", err)
+	}
+	set := newManifestSet()
+	var faults []error
+	for _, file := range files {
+		if slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file.Name())) {
+			faults = append(faults, set.addFile(filepath.Join(m.Dir, file.Name())))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, types.WithCode(types.CodeInvalidConfig, err)
+	}
+	return set, nil
+}

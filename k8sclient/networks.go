@@ -1,0 +1,76 @@
+package k8sclient
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// maxParallel bounds how many networks are read at a time.
+const maxParallel = 16
+
+// networkSpec is the spec of a NetworkAttachmentDefinition.
+type networkSpec struct {
+	Config string `json:"config"`
+}
+
+// readNetworks reads networks in parallel, each once. What cannot be read is
+// described: whether it matters is for the plan to say.
+func (c *Client) readNetworks(ctx context.Context, refs []types.Ref) []types.Network {
+	networks := make([]types.Network, len(refs))
+	free := make(chan struct{}, maxParallel)
+	var all sync.WaitGroup
+	for i, ref := range refs {
+		free <- struct{}{}
+		all.Go(func() {
+			networks[i] = c.readNetwork(ctx, ref)
+			<-free
+		})
+	}
+	all.Wait()
+	return networks
+}
+
+func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
+	body, err := c.do(ctx, &call{
+		what: "read network " + ref.String(), method: http.MethodGet,
+		path: []string{"apis", groupNetworks, "v1", "namespaces", ref.Namespace, "network-attachment-definitions", ref.Name},
+	})
+	switch {
+	case hasCode(err, http.StatusNotFound): // the object, or the whole kind of objects
+		return types.Network{Ref: ref, Missing: true}
+	case hasCode(err, http.StatusForbidden):
+		return problem(ref, fmt.Errorf("%w: these credentials may not read networks; "+
+			"with the kubelet's, bind a ClusterRole that may to the group system:nodes (deploy/rbac-nodes.yaml)", err))
+	case err != nil:
+		return problem(ref, err)
+	}
+	network, err := decodeNetwork(ref, body)
+	if err != nil {
+		return problem(ref, fmt.Errorf("read network %s at %s: %w", ref, c.server.Redacted(), err))
+	}
+	return network
+}
+
+func decodeNetwork(ref types.Ref, body []byte) (types.Network, error) {
+	var object struct {
+		Metadata struct {
+			Annotations map[string]string `json:"annotations"`
+		} `json:"metadata"`
+		Spec networkSpec `json:"spec"`
+	}
+	err := json.Unmarshal(body, &object)
+	return types.Network{
+		Ref:          ref,
+		Config:       object.Spec.Config,
+		ResourceName: object.Metadata.Annotations[types.AnnotationResourceName],
+	}, err
+}
+
+func problem(ref types.Ref, err error) types.Network {
+	return types.Network{Ref: ref, Problem: err.Error(), Code: types.CodeOf(coded(err), 0)}
+}

@@ -1,0 +1,80 @@
+package k8sclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+const mergePatch = "application/merge-patch+json"
+
+// ErrNoMirror is the error for a static pod that the API server does not show yet.
+var ErrNoMirror = errors.New("the API server has no mirror of this static pod yet")
+
+// PublishStatus writes a pod's network-status annotation. It is settled once the API
+// server has it, or will never want it because the pod is gone.
+func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []types.NetworkStatus) (settled bool, err error) {
+	if !pod.Known() {
+		return true, nil
+	}
+	if pod.Static {
+		if pod, err = c.mirror(ctx, pod); err != nil {
+			return false, coded(err)
+		}
+	}
+	patch, err := statusPatch(pod.UID, status)
+	if err != nil {
+		return false, fmt.Errorf("status of pod %s: %w", &pod, err)
+	}
+	_, err = c.do(ctx, &call{
+		what: "patch status of pod " + pod.String(), method: http.MethodPatch,
+		path: podPath(&pod, "status"), contentType: mergePatch, body: patch,
+	})
+	if err == nil || isGone(err) {
+		return true, nil
+	}
+	return false, coded(err)
+}
+
+// isGone tells whether the pod does not exist, or is another one of that name.
+func isGone(err error) bool {
+	var answer *statusError
+	return errors.As(err, &answer) && (answer.code == http.StatusNotFound ||
+		answer.code == http.StatusUnprocessableEntity && slices.Contains(answer.fields, "metadata.uid"))
+}
+
+func statusPatch(uid string, status []types.NetworkStatus) ([]byte, error) {
+	value, err := types.FormatStatus(status)
+	if err != nil {
+		return nil, err
+	}
+	metadata := map[string]any{"annotations": map[string]string{types.AnnotationNetworkStatus: value}}
+	if uid != "" {
+		metadata["uid"] = uid
+	}
+	return json.Marshal(map[string]any{"metadata": metadata})
+}
+
+// mirror gives the pod by which the API server shows a static pod.
+func (c *Client) mirror(ctx context.Context, pod types.Pod) (types.Pod, error) {
+	found, err := c.readPod(ctx, &pod)
+	switch {
+	case errors.Is(err, ErrPodNotFound) || graphIsBehind(err):
+		return pod, fmt.Errorf("pod %s: %w", &pod, ErrNoMirror)
+	case err != nil:
+		return pod, err
+	case pod.UID != "" && !mirrors(found, pod.UID):
+		return pod, fmt.Errorf("pod %s: %w: the one it has is of another version", &pod, ErrNoMirror)
+	}
+	pod.UID = found.UID
+	return pod, nil
+}
+
+func mirrors(found *podObject, uid string) bool {
+	return found.Annotations[types.AnnotationConfigMirror] == uid || found.Annotations[types.AnnotationConfigHash] == uid || found.UID == uid
+}
