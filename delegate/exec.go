@@ -71,12 +71,14 @@ func (x *executor) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 	started := time.Now()
 	run := x.newRun(path, stdin, environ)
 	err := run.do(ctx)
-	for errors.Is(err, unix.ETXTBSY) && ctx.Err() == nil {
-		pause(ctx, busyRetry)
+	for errors.Is(err, unix.ETXTBSY) {
+		if pause(ctx, busyRetry); ctx.Err() != nil {
+			break
+		}
 		run = x.newRun(path, stdin, environ)
 		err = run.do(ctx)
 	}
-	if ctx.Err() != nil && err != nil {
+	if ctx.Err() != nil && err != nil && !errors.Is(err, unix.ETXTBSY) {
 		return nil, run.fail(fmt.Sprintf("did not end within %v and was killed with its process group", time.Since(started).Round(time.Millisecond)))
 	}
 	if err != nil {
@@ -123,7 +125,7 @@ func (r *pluginRun) do(ctx context.Context) error {
 	cmd.Stdout = &r.stdout
 	cmd.Stderr = &r.stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = r.x.grace
 	if r.x.lock != nil {
 		cmd.ExtraFiles = []*os.File{r.x.lock}
@@ -136,6 +138,16 @@ func (r *pluginRun) do(ctx context.Context) error {
 	return err
 }
 
+// killGroup ends a process group. One that has just ended by itself is no failure of
+// the plugin that led it.
+func killGroup(leader int) error {
+	err := unix.Kill(-leader, unix.SIGKILL)
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
 func (r *pluginRun) fail(msg string) *PluginError {
 	return &PluginError{Plugin: filepath.Base(r.path), Command: r.command, Msg: msg, Stderr: r.stderr.String()}
 }
@@ -143,6 +155,10 @@ func (r *pluginRun) fail(msg string) *PluginError {
 // parseFailure makes an error of a plugin that ended with a failure: what it printed
 // as a CNI error, else how it ended.
 func (r *pluginRun) parseFailure(err error) *PluginError {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return r.fail(fmt.Sprintf("could not be run: %v", err))
+	}
 	var said struct {
 		Code    uint   `json:"code"`
 		Msg     string `json:"msg"`
@@ -230,7 +246,7 @@ func describe(err error) error {
 	}
 	code := failure.Code
 	if code == 0 {
-		code = types.CodeAttachmentFailure
+		code = types.CodeFailed
 	}
 	return types.WithCode(code, failure)
 }

@@ -128,7 +128,7 @@ func (e *Engine) reportFailure(ctx context.Context, call *Call, failure error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
-	message := fmt.Sprintf("%v (CNI code %d)", failure, types.CodeOf(failure, types.CodeAttachmentFailure))
+	message := fmt.Sprintf("%v (CNI code %d)", failure, types.CodeOf(failure, types.CodeFailed))
 	event := types.PodEvent{Type: types.EventWarning, Reason: types.ReasonAttachFailed, Message: message}
 	request := &types.PublishRequest{Pod: call.Pod, Events: []types.PodEvent{event}, Timeout: types.Duration(publishTimeout)}
 	if _, err := e.Source.Publish(ctx, request); err != nil {

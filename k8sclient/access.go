@@ -1,104 +1,73 @@
 package k8sclient
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
 
 	"github.com/plexus-cni/plexus/types"
 )
 
-// access is the way to an API server: where it is, what it must prove and what we
-// show it.
+// access is the way to an API server: where it is, what it must prove, and what shows
+// it who we are. client-go makes it of a kubeconfig or of a pod's environment.
 type access struct {
 	server *url.URL
-	tls    *tls.Config
+	tls    *tls.Config // nil if the server speaks no TLS
 	proxy  func(*http.Request) (*url.URL, error)
-	header http.Header
+	// wrap adds the credentials that are not certificates.
+	wrap func(http.RoundTripper) (http.RoundTripper, error)
 }
 
-// newAccess begins with a server's URL and no credentials.
-func newAccess(server string) (*access, error) {
-	u, err := url.Parse(server)
+// loadAccess reads the credentials anew: files that are renewed are seen as they are.
+func loadAccess(kubeconfig string) (*access, error) {
+	what, load := "kubeconfig "+kubeconfig, func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
+	if kubeconfig == "" {
+		what, load = "reach the API server as a pod does, since no kubeconfig is configured", rest.InClusterConfig
+	}
+	a, err := accessOf(load)
 	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("server: %q is not the URL of an API server, as https://10.0.0.1:6443", server)
-	}
-	return &access{
-		server: u,
-		tls:    &tls.Config{MinVersion: tls.VersionTLS12},
-		proxy:  http.ProxyFromEnvironment,
-		header: http.Header{},
-	}, nil
-}
-
-// trust makes the server prove itself by these authorities.
-func (a *access) trust(authorities []byte) error {
-	a.tls.RootCAs = x509.NewCertPool()
-	if !a.tls.RootCAs.AppendCertsFromPEM(authorities) {
-		return errors.New("holds no certificate in PEM form")
-	}
-	return nil
-}
-
-// present shows the server a client certificate. Both parts may be in one file, as in
-// a kubelet's.
-func (a *access) present(certificate, key []byte) error {
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		return err
-	}
-	a.tls.Certificates = []tls.Certificate{pair}
-	return nil
-}
-
-func (a *access) presentToken(token string) {
-	a.header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
-}
-
-const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-// inCluster is the way to the API server from within a pod.
-func inCluster(context.Context) (*access, error) {
-	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
-	if host == "" || port == "" {
-		return nil, types.Errorf(types.CodeInvalidConfig,
-			"reach the API server: no kubeconfig is configured, and KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set as in a pod")
-	}
-	a, err := inClusterAccess(net.JoinHostPort(host, port), serviceAccountDir)
-	if err != nil {
-		return nil, types.WithCode(types.CodeInvalidConfig, fmt.Errorf("reach the API server as a pod does: %w", err))
+		return nil, types.WithCode(codeOf(err), fmt.Errorf("%s: %w", what, err))
 	}
 	return a, nil
 }
 
-func inClusterAccess(address, dir string) (*access, error) {
-	a, err := newAccess("https://" + address)
+// codeOf says to try again later where a file is missing: it may be just being renewed.
+func codeOf(err error) uint {
+	if errors.Is(err, fs.ErrNotExist) {
+		return types.CodeTryAgainLater
+	}
+	return types.CodeInvalidConfig
+}
+
+func accessOf(load func() (*rest.Config, error)) (*access, error) {
+	config, err := load()
 	if err != nil {
 		return nil, err
 	}
-	token, err := os.ReadFile(filepath.Join(dir, "token"))
+	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, err
 	}
-	a.presentToken(string(token))
-	file := filepath.Join(dir, "ca.crt")
-	authorities, err := os.ReadFile(file)
+	how, err := config.TransportConfig()
 	if err != nil {
 		return nil, err
 	}
-	if err := a.trust(authorities); err != nil {
-		return nil, fmt.Errorf("%s %w", file, err)
+	a := &access{server: server.JoinPath(), proxy: http.ProxyFromEnvironment}
+	if config.Proxy != nil {
+		a.proxy = config.Proxy
+	}
+	if a.tls, err = transport.TLSConfigFor(how); err != nil {
+		return nil, err
+	}
+	a.wrap = func(base http.RoundTripper) (http.RoundTripper, error) {
+		return transport.HTTPWrappersForConfig(how, base)
 	}
 	return a, nil
 }

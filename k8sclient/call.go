@@ -13,7 +13,6 @@ import (
 
 const (
 	callTimeout  = 30 * time.Second // of everything that one question costs
-	graphTimeout = 5 * time.Second  // of waiting for the Node authorizer
 	firstDelay   = 100 * time.Millisecond
 	longestDelay = 2 * time.Second
 	maxObject    = 16 << 20
@@ -27,8 +26,9 @@ type call struct {
 	accept      string
 	contentType string
 	body        []byte
-	// asNode tells that the Node authorizer may not know the pod yet.
-	asNode bool
+	// graphPatience is how long the Node authorizer, which learns of pods by a watch, may
+	// take to know of this one.
+	graphPatience time.Duration
 }
 
 // do makes the call until it is answered for good or ctx ends.
@@ -41,7 +41,7 @@ func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 		if err == nil {
 			return body, nil
 		}
-		again := worthRetrying(err) || call.asNode && graphIsBehind(err) && time.Since(begin) < graphTimeout
+		again := worthRetrying(err) || graphIsBehind(err) && time.Since(begin) < call.graphPatience
 		if !again || !pause(ctx, delay(attempt, err)) {
 			return nil, &callError{what: call.what, server: c.server.Redacted(), attempts: attempt, took: time.Since(begin), err: err}
 		}

@@ -1,7 +1,7 @@
 package k8sclient
 
 import (
-	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,19 +27,16 @@ type Client struct {
 	nodeName string
 }
 
-// New makes a client and begins to connect, without waiting for it. ctx bounds a
-// credential plugin, if the kubeconfig has one.
-func New(ctx context.Context, opts Options) (*Client, error) {
-	load := inCluster
-	if opts.Kubeconfig != "" {
-		load = func(ctx context.Context) (*access, error) { return loadKubeconfig(ctx, opts.Kubeconfig) }
-	}
-	a, err := load(ctx)
+// New makes a client and begins to connect, without waiting for it.
+func New(opts Options) (*Client, error) {
+	a, err := loadAccess(opts.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	a.header.Set("User-Agent", opts.UserAgent)
-	c := &Client{http: newHTTPClient(a), server: a.server, header: a.header, nodeName: opts.NodeName}
+	c := &Client{server: a.server, header: http.Header{"User-Agent": {opts.UserAgent}}, nodeName: opts.NodeName}
+	if c.http, err = newHTTPClient(a); err != nil {
+		return nil, fmt.Errorf("reach the API server %s: %w", a.server.Redacted(), err)
+	}
 	if c.nodeName == "" {
 		c.nodeName, _ = os.Hostname()
 	}

@@ -13,6 +13,13 @@ import (
 // metadataOnly asks for an object without what it specifies.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
+// How long the Node authorizer may take to know of a pod: one that is being started is
+// there, a mirror may not be there yet and is not waited for.
+const (
+	graphTimeout  = 5 * time.Second
+	mirrorTimeout = 500 * time.Millisecond
+)
+
 // Facts reads the pod, unless the runtime handed its annotations over, and every
 // network that it or the request names.
 func (c *Client) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
@@ -21,7 +28,7 @@ func (c *Client) Facts(ctx context.Context, req *types.FactsRequest) (*types.Fac
 	var found *podObject
 	if req.Pod.Known() && !req.HasAnnotations {
 		var err error
-		if found, err = c.readPod(ctx, &req.Pod); err != nil {
+		if found, err = c.readPod(ctx, &req.Pod, graphTimeout); err != nil {
 			return nil, coded(err)
 		}
 	}
@@ -39,10 +46,10 @@ func factsBudget(req *types.FactsRequest) time.Duration {
 }
 
 // readPod reads what is needed of a pod's metadata.
-func (c *Client) readPod(ctx context.Context, pod *types.Pod) (*podObject, error) {
+func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time.Duration) (*podObject, error) {
 	body, err := c.do(ctx, &call{
 		what: "read pod " + pod.String(), method: http.MethodGet,
-		path: podPath(pod), accept: metadataOnly, asNode: true,
+		path: podPath(pod), accept: metadataOnly, graphPatience: graphPatience,
 	})
 	switch {
 	case hasCode(err, http.StatusNotFound):

@@ -64,7 +64,7 @@ func (a *api) client(t *testing.T) *Client {
 	t.Cleanup(server.Close)
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	path := writeKubeconfig(t, "server: '"+server.URL+"', certificate-authority-data: "+b64(string(authority)), "token: t", nil)
-	c, err := New(t.Context(), Options{Kubeconfig: path, UserAgent: "test"})
+	c, err := New(Options{Kubeconfig: path, UserAgent: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestAServerOfHTTP1(t *testing.T) {
 }
 
 func TestKubeconfigIsRead(t *testing.T) {
-	_, err := New(t.Context(), Options{Kubeconfig: filepath.Join(t.TempDir(), "gone")})
+	_, err := New(Options{Kubeconfig: filepath.Join(t.TempDir(), "gone")})
 	wantError(t, err, "kubeconfig", "gone")
 }
 

@@ -62,7 +62,7 @@ func statusPatch(uid string, status []types.NetworkStatus) ([]byte, error) {
 
 // mirror gives the pod by which the API server shows a static pod.
 func (c *Client) mirror(ctx context.Context, pod types.Pod) (types.Pod, error) {
-	found, err := c.readPod(ctx, &pod)
+	found, err := c.readPod(ctx, &pod, mirrorTimeout)
 	switch {
 	case errors.Is(err, ErrPodNotFound) || graphIsBehind(err):
 		return pod, fmt.Errorf("pod %s: %w", &pod, ErrNoMirror)

@@ -20,23 +20,29 @@ const earlyLife = 5 * time.Second
 // newHTTPClient makes a client of one connection, which is begun at once. That one is
 // enough: the API server speaks HTTP/2, and without the limit requests in parallel
 // would each begin a TLS handshake before the first one shows it.
-func newHTTPClient(a *access) *http.Client {
+func newHTTPClient(a *access) (*http.Client, error) {
+	if a.tls == nil {
+		a.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
 	a.tls.NextProtos = []string{"h2", "http/1.1"}
 	dialer := &earlyDialer{dialer: tls.Dialer{Config: a.tls.Clone()}} // the transport writes to its own
-	transport := &http.Transport{
+	wrapped, err := a.wrap(&http.Transport{
 		Proxy:             a.proxy,
 		TLSClientConfig:   a.tls,
 		DialTLSContext:    dialer.DialTLSContext,
 		ForceAttemptHTTP2: true,
 		MaxConnsPerHost:   1,
+	})
+	if err != nil {
+		return nil, err
 	}
 	if proxy, err := a.proxy(&http.Request{URL: a.server}); err == nil && proxy == nil && a.server.Scheme == "https" {
 		dialer.begin(address(a.server))
 	}
 	return &http.Client{
-		Transport:     transport,
+		Transport:     wrapped,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	}, nil
 }
 
 func address(server *url.URL) string {

@@ -118,7 +118,7 @@ func ParseResponse(line []byte) (*Response, error) {
 
 // ErrorResponse makes a response of an error, with the code that it carries.
 func ErrorResponse(err error) *Response {
-	return &Response{Version: WireVersion, Error: &WireError{Code: CodeOf(err, CodeIOFailure), Message: err.Error()}}
+	return &Response{Version: WireVersion, Error: &WireError{Code: CodeOf(err, CodeFailed), Message: err.Error()}}
 }
 
 // TimeoutOr gives the timeout d, or otherwise if none is set.

@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	connectTimeout = 10 * time.Second // of a credential plugin
 	publishTimeout = 5 * time.Second  // of a status that names no timeout of its own
 	afterTimeout   = 15 * time.Second // of everything that is done after the answer
 )
@@ -51,9 +50,7 @@ func newSource(opts *options) (source, error) {
 	if opts.manifests != "" {
 		return k8sclient.Manifests{Dir: opts.manifests}, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	return k8sclient.New(ctx, k8sclient.Options{
+	return k8sclient.New(k8sclient.Options{
 		Kubeconfig: opts.kubeconfig,
 		NodeName:   opts.nodeName,
 		UserAgent:  "plexus-once/" + version.Version,

@@ -181,7 +181,7 @@ func TestSourceThatCannotBeHad(t *testing.T) {
 	s := newServer(&options{kubeconfig: "/does/not/exist"})
 	got := dialogue(t, s, askFacts, askPublish)
 	for _, answer := range got {
-		if !strings.Contains(answer, "kubeconfig /does/not/exist: no such file") {
+		if !strings.Contains(answer, "kubeconfig /does/not/exist: stat /does/not/exist: no such file") {
 			t.Error(answer)
 		}
 	}

@@ -52,6 +52,9 @@ func run(args []string) int {
 		return people(args)
 	}
 	if err := guard(); err != nil {
+		if os.Getenv("CNI_COMMAND") == "DEL" {
+			return 0 // its ADD was stopped here too: there is nothing to release, and there must be an end
+		}
 		return printError(err)
 	}
 	funcs := skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus}
@@ -216,5 +219,5 @@ func toCNI(err error) error {
 	if errors.As(err, &already) {
 		return already
 	}
-	return cnitypes.NewError(types.CodeOf(err, cnitypes.ErrInternal), err.Error(), delegate.PluginDetails(err))
+	return cnitypes.NewError(types.CodeOf(err, types.CodeFailed), err.Error(), delegate.PluginDetails(err))
 }

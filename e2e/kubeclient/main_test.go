@@ -49,7 +49,7 @@ func client(t testing.TB, kubeconfig string, err error) *k8sclient.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := k8sclient.New(t.Context(), k8sclient.Options{Kubeconfig: kubeconfig, NodeName: "host", UserAgent: "test"})
+	c, err := k8sclient.New(k8sclient.Options{Kubeconfig: kubeconfig, NodeName: "host", UserAgent: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
