@@ -71,7 +71,7 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	}
 	facts, err := e.Source.Facts(ctx, e.factsRequest(ctx, call))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
 	return e.planner().Plan(facts, call.Sandbox)
 }
@@ -242,7 +242,7 @@ func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) err
 
 // correctResult replaces a result, in the version it had.
 func (s *session) correctResult(i int, result *current.Result) error {
-	_, version, err := parseResult(s.record.Progress[i].Result, "")
+	_, version, err := parseResult(s.record.Progress[i].Result)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ const (
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
 	deadPatience = 3
+	deadNoted    = 12
 	deadMaxWait  = 5 * time.Minute
 )
 
@@ -94,12 +95,24 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 	s := e.newSession(lock, record)
 	if err := s.release(ctx, ""); err != nil {
 		s.log.Warn("release a sandbox that is gone; a later call will try again", "error", err)
-		if err := s.note(types.Entry{Event: types.EventFailed, Error: err.Error()}); err != nil {
-			s.log.Warn("note it", "error", err)
-		}
+		s.noteFailure(err)
 		return
 	}
 	s.log.Info("released a sandbox that was gone")
+}
+
+// noteFailure notes that a dead record could not be released. After a number of lines
+// they say nothing new, and only the time of the attempt is kept.
+func (s *session) noteFailure(failure error) {
+	var err error
+	if s.record.Failures < deadNoted {
+		err = s.note(types.Entry{Event: types.EventFailed, Error: failure.Error()})
+	} else {
+		err = s.lock.Touch(s.key)
+	}
+	if err != nil {
+		s.log.Warn("note that a sandbox that is gone could not be released", "error", err)
+	}
 }
 
 // removeLeftovers removes intents whose writer ended before they were whole.

@@ -19,16 +19,18 @@ func (e *Engine) releaseWithoutRecord(ctx context.Context, u *unrecorded) error 
 	if found, err := e.releaseMultus(ctx, u); found || err != nil {
 		return err
 	}
-	if found, err := e.releaseCached(ctx, u); found || err != nil {
+	released, err := e.releaseCached(ctx, u)
+	if released[u.key.IfName] {
 		return err
 	}
-	return e.releaseDefault(ctx, u)
+	// An ADD may have been killed before libcni knew of its first attachment.
+	return types.Join(err, e.releaseDefault(ctx, u))
 }
 
-// releaseCached releases what libcni's cache knows of the sandbox, and tells whether
-// it knew anything.
-func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (bool, error) {
-	found := false
+// releaseCached releases what libcni's cache knows of the sandbox, and tells which
+// interfaces it knew.
+func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (map[string]bool, error) {
+	known := map[string]bool{}
 	var faults []error
 	for _, dir := range e.stateDirs() {
 		cni := e.cni(u.lock, u.key.ContainerID, dir)
@@ -38,8 +40,8 @@ func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (bool, error)
 			continue
 		}
 		attachments = e.onlyOf(attachments, u)
-		found = found || len(attachments) > 0
 		for n, a := range attachments {
+			known[a.IfName] = true
 			share, cancel := fairShare(ctx, len(attachments)-n)
 			err := delCached(share, cni, a, u.sandbox.NetNS)
 			cancel()
@@ -48,7 +50,7 @@ func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (bool, error)
 			}
 		}
 	}
-	return found, types.Join(faults...)
+	return known, types.Join(faults...)
 }
 
 // stateDirs are the folders that may hold the state of a sandbox: ours, Multus's.

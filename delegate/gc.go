@@ -174,6 +174,10 @@ func (g *collection) addMultus() error {
 }
 
 func (g *collection) addMultusFile(dir, containerID string) error {
+	interfaces := g.interfacesOf(containerID)
+	if len(interfaces) == 0 {
+		return nil // not in use, or not a sandbox's file: what it says, if it can be read, does not matter
+	}
 	delegates, err := readMultus(filepath.Join(dir, containerID))
 	if err != nil {
 		return err
@@ -183,7 +187,7 @@ func (g *collection) addMultusFile(dir, containerID string) error {
 		if err != nil {
 			return err
 		}
-		for ifName := range g.interfacesOf(containerID) {
+		for ifName := range interfaces {
 			g.keep(conf.Name, containerID, delegates[i].ifName(i, ifName))
 		}
 	}

@@ -18,6 +18,7 @@ import (
 type networkLoader struct {
 	confDir string
 	warn    func(format string, args ...any)
+	skipped []string // the files of the last search that cannot be read
 }
 
 // fromDefinition gives the configuration of a NetworkAttachmentDefinition, by the
@@ -33,7 +34,7 @@ func (l *networkLoader) fromDefinition(network *types.Network) (*types.NetConf, 
 	}
 	conf, err := l.byName(network.Name)
 	if err == nil && conf == nil {
-		err = fmt.Errorf("it has no spec.config, and no file in %s has the JSON name %q", l.confDir, network.Name)
+		err = fmt.Errorf("it has no spec.config, and no file in %s has the JSON name %q%s", l.confDir, network.Name, l.broken())
 	}
 	return conf, err
 }
@@ -42,6 +43,7 @@ func (l *networkLoader) fromDefinition(network *types.Network) (*types.NetConf, 
 // none. Lists come before single configurations; a file that cannot be read is
 // skipped, since it is another network's trouble.
 func (l *networkLoader) byName(name string) (*types.NetConf, error) {
+	l.skipped = nil
 	for _, extensions := range [][]string{{".conflist"}, {".conf", ".json"}} {
 		files, err := libcni.ConfFiles(l.confDir, extensions)
 		if err != nil {
@@ -52,6 +54,7 @@ func (l *networkLoader) byName(name string) (*types.NetConf, error) {
 			conf, err := fromFile(file)
 			if err != nil {
 				l.warn("skip a network configuration: %v", err)
+				l.skipped = append(l.skipped, file)
 				continue
 			}
 			if conf.Name == name {
@@ -62,21 +65,29 @@ func (l *networkLoader) byName(name string) (*types.NetConf, error) {
 	return nil, nil
 }
 
+// broken says, for the error of a search in vain, which files may have been meant.
+func (l *networkLoader) broken() string {
+	if len(l.skipped) == 0 {
+		return ""
+	}
+	return " (not counting files that cannot be read: " + strings.Join(l.skipped, ", ") + ")"
+}
+
 // fromPath gives the configuration in a file, or in the first file of a folder.
 func fromPath(path string) (*types.NetConf, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("network configuration: %w", err)
+		return nil, err
 	}
 	if !info.IsDir() {
 		return fromFile(path)
 	}
 	files, err := libcni.ConfFiles(path, []string{".conf", ".json", ".conflist"})
 	if err != nil {
-		return nil, fmt.Errorf("network configuration: %w", err)
+		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("network configuration: no .conflist, .conf or .json file in %s", path)
+		return nil, fmt.Errorf("no .conflist, .conf or .json file in %s", path)
 	}
 	return fromFile(slices.Min(files))
 }
@@ -112,8 +123,11 @@ func withSubfolder(path string, data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("name %q cannot be the name of a folder", list.Name)
 	}
 	more, err := libcni.NetworkPluginConfsFromFiles(filepath.Dir(path), list.Name)
-	if err != nil || len(more) == 0 {
-		return data, err
+	if err != nil {
+		return nil, fmt.Errorf("plugins of the folder %s beside it: %w", list.Name, err)
+	}
+	if len(more) == 0 {
+		return data, nil
 	}
 	return types.AppendPlugins(data, pluginBytes(more))
 }
@@ -130,16 +144,24 @@ func pluginBytes(plugins []*libcni.PluginConfig) [][]byte {
 // cluster network's file, nil if there are none.
 func auxiliaryChain(config *types.Config) (*types.NetConf, error) {
 	if !strings.Contains(config.ClusterNetwork, "/") {
-		return nil, errors.New("auxiliaryCNIChainName: needs a clusterNetwork that is a path, whose folder it looks in")
+		return nil, errors.New("needs a clusterNetwork that is a path, whose folder it looks in")
 	}
 	folder := filepath.Dir(config.ClusterNetwork)
 	plugins, err := libcni.NetworkPluginConfsFromFiles(folder, config.AuxiliaryCNIChainName)
-	if err != nil || len(plugins) == 0 {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("plugins of the folder %s: %w", filepath.Join(folder, config.AuxiliaryCNIChainName), err)
+	}
+	if len(plugins) == 0 {
+		return nil, nil
 	}
 	list, err := types.AppendPlugins([]byte("{}"), pluginBytes(plugins))
 	if err != nil {
 		return nil, err
 	}
-	return types.ParseNetConf(list, config.AuxiliaryCNIChainName)
+	conf, err := types.ParseNetConf(list, config.AuxiliaryCNIChainName)
+	if err != nil {
+		return nil, err
+	}
+	// Its plugins are made to be chained: the first one expects a result of one before it.
+	return conf, conf.SetPrevResult(types.EmptyResult{CNIVersion: config.CNIVersion})
 }

@@ -1,7 +1,6 @@
 package delegate
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -120,8 +119,8 @@ func (b *planBuilder) collect() {
 		}
 	}
 	if !b.inSystemNamespace() {
-		for _, name := range b.Config.DefaultNetworks {
-			b.addConfigured(name, false)
+		for i, name := range b.Config.DefaultNetworks {
+			b.addConfigured(fmt.Sprintf("defaultNetworks[%d]", i), name)
 		}
 	}
 	b.collectSelected()
@@ -155,7 +154,7 @@ func (b *planBuilder) collectDefault() {
 		}
 		b.addSelected(chosen, true)
 	case b.Config.ClusterNetwork != "":
-		b.addConfigured(b.Config.ClusterNetwork, true)
+		b.addConfigured("clusterNetwork", b.Config.ClusterNetwork)
 	default:
 		b.addDelegate(0, true)
 	}
@@ -194,15 +193,15 @@ func (b *planBuilder) addDelegate(i int, isDefault bool) {
 	b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, isDefault: isDefault})
 }
 
-// addConfigured adds a network that the node's configuration names: a path, a
-// NetworkAttachmentDefinition of multusNamespace, or a file of confDir.
-func (b *planBuilder) addConfigured(name string, isDefault bool) {
+// addConfigured adds a network that a field of the node's configuration names: a path,
+// a NetworkAttachmentDefinition of multusNamespace, or a file of confDir.
+func (b *planBuilder) addConfigured(field, name string) {
 	w, err := b.configured(name)
 	if err != nil {
-		b.faultOf(name, err)
+		b.fault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
-	w.isDefault = isDefault
+	w.isDefault = field == "clusterNetwork"
 	b.wanted = append(b.wanted, *w)
 }
 
@@ -220,13 +219,17 @@ func (b *planBuilder) configured(name string) (*wanted, error) {
 			return nil, err
 		}
 		if !network.Missing {
-			return b.defined(network)
+			w, err := b.defined(network)
+			if err != nil {
+				return nil, fmt.Errorf("network %s: %w", ref, err)
+			}
+			return w, nil
 		}
 	}
 	conf, err := b.loader.byName(name)
 	if err == nil && conf == nil {
-		err = fmt.Errorf("there is neither a NetworkAttachmentDefinition %s/%s nor a file in %s with that JSON name",
-			b.Config.MultusNamespace, name, b.Config.ConfDir)
+		err = fmt.Errorf("there is neither a NetworkAttachmentDefinition %s/%s nor a file in %s with the JSON name %q%s",
+			b.Config.MultusNamespace, name, b.Config.ConfDir, name, b.loader.broken())
 	}
 	if err != nil {
 		return nil, err
@@ -237,7 +240,11 @@ func (b *planBuilder) configured(name string) (*wanted, error) {
 // defined resolves a NetworkAttachmentDefinition.
 func (b *planBuilder) defined(network *types.Network) (*wanted, error) {
 	if network.Missing {
-		return nil, fmt.Errorf("there is no NetworkAttachmentDefinition %q in namespace %q", network.Name, network.Namespace)
+		hint := ""
+		if network.Problem != "" {
+			hint = ": " + network.Problem
+		}
+		return nil, fmt.Errorf("there is no NetworkAttachmentDefinition %q in namespace %q%s", network.Name, network.Namespace, hint)
 	}
 	if network.Problem != "" {
 		code := network.Code
@@ -271,7 +278,7 @@ func (b *planBuilder) addSelected(s *types.Selection, isDefault bool) {
 func (b *planBuilder) addAuxiliaryChain() {
 	conf, err := auxiliaryChain(b.Config)
 	if err != nil {
-		b.faultOf(b.Config.AuxiliaryCNIChainName, err)
+		b.fault(fmt.Errorf("auxiliaryCNIChainName: %w", err))
 		return
 	}
 	if conf != nil {
@@ -295,8 +302,7 @@ func newDevices(allocated map[string][]string) *devices {
 
 func (d *devices) take(resource string) (string, error) {
 	if len(d.free[resource]) == 0 {
-		had, _ := json.Marshal(d.all[resource])
-		return "", fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, had)
+		return "", fmt.Errorf("resource %s: no device is left for this attachment; known to be allocated to the pod: %s", resource, list(d.all[resource]))
 	}
 	id := d.free[resource][0]
 	d.free[resource] = d.free[resource][1:]

@@ -178,7 +178,7 @@ func (b *planBuilder) encode(w *wanted, a *types.Attachment) error {
 		return err
 	}
 	if err := utils.ValidateNetworkName(list.Name); err != nil {
-		return &types.FieldError{Field: "name", Problem: err.Error()}
+		return &types.FieldError{Field: "name", Problem: fmt.Sprintf("%q is not a letter or digit and then letters, digits, '_', '.' and '-', as CNI wants a network's name", list.Name)}
 	}
 	if known := version.All.SupportedVersions(); list.CNIVersion != "" && !slices.Contains(known, list.CNIVersion) {
 		return &types.FieldError{Field: "cniVersion", Problem: fmt.Sprintf("%q is not one of %s", list.CNIVersion, strings.Join(known, ", "))}
@@ -209,10 +209,11 @@ func (b *planBuilder) checkDefaultRoutes() {
 		if len(a.Gateways) == 0 {
 			continue
 		}
-		if owner != "" {
-			b.faultOf(a.Network, fmt.Errorf("default-route: network %s asks for it already, only one may", owner))
+		if owner == "" {
+			owner = a.Network
+			continue
 		}
-		owner = a.Network
+		b.faultOf(a.Network, fmt.Errorf("default-route: network %s asks for it already, only one may", owner))
 	}
 }
 
@@ -228,10 +229,11 @@ func (b *planBuilder) checkOneOfAKind() {
 			if !slices.ContainsFunc(w.conf.Plugins, func(p types.PluginConf) bool { return p.Type == kind }) {
 				continue
 			}
-			if first != "" {
-				b.faultOf(w.label, fmt.Errorf("type: a second %s attachment in one pod would break that of network %s", kind, first))
+			if first == "" {
+				first = w.label
+				continue
 			}
-			first = w.label
+			b.faultOf(w.label, fmt.Errorf("type: a second %s attachment in one pod would break that of network %s", kind, first))
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (b *planBuilder) mayBeDefault(namespace string) error {
 	if b.Config.NamespaceIsolation && b.isOwnOrGlobal(namespace) {
 		return nil
 	}
-	return fmt.Errorf("annotation %s: only networks of %s may be a default network (key defaultNetworkNamespaces of the node's configuration)",
+	return fmt.Errorf("annotation %s: only a network of namespace %s may be a default network (key defaultNetworkNamespaces of the node's configuration)",
 		types.AnnotationDefaultNetwork, list(allowed))
 }
 

@@ -13,27 +13,19 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// parseResult reads a result of any version. One without a version, as Weave's, has
-// the one given.
-func parseResult(data []byte, defaultVersion string) (*current.Result, string, error) {
-	var said struct {
-		CNIVersion string `json:"cniVersion"`
-	}
-	if err := json.Unmarshal(data, &said); err != nil {
-		return nil, "", fmt.Errorf("result: %w", err)
-	}
-	if said.CNIVersion == "" {
-		said.CNIVersion = defaultVersion
-	}
-	parsed, err := create.Create(said.CNIVersion, data)
+// parseResult reads a result, and tells its version. libcni has given one to every
+// result that came without, as Weave's does.
+func parseResult(data []byte) (*current.Result, string, error) {
+	parsed, err := create.CreateFromBytes(data)
 	if err != nil {
 		return nil, "", fmt.Errorf("result: %w", err)
 	}
+	version := parsed.Version()
 	result, err := current.NewResultFromResult(parsed)
 	if err != nil {
-		return nil, "", fmt.Errorf("result of version %s: %w", said.CNIVersion, err)
+		return nil, "", fmt.Errorf("result of version %s: %w", version, err)
 	}
-	return result, said.CNIVersion, nil
+	return result, version, nil
 }
 
 // encodeResult writes a result in the version given.
@@ -57,7 +49,7 @@ func moveDefaultRoutes(results []*current.Result, chosen int, gateways []string)
 		}
 		before := len(result.Routes)
 		result.Routes = slices.DeleteFunc(result.Routes, func(r *cnitypes.Route) bool {
-			return isDefaultDst(&r.Dst) && len(sorted[familyOf(r.Dst.IP).number]) > 0
+			return r == nil || isDefaultDst(&r.Dst) && len(sorted[familyOf(r.Dst.IP).number]) > 0
 		})
 		changed[i] = len(result.Routes) != before
 		if i == chosen {
@@ -98,6 +90,9 @@ func mergeResults(results []*current.Result) *current.Result {
 		merged.Interfaces = append(merged.Interfaces, result.Interfaces...)
 		merged.Routes = append(merged.Routes, result.Routes...)
 		for _, ip := range result.IPs {
+			if ip == nil {
+				continue
+			}
 			moved := *ip
 			if ip.Interface != nil {
 				moved.Interface = current.Int(*ip.Interface + offset)

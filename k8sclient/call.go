@@ -82,7 +82,7 @@ func (c *Client) attempt(ctx context.Context, call *call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.http.Do(request)
+	response, err := c.roundTrip(request)
 	if err != nil {
 		return nil, c.transportError(err, time.Since(begin))
 	}
@@ -97,6 +97,26 @@ func (c *Client) attempt(ctx context.Context, call *call) ([]byte, error) {
 		return nil, newStatusError(response, body)
 	}
 	return body, nil
+}
+
+// roundTrip makes a request, and gives up when its context ends even if a credential
+// plugin, which client-go runs without one, does not.
+func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
+	type answer struct {
+		response *http.Response
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		response, err := c.http.Do(request) //nolint:bodyclose // by whoever receives it, or the end of the process
+		answered <- answer{response, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.response, a.err
+	case <-request.Context().Done():
+		return nil, request.Context().Err()
+	}
 }
 
 func (c *Client) request(ctx context.Context, call *call) (*http.Request, error) {

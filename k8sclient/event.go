@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,12 +35,14 @@ type event struct {
 	Count              int               `json:"count"`
 }
 
-// Event puts an event on a pod. One of a pod that is not known is dropped.
+// Event puts an event on a pod. The same event again is one object that was seen last
+// just now. One of a pod that is not known is dropped.
 func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) error {
 	if !pod.Known() {
 		return nil
 	}
-	body, err := json.Marshal(c.newEvent(pod, e, time.Now()))
+	event := c.newEvent(pod, e, time.Now())
+	body, err := json.Marshal(event)
 	if err != nil {
 		return fmt.Errorf("event on pod %s: %w", &pod, err)
 	}
@@ -50,9 +52,34 @@ func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) err
 		contentType: "application/json", body: body,
 	})
 	if alreadyExists(err) {
-		return nil
+		return c.repeatEvent(ctx, &pod, event)
 	}
 	return coded(err)
+}
+
+// repeatEvent brings an event up to date. How often it came is not known here: nodes
+// may write events, but not read them.
+func (c *Client) repeatEvent(ctx context.Context, pod *types.Pod, e *event) error {
+	body, err := json.Marshal(map[string]string{"lastTimestamp": e.LastTimestamp})
+	if err != nil {
+		return fmt.Errorf("event on pod %s: %w", pod, err)
+	}
+	_, err = c.do(ctx, &call{
+		what: "repeat event on pod " + pod.String(), method: http.MethodPatch,
+		path:        []string{"api", "v1", "namespaces", pod.Namespace, "events", e.Metadata["name"]},
+		contentType: mergePatch, body: body,
+	})
+	return coded(err)
+}
+
+// eventName is the same for the same event on the same pod.
+func eventName(pod *types.Pod, e *types.PodEvent) string {
+	h := fnv.New64a()
+	for _, part := range []string{pod.UID, e.Type, e.Reason, e.Message} {
+		_, _ = h.Write([]byte(part + "\x00"))
+	}
+	suffix := fmt.Sprintf(".%016x", h.Sum64())
+	return pod.Name[:min(len(pod.Name), maxObjectName-len(suffix))] + suffix
 }
 
 func (c *Client) newEvent(pod types.Pod, e types.PodEvent, now time.Time) *event {
@@ -60,12 +87,10 @@ func (c *Client) newEvent(pod types.Pod, e types.PodEvent, now time.Time) *event
 	if pod.UID != "" {
 		involved["uid"] = pod.UID
 	}
-	suffix := "." + strconv.FormatInt(now.UnixNano(), 16)
-	name := pod.Name[:min(len(pod.Name), maxObjectName-len(suffix))] + suffix
 	stamp := now.UTC().Format(time.RFC3339)
 	return &event{
 		APIVersion: "v1", Kind: "Event",
-		Metadata:       map[string]string{"namespace": pod.Namespace, "name": name},
+		Metadata:       map[string]string{"namespace": pod.Namespace, "name": eventName(&pod, &e)},
 		InvolvedObject: involved,
 		Type:           e.Type, Reason: e.Reason, Message: shorten(e.Message, maxEventMessage),
 		Source:             map[string]string{"component": component, "host": c.nodeName},

@@ -43,7 +43,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	found, ok := a.answers[r.URL.Path]
 	if !ok {
-		http.NotFound(w, r)
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"kind":"Status","reason":"NotFound","message":"not found"}`))
 		return
 	}
 	w.WriteHeader(found.code)

@@ -86,7 +86,7 @@ func (e *callError) Unwrap() error { return e.err }
 
 // coded gives err the code for "try again later" if that is what may help.
 func coded(err error) error {
-	if err != nil && (worthRetrying(err) || graphIsBehind(err)) {
+	if err != nil && (worthRetrying(err) || graphIsBehind(err) || noCredentials(err)) {
 		return types.WithCode(types.CodeTryAgainLater, err)
 	}
 	return err
@@ -122,6 +122,11 @@ func unreachable(err error) bool {
 func graphIsBehind(err error) bool {
 	var answer *statusError
 	return errors.As(err, &answer) && answer.code == http.StatusForbidden && strings.Contains(answer.message, "no relationship found")
+}
+
+// noCredentials tells whether a credential plugin failed, which may pass.
+func noCredentials(err error) bool {
+	return strings.Contains(err.Error(), "getting credentials: ")
 }
 
 // alreadyExists tells whether an object to be made is there, perhaps by an earlier

@@ -3,6 +3,7 @@ package k8sclient
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -41,7 +42,9 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 		path: []string{"apis", groupNetworks, "v1", "namespaces", ref.Namespace, "network-attachment-definitions", ref.Name},
 	})
 	switch {
-	case hasCode(err, http.StatusNotFound): // the object, or the whole kind of objects
+	case kindIsMissing(err):
+		return types.Network{Ref: ref, Missing: true, Problem: "the API server does not know the kind, apply deploy/crd.yaml"}
+	case hasCode(err, http.StatusNotFound):
 		return types.Network{Ref: ref, Missing: true}
 	case hasCode(err, http.StatusForbidden):
 		return problem(ref, fmt.Errorf("%w: these credentials may not read networks; "+
@@ -54,6 +57,13 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 		return problem(ref, fmt.Errorf("read network %s at %s: %w", ref, c.server.Redacted(), err))
 	}
 	return network
+}
+
+// kindIsMissing tells a path that the API server does not know, which it answers with
+// no Status object, from an object that it does not have.
+func kindIsMissing(err error) bool {
+	var answer *statusError
+	return errors.As(err, &answer) && answer.code == http.StatusNotFound && answer.reason == ""
 }
 
 func decodeNetwork(ref types.Ref, body []byte) (types.Network, error) {

@@ -3,6 +3,7 @@ package types
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,9 +44,9 @@ func defaultConfig() *Config {
 		Result:           ResultDefault,
 		AddTimeout:       Duration(DefaultAddTimeout),
 		DelegateTimeout:  Duration(DefaultDelegateTimeout),
-		LogLevel:         "error",
+		LogLevel:         "warning",
 		LogToStderr:      true,
-		LogOptions:       LogOptions{MaxAge: 5, MaxSize: 100, MaxBackups: 5},
+		LogOptions:       LogOptions{MaxAge: 5, MaxSize: 100, MaxBackups: 5, Compress: true},
 	}
 }
 
@@ -88,7 +89,7 @@ func readMultusKeys(o *object, c *Config) {
 	readPath(o, "multusNamespace", &c.MultusNamespace)
 	read(o, "retryDeleteOnError", &c.RetryDeleteOnError)
 	read(o, "logFile", &c.LogFile)
-	readPath(o, "logLevel", &c.LogLevel)
+	readLogLevel(o, &c.LogLevel)
 	read(o, "logToStderr", &c.LogToStderr)
 	readLogOptions(o, &c.LogOptions)
 }
@@ -110,6 +111,20 @@ func readPath(o *object, key string, dst *string) {
 	if read(o, key, &v) && v != "" {
 		*dst = v
 	}
+}
+
+// readLogLevel takes a level in any case. One that does not exist stops nothing, as in
+// Multus: it is reported like an unknown key.
+func readLogLevel(o *object, dst *string) {
+	var level string
+	if !read(o, "logLevel", &level) || level == "" {
+		return
+	}
+	if level = strings.ToLower(level); slices.Contains(LogLevels, level) {
+		*dst = level
+		return
+	}
+	o.odd = append(o.odd, fmt.Sprintf("logLevel: %q (it is one of %s)", level, strings.Join(LogLevels, ", ")))
 }
 
 func readCommaList(o *object, key string, dst *CommaList) {
@@ -176,14 +191,11 @@ func (c *Config) validateChoices(o *object) {
 	if c.Result != ResultDefault && c.Result != ResultAll {
 		o.fault("result", fmt.Sprintf("must be %q or %q, got %q", ResultDefault, ResultAll, c.Result))
 	}
-	if !slices.Contains(LogLevels, c.LogLevel) {
-		o.fault("logLevel", fmt.Sprintf("must be one of %s, got %q", strings.Join(LogLevels, ", "), c.LogLevel))
-	}
 	if strings.ContainsRune(c.AuxiliaryCNIChainName, '/') || strings.HasPrefix(c.AuxiliaryCNIChainName, ".") {
 		o.fault("auxiliaryCNIChainName", fmt.Sprintf("must be the plain name of a folder, got %q", c.AuxiliaryCNIChainName))
 	}
-	for namespace, plugins := range c.AllowedPlugins {
-		for i, plugin := range plugins {
+	for _, namespace := range slices.Sorted(maps.Keys(c.AllowedPlugins)) {
+		for i, plugin := range c.AllowedPlugins[namespace] {
 			if plugin == "" || strings.ContainsRune(plugin, '/') {
 				o.fault(fmt.Sprintf("allowedPlugins.%s[%d]", namespace, i), fmt.Sprintf("must be a plugin's plain name, got %q", plugin))
 			}
@@ -222,9 +234,12 @@ func (c *Config) validateNumbers(o *object) {
 	if d := time.Duration(c.DelegateTimeout); d < time.Second || d > maxAddTimeout {
 		o.fault("delegateTimeout", fmt.Sprintf("must be between 1s and %v, got %v", maxAddTimeout, d))
 	}
-	for key, n := range map[string]int{"maxAge": c.LogOptions.MaxAge, "maxSize": c.LogOptions.MaxSize, "maxBackups": c.LogOptions.MaxBackups} {
-		if n < 0 {
-			o.fault("logOptions."+key, fmt.Sprintf("must not be negative, got %d", n))
+	for _, option := range []struct {
+		key string
+		n   int
+	}{{"maxAge", c.LogOptions.MaxAge}, {"maxSize", c.LogOptions.MaxSize}, {"maxBackups", c.LogOptions.MaxBackups}} {
+		if option.n < 0 {
+			o.fault("logOptions."+option.key, fmt.Sprintf("must not be negative, got %d", option.n))
 		}
 	}
 }

@@ -62,8 +62,8 @@ type Network struct {
 	Ref
 	Config       string `json:"config,omitempty"`       // spec.config, as it is
 	ResourceName string `json:"resourceName,omitempty"` // of the annotation k8s.v1.cni.cncf.io/resourceName
-	// Missing is true if there is no such object; Problem says why it could not be
-	// read in any other case.
+	// Missing is true if there is no such object, and Problem may say what to do about
+	// it; in any other case Problem says why the object could not be read.
 	Missing bool   `json:"missing,omitempty"`
 	Problem string `json:"problem,omitempty"`
 	// Code is the CNI code that goes with Problem, 0 for none in particular.

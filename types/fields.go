@@ -17,6 +17,7 @@ type object struct {
 	path   string // prefix of the names in errors, "" at the top
 	raw    map[string]json.RawMessage
 	known  map[string]bool
+	odd    []string // what deserves a warning, besides unknown keys
 	faults []error
 }
 
@@ -90,7 +91,7 @@ func (o *object) get(key string) (json.RawMessage, bool) {
 
 // unknown gives the keys that nobody asked for, sorted.
 func (o *object) unknown() []string {
-	var unknown []string
+	unknown := o.odd
 	for _, key := range o.keys() {
 		if !o.isKnown(key) {
 			unknown = append(unknown, key)

@@ -52,9 +52,6 @@ func ParseNetConf(data []byte, defaultName string) (*NetConf, error) {
 		c.wrapSingle(o)
 	}
 	drop(c.rest, "name", "plugins")
-	for _, plugin := range c.Plugins {
-		o.faults = append(o.faults, plugin.check()...)
-	}
 	return c, o.err()
 }
 
@@ -110,6 +107,7 @@ func pluginFromObject(o *object) (*PluginConf, error) {
 	}
 	read(o, "capabilities", &p.Capabilities)
 	p.readExecutables(o)
+	p.check(o)
 	return p, o.err()
 }
 
@@ -168,14 +166,12 @@ func (p *PluginConf) readDelegateIPAM(o *object) bool {
 }
 
 // check refuses what would reach an executable by anything but its plain name.
-func (p *PluginConf) check() []error {
-	var faults []error
+func (p *PluginConf) check(o *object) {
 	for _, e := range append([]Executable{{Key: "type", Type: p.Type}}, p.Executables...) {
 		if err := checkPlainName(e.Type); err != nil {
-			faults = append(faults, &FieldError{Field: e.Key, Problem: err.Error()})
+			o.fault(e.Key, err.Error())
 		}
 	}
-	return faults
 }
 
 func checkPlainName(name string) error {
@@ -315,4 +311,20 @@ func AppendPlugins(list []byte, plugins [][]byte) ([]byte, error) {
 		return nil, fmt.Errorf("plugins: %w", err)
 	}
 	return json.Marshal(o.raw)
+}
+
+// EmptyResult is a CNI result that says nothing.
+type EmptyResult struct {
+	CNIVersion string `json:"cniVersion"`
+}
+
+// SetPrevResult gives the first plugin of the list a result to follow.
+func (c *NetConf) SetPrevResult(result EmptyResult) error {
+	value, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("prevResult: %w", err)
+	}
+	drop(c.Plugins[0].keys, "prevResult")
+	c.Plugins[0].keys["prevResult"] = value
+	return nil
 }

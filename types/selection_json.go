@@ -165,13 +165,8 @@ func readPortMappings(o *object, s *Selection) {
 
 func readPortMapping(o *object) PortMapping {
 	m := PortMapping{Protocol: "tcp"}
-	for key, port := range map[string]*int{"hostPort": &m.HostPort, "containerPort": &m.ContainerPort} {
-		if _, given := o.get(key); !given {
-			o.fault(key, "is missing")
-		} else if read(o, key, port) && (*port < 1 || *port > math.MaxUint16) {
-			o.fault(key, fmt.Sprintf("must be between 1 and 65535, got %d", *port))
-		}
-	}
+	readPort(o, "hostPort", &m.HostPort)
+	readPort(o, "containerPort", &m.ContainerPort)
 	if read(o, "protocol", &m.Protocol) {
 		m.Protocol = strings.ToLower(m.Protocol)
 	}
@@ -188,6 +183,14 @@ func readPortMapping(o *object) PortMapping {
 		}
 	}
 	return m
+}
+
+func readPort(o *object, key string, port *int) {
+	if _, given := o.get(key); !given {
+		o.fault(key, "is missing")
+	} else if read(o, key, port) && (*port < 1 || *port > math.MaxUint16) {
+		o.fault(key, fmt.Sprintf("must be between 1 and 65535, got %d", *port))
+	}
 }
 
 // minBurst is enough for the largest packet that a host hands to a queue at once

@@ -26,7 +26,7 @@ const usage = `plexus-once answers the questions of one CNI call about a pod and
 writes the pod's status, on a node where no plexus-agent answers.
 
 It is not for people: the CNI plugin plexus starts it, with a connected unix socket as
-file descriptor 3. To see what a pod would get, use kubectl plexus explain.
+file descriptor 3.
 
 Flags:
 `

@@ -104,7 +104,7 @@ func TestServe(t *testing.T) {
 		"nonsense", `{"version":2,"facts":{}}`, `{"version":1}`, askFacts,
 		strings.Replace(askFacts, `"p"`, `"gone"`, 1), askPublish)
 	for i, want := range []string{
-		`"code":5,"message":"request is not valid`,
+		`"code":100,"message":"request is not valid`,
 		`request of version 2, this side speaks 1`,
 		`request must have exactly one of`,
 		`{"version":1,"facts":{"pod":{"namespace":"ns","name":"p"}}}`,

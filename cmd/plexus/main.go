@@ -149,7 +149,7 @@ func with(args *skel.CmdArgs, verb func(context.Context, *delegate.Engine, *dele
 	log, closeLog := newLogger(config)
 	defer closeLog()
 	for _, key := range unknown {
-		log.Warn("unknown key in the configuration of plexus, ignored", "key", key)
+		log.Warn("configuration of plexus: unknown, ignored", "key", key)
 	}
 	call, err := newCall(args, config)
 	if err == nil {
