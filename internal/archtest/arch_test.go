@@ -1,0 +1,214 @@
+// Package archtest holds the shape of the repository by tests: which package may link
+// which other, and that the documents name what is there.
+package archtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/plexus-cni/plexus"
+
+// pkg is what `go list -deps -json` says of a package.
+type pkg struct {
+	ImportPath string
+	Standard   bool
+	GoFiles    []string // without tests
+	Deps       []string // all that it links
+}
+
+// ours gives a package's path below the module, and whether it is one of ours.
+func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/") }
+
+// rule holds the packages at or below a folder.
+type rule struct {
+	folder string
+	ours   []string // the folders of our packages that may be linked; its own always may
+	any    bool     // any of our packages may be
+	never  []string // what may not be linked: a path, what is below it, or "*word*" anywhere in a path
+	std    bool     // nothing but the standard library and ours
+}
+
+// rules are those of docs/architecture.md. Whatever is not under cmd or internal has
+// one: only those two tie the others together.
+var rules = []rule{
+	{folder: "types", std: true, never: []string{"log", "net/http"}},
+	{folder: "sriov", ours: []string{"types"}},
+	{folder: "delegate", ours: []string{"types"}, never: kubernetes},
+	{folder: "delegate/journal", ours: []string{"types"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
+	{folder: "examples", std: true},
+	{folder: "k8sclient", ours: []string{"types", "sriov"}},
+	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, []string{
+		module + "/k8sclient", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
+	})},
+}
+
+var kubernetes = []string{"k8s.io", "sigs.k8s.io"}
+
+// rulesOf gives the rules that hold for one of our packages.
+func rulesOf(path string) []rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) })
+}
+
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+// violations tells what breaks the rules.
+func violations(packages []pkg) []string {
+	standard := map[string]bool{}
+	for _, p := range packages {
+		standard[p.ImportPath] = p.Standard
+	}
+	var found []string
+	for _, p := range packages {
+		path, isOurs := ours(p.ImportPath)
+		if !isOurs {
+			continue
+		}
+		applying := rulesOf(path)
+		if len(applying) == 0 && len(p.GoFiles) > 0 && !within(path, "cmd") && !within(path, "internal") {
+			found = append(found, path+" has no rule: only cmd and internal tie packages together")
+		}
+		for _, r := range applying {
+			for _, dep := range p.Deps {
+				if why := r.refuses(dep, standard[dep]); why != "" {
+					found = append(found, fmt.Sprintf("%s links %s: %s", path, dep, why))
+				}
+			}
+		}
+	}
+	return found
+}
+
+// refuses tells why a package may not be linked, "" if it may.
+func (r *rule) refuses(dep string, standard bool) string {
+	below, isOurs := ours(dep)
+	if isOurs && !r.any && !within(below, r.folder) && !slices.ContainsFunc(r.ours, func(folder string) bool { return within(below, folder) }) {
+		return fmt.Sprintf("of ours it may link %q", r.ours)
+	}
+	if r.std && !standard && !isOurs {
+		return "it may link the standard library alone"
+	}
+	for _, never := range r.never {
+		if word, anywhere := strings.CutPrefix(never, "*"); anywhere && strings.Contains(dep, strings.TrimSuffix(word, "*")) || within(dep, never) {
+			return "it must not link " + never
+		}
+	}
+	return ""
+}
+
+// list asks the go command for every package of the module and all that they link.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,GoFiles,Deps", "./...")
+	cmd.Dir = root(t)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var packages []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// root is the folder of the module.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t)
+	for _, violation := range violations(packages) {
+		t.Error(violation)
+	}
+	// A rule whose folder is gone, or whose name is misspelt, holds nothing.
+	for _, r := range rules {
+		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == module+"/"+r.folder }) {
+			t.Errorf("there is no package %s for its rule", r.folder)
+		}
+	}
+	// Nor does one that forbids what nobody links: these are linked by somebody.
+	for _, path := range []string{
+		"github.com/containernetworking/cni/libcni", "github.com/vishvananda/netlink", "log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc",
+	} {
+		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == path }) {
+			t.Errorf("nobody links %s: the list is not of the whole module, or the rules are out of date", path)
+		}
+	}
+}
+
+// TestImportsAreRefused makes up a package for every rule that breaks it.
+func TestImportsAreRefused(t *testing.T) {
+	for _, tc := range []struct{ path, dep, want string }{
+		{"types", "log", "types links log: it must not link log"},
+		{"types", "log/slog", "types links log/slog: it must not link log"},
+		{"types", "net/http", "types links net/http: it must not link net/http"},
+		{"types", "github.com/x/y", "types links github.com/x/y: it may link the standard library alone"},
+		{"types", module + "/internal/rpc", "types links " + module + "/internal/rpc: of ours it may link []"},
+		{"types", "net/netip", ""},
+		{"types", "logic", "types links logic: it may link the standard library alone"},
+		{"sriov", module + "/delegate", "sriov links " + module + `/delegate: of ours it may link ["types"]`},
+		{"sriov", module + "/types", ""},
+		{"delegate", module + "/k8sclient", "delegate links " + module + `/k8sclient: of ours it may link ["types"]`},
+		{"delegate", module + "/sriov", "delegate links " + module + `/sriov: of ours it may link ["types"]`},
+		{"delegate", module + "/internal/rpc", "delegate links " + module + `/internal/rpc: of ours it may link ["types"]`},
+		{"delegate", module + "/delegate/journal", ""},
+		{"delegate", "k8s.io/client-go/rest", "delegate links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"delegate/sub", module + "/cmd/x", "delegate/sub links " + module + `/cmd/x: of ours it may link ["types"]`},
+		{"delegate/journal", "github.com/containernetworking/cni/libcni", "delegate/journal links github.com/containernetworking/cni/libcni: it must not link github.com/containernetworking"},
+		{"delegate/journal", "github.com/vishvananda/netlink", "delegate/journal links github.com/vishvananda/netlink: it must not link github.com/vishvananda"},
+		{"k8sclient", module + "/delegate", "k8sclient links " + module + `/delegate: of ours it may link ["types" "sriov"]`},
+		{"k8sclient", "k8s.io/client-go/rest", ""},
+		{"cmd/plexus", "k8s.io/api/core/v1", "cmd/plexus links k8s.io/api/core/v1: it must not link k8s.io"},
+		{"cmd/plexus", "net/http", "cmd/plexus links net/http: it must not link net/http"},
+		{"cmd/plexus", "go.yaml.in/yaml/v2", "cmd/plexus links go.yaml.in/yaml/v2: it must not link *yaml*"},
+		{"cmd/plexus", "github.com/spf13/cobra", "cmd/plexus links github.com/spf13/cobra: it must not link github.com/spf13"},
+		{"cmd/plexus", "google.golang.org/grpc/codes", "cmd/plexus links google.golang.org/grpc/codes: it must not link google.golang.org/grpc"},
+		{"cmd/plexus", "go.opentelemetry.io/otel", "cmd/plexus links go.opentelemetry.io/otel: it must not link go.opentelemetry.io"},
+		{"cmd/plexus", module + "/k8sclient", "cmd/plexus links " + module + "/k8sclient: it must not link " + module + "/k8sclient"},
+		{"cmd/plexus", module + "/internal/rpc", ""},
+		{"cmd/plexus-once", "net/http", ""},
+		{"internal/agent", module + "/k8sclient", ""},
+		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
+	} {
+		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {
+			got := violations([]pkg{
+				{ImportPath: module + "/" + tc.path, GoFiles: []string{"x.go"}, Deps: []string{tc.dep}},
+				{ImportPath: tc.dep, Standard: slices.Contains([]string{"fmt", "log", "log/slog", "net/http", "net/netip"}, tc.dep)},
+			})
+			if i := slices.IndexFunc(got, func(s string) bool { return strings.HasPrefix(s, tc.path) }); i >= 0 {
+				got = got[i : i+1]
+			} else {
+				got = nil
+			}
+			if strings.Join(got, "\n") != tc.want {
+				t.Errorf("got  %q\nwant %q", got, tc.want)
+			}
+		})
+	}
+}

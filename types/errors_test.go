@@ -1,0 +1,72 @@
+package types
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+)
+
+func asFieldError(err error, target **FieldError) bool { return errors.As(err, target) }
+
+func TestJoin(t *testing.T) {
+	one, two := errors.New("one"), io.EOF
+	if err := Join(); err != nil {
+		t.Errorf("Join of nothing is %v", err)
+	}
+	if err := Join(nil, nil); err != nil {
+		t.Errorf("Join of nils is %v", err)
+	}
+	if err := Join(nil, one, nil); err != one { //nolint:errorlint // the very same error is wanted
+		t.Errorf("Join of one error is %#v, not that error", err)
+	}
+	err := Join(one, nil, fmt.Errorf("two: %w", two))
+	if got, want := err.Error(), "one; two: EOF"; got != want {
+		t.Errorf("Join says %q, want %q", got, want)
+	}
+	if !errors.Is(err, one) || !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("errors.Is does not see into %v", err)
+	}
+	var field *FieldError
+	if joined := Join(one, &FieldError{"mac", "is wrong"}); !errors.As(joined, &field) || field.Error() != "mac: is wrong" {
+		t.Errorf("errors.As finds %v in %v", field, joined)
+	}
+}
+
+func TestCodes(t *testing.T) {
+	plain := errors.New("plain")
+	for _, tc := range []struct {
+		name string
+		err  error
+		want uint
+	}{
+		{"none", nil, 99},
+		{"a plain error", plain, 99},
+		{"a code", WithCode(CodeTryAgainLater, plain), 11},
+		{"a code further in", fmt.Errorf("pod: %w", WithCode(CodeNotAvailable, plain)), 50},
+		{"the outermost of two", WithCode(CodeInvalidConfig, WithCode(CodeNotAvailable, plain)), 7},
+		{"one of several", Join(plain, WithCode(CodeIOFailure, plain)), 5},
+		{"through a socket", fmt.Errorf("facts: %w", &WireError{Code: 11, Message: "later"}), 11},
+		{"through a socket, without a code", &WireError{Message: "hm"}, 99},
+		{"formatted", Errorf(CodeInvalidEnv, "CNI_ARGS: %w", plain), 4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := CodeOf(tc.err, 99); got != tc.want {
+				t.Errorf("code %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWithCode(t *testing.T) {
+	if err := WithCode(CodeIOFailure, nil); err != nil {
+		t.Errorf("WithCode of nil is %v", err)
+	}
+	err := Errorf(CodeIOFailure, "write %s: %w", "record", io.ErrShortWrite)
+	if got, want := err.Error(), "write record: short write"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	if !errors.Is(err, io.ErrShortWrite) {
+		t.Error("the error inside is lost")
+	}
+}

@@ -1,0 +1,59 @@
+package types
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// wantError asserts that err is there and says every one of the words.
+func wantError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one that says %q", words)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("error %q does not say %q", err, word)
+		}
+	}
+}
+
+// wantEqual asserts that two values are equal, as sameJSON has it.
+func wantEqual(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, sameJSON); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// sameJSON takes raw JSON values that say the same for equal, and no list for an
+// empty one.
+var sameJSON = cmp.Options{
+	cmpopts.EquateEmpty(),
+	cmp.FilterValues(
+		func(a, b json.RawMessage) bool { return len(a)+len(b) > 0 },
+		cmp.Comparer(func(a, b json.RawMessage) bool { return canonical(a) == canonical(b) }),
+	),
+}
+
+// canonical is how encoding/json writes a raw value: compact, with HTML escaped.
+func canonical(raw json.RawMessage) string {
+	data, err := json.Marshal(raw)
+	if err != nil {
+		return "not JSON: " + string(raw)
+	}
+	return string(data)
+}
+
+func mustMarshal(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatalf("marshal %T: %v", v, err)
+	}
+	return data
+}
