@@ -13,8 +13,8 @@ import (
 // How much of other sandboxes' business a call may do: no runtime waits long for it.
 const (
 	deadBound   = 5 * time.Second
-	deadLooked  = 64 // records looked at
-	deadTouched = 3  // records released
+	deadLooked  = 16 // records looked at
+	deadTouched = 5  // records released
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
 	deadPatience = 3

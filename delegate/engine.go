@@ -25,7 +25,7 @@ const (
 	undoTimeout    = 50 * time.Second
 	delTimeout     = 50 * time.Second
 	gcTimeout      = 50 * time.Second
-	statusTimeout  = 1500 * time.Millisecond
+	statusTimeout  = 1200 * time.Millisecond
 	publishTimeout = 5 * time.Second
 	readyTimeout   = 45 * time.Second
 	lockPatience   = 10 * time.Second // before the orphans of a killed call are killed too

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ func commandOf(environ []string) string {
 
 func (r *pluginRun) do(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, r.path)
-	cmd.Env = append(r.environ, journal.DelegateEnv+"="+r.x.containerID)
+	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID})
 	cmd.Stdin = bytes.NewReader(r.stdin)
 	cmd.Stdout = &r.stdout
 	cmd.Stderr = &r.stderr

@@ -108,5 +108,3 @@ func familyOf(ip net.IP) family {
 	}
 	return ipv6
 }
-
-func (f family) of(ip net.IP) bool { return ip != nil && familyOf(ip).number == f.number }

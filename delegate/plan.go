@@ -257,7 +257,7 @@ func (b *planBuilder) defined(network *types.Network) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wanted{label: network.Ref.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
+	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
 }
 
 func (b *planBuilder) addSelected(s *types.Selection, isDefault bool) {

@@ -52,10 +52,10 @@ func (b *planBuilder) attachment(w *wanted, ifName string) (*types.Attachment, e
 		CapabilityArgs: map[string]json.RawMessage{},
 		ResourceName:   w.resourceName,
 	}
+	b.runtimeArgs(w, a)
 	faults := []error{
 		b.checkExecutables(w),
 		b.takeDevice(w, a),
-		b.runtimeArgs(w, a),
 		b.selectionArgs(w, a),
 		b.deviceArgs(w, a),
 		b.encode(w, a),
@@ -65,16 +65,15 @@ func (b *planBuilder) attachment(w *wanted, ifName string) (*types.Attachment, e
 
 // runtimeArgs hands the runtime's own runtimeConfig to the default network, and to
 // no other (section 7.5), as far as its plugins declare it.
-func (b *planBuilder) runtimeArgs(w *wanted, a *types.Attachment) error {
+func (b *planBuilder) runtimeArgs(w *wanted, a *types.Attachment) {
 	if !w.isDefault {
-		return nil
+		return
 	}
 	for capability, value := range b.Config.RuntimeConfig {
 		if w.conf.HasCapability(capability) {
 			a.CapabilityArgs[capability] = value
 		}
 	}
-	return nil
 }
 
 // selectionArgs hands over what the pod asks of this attachment. What no plugin of

@@ -73,8 +73,10 @@ func TestCredentials(t *testing.T) {
 	certificate, key := pair(t)
 	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	cluster := "server: '" + server.URL + "', certificate-authority: ca.pem"
-	files := map[string]string{"ca.pem": authority, "c.pem": certificate, "k.pem": key, "both.pem": key + certificate, "token": "from-file\n",
-		"plugin": "#!/bin/sh\n" + `echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-plugin"}}'`}
+	files := map[string]string{
+		"ca.pem": authority, "c.pem": certificate, "k.pem": key, "both.pem": key + certificate, "token": "from-file\n",
+		"plugin": "#!/bin/sh\n" + `echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-plugin"}}'`,
+	}
 	for name, test := range map[string]struct {
 		user, authorization string
 		certificate         bool
@@ -85,8 +87,10 @@ func TestCredentials(t *testing.T) {
 		"token":                {"token: t", "Bearer t", false},
 		"token file":           {"tokenFile: token", "Bearer from-file", false},
 		"password":             {"username: me, password: secret", "Basic " + b64("me:secret"), false},
-		"plugin": {"exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, interactiveMode: Never}",
-			"Bearer from-plugin", false},
+		"plugin": {
+			"exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, interactiveMode: Never}",
+			"Bearer from-plugin", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeKubeconfig(t, cluster, test.user, files)

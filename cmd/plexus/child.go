@@ -54,7 +54,7 @@ func startChild(s *source) (*child, error) {
 	defer theirs.Close()
 	reader, writer, err := os.Pipe()
 	if err != nil {
-		ours.Close()
+		_ = ours.Close()
 		return nil, fmt.Errorf("%s: %w", onceName, err)
 	}
 	defer writer.Close()
@@ -66,8 +66,8 @@ func startChild(s *source) (*child, error) {
 	// A session of its own: what kills the call must not kill what it has still to deliver.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		ours.Close()
-		reader.Close()
+		_ = ours.Close()
+		_ = reader.Close()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	return &child{conn: ours, rpc: rpc.NewConn(ours), stderr: reader}, nil
@@ -94,7 +94,7 @@ func socketPair() (net.Conn, *os.File, error) {
 	defer ours.Close()
 	conn, err := net.FileConn(ours)
 	if err != nil {
-		theirs.Close()
+		_ = theirs.Close()
 		return nil, nil, err
 	}
 	return conn, theirs, nil

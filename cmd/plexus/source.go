@@ -69,8 +69,10 @@ func noFacts(request *types.FactsRequest) *types.Facts {
 		facts.Networks = append(facts.Networks, types.Network{Ref: ref, Missing: true})
 	}
 	for _, ref := range request.Pod.SelectedRefs(request.MultusNamespace) {
-		facts.Networks = append(facts.Networks, types.Network{Ref: ref,
-			Problem: "the pod asks for it, but the node's configuration has no source to look it up in: no kubeconfig, agentSocket or manifests"})
+		facts.Networks = append(facts.Networks, types.Network{
+			Ref:     ref,
+			Problem: "the pod asks for it, but the node's configuration has no source to look it up in: no kubeconfig, agentSocket or manifests",
+		})
 	}
 	return facts
 }
@@ -167,7 +169,7 @@ func (s *source) agentListens() bool {
 	if err != nil {
 		return false
 	}
-	conn.Close()
+	_ = conn.Close()
 	return true
 }
 

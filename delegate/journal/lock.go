@@ -52,7 +52,7 @@ func (j *Journal) TryLock(containerID string) (*Lock, bool, error) {
 	if err := (Key{ContainerID: containerID, Network: "n", IfName: "i"}).check(); err != nil {
 		return nil, false, err
 	}
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+	if err := j.makeDir(); err != nil {
 		return nil, false, fmt.Errorf("journal: %w", err)
 	}
 	for {
@@ -62,10 +62,10 @@ func (j *Journal) TryLock(containerID string) (*Lock, bool, error) {
 		}
 		switch err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
 		case errors.Is(err, unix.EWOULDBLOCK):
-			file.Close()
+			_ = file.Close()
 			return nil, false, nil
 		case err != nil:
-			file.Close()
+			_ = file.Close()
 			return nil, false, fmt.Errorf("lock of container %s: %w", containerID, err)
 		}
 		// Its last holder may have removed the file between our open and our flock.
@@ -74,8 +74,21 @@ func (j *Journal) TryLock(containerID string) (*Lock, bool, error) {
 			lock.sign()
 			return lock, true, nil
 		}
-		file.Close()
+		_ = file.Close()
 	}
+}
+
+// makeDir makes the folder and sees to it that it outlives a power cut, as its records
+// must.
+func (j *Journal) makeDir() error {
+	if _, err := os.Stat(j.dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return err
+	}
+	parent := filepath.Dir(j.dir)
+	return errors.Join(syncDir(parent), syncDir(filepath.Dir(parent)))
 }
 
 func (j *Journal) openLock(containerID string) (*os.File, error) {
@@ -139,6 +152,15 @@ func (l *Lock) Create(key Key, intent types.Intent) error { return l.journal.cre
 
 // Append adds a line to a record, without waiting for the disk.
 func (l *Lock) Append(key Key, entry types.Entry) error { return l.journal.appendEntry(key, entry) }
+
+// Touch makes a record look as if it was written to now.
+func (l *Lock) Touch(key Key) error {
+	now := time.Now()
+	if err := os.Chtimes(l.journal.path(key), now, now); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
 
 // Remove removes a record, and an intent of it that was never whole.
 func (l *Lock) Remove(key Key) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,11 +45,16 @@ func (j *Journal) killOrphans(containerID string) error {
 		return nil
 	}
 	pids, err := holders(path)
+	if errors.Is(err, fs.ErrNotExist) { // given up in the meantime
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("find the orphans of container %s: %w", containerID, err)
 	}
 	for _, pid := range pids {
-		if isDelegateOf(pid, containerID) {
+		// Once more: the lock may have changed hands while the processes were looked at,
+		// and a new owner signs it before it starts a delegate.
+		if isDelegateOf(pid, containerID) && !ownerLives(path) {
 			kill(pid)
 		}
 	}

@@ -55,7 +55,7 @@ func inside(m *testing.M) int {
 	if ipamDir, err = os.MkdirTemp("", "plexus-ipam-"); err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(ipamDir)
+	defer func() { _ = os.RemoveAll(ipamDir) }()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("ip link set lo up: %v: %s", err, out))
 	}

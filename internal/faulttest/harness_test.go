@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		binaries = dir
 		build("fake", "./fakeplugin")
 		build("plexus", "../../cmd/plexus")
@@ -152,7 +152,7 @@ func (n *node) run(c call) outcome {
 	// Files, not pipes: an orphan would keep a pipe open, and us waiting.
 	stdout, err := os.CreateTemp(n.dir, "stdout")
 	must(n.t, err)
-	defer os.Remove(stdout.Name())
+	defer func() { _ = os.Remove(stdout.Name()) }()
 	cmd.Stdout = stdout
 	err = cmd.Run()
 	var exit *exec.ExitError

@@ -204,7 +204,7 @@ func (n *node) reboot(loseLines bool) {
 		must(n.t, err)
 		data = id.ReplaceAll(data, []byte(`"bootID":"another"`))
 		if first, _, found := bytes.Cut(data, []byte("\n")); loseLines && found {
-			data = append(first, '\n')
+			data = data[:len(first)+1]
 		}
 		must(n.t, os.WriteFile(file, data, 0o600))
 	}

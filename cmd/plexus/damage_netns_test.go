@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+// damages are ways in which a record becomes unreadable.
+var damages = map[string]func(record []byte) []byte{
+	"garbage":           func([]byte) []byte { return []byte("this is no record\n") },
+	"binary":            func([]byte) []byte { return bytes.Repeat([]byte{0}, 4096) },
+	"truncated":         func(record []byte) []byte { return record[:bytes.IndexByte(record, '\n')/2] },
+	"empty":             func([]byte) []byte { return nil },
+	"of another":        func(record []byte) []byte { return bytes.ReplaceAll(record, []byte(`"c1"`), []byte(`"c9"`)) },
+	"another document":  func([]byte) []byte { return []byte(`{"kind": "Pod"}` + "\n") },
+	"first line gone":   func(record []byte) []byte { return record[bytes.IndexByte(record, '\n')+1:] },
+	"wrong type inside": func(record []byte) []byte { return bytes.Replace(record, []byte(`"plan":{`), []byte(`"plan":[{`), 1) },
+}
+
+func TestNetnsDelWithADamagedRecord(t *testing.T) {
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			n, pod := threeNetworks(t)
+			n.Wrap("bridge", "macvlan")
+			add(n, pod, n.Conf(nil))
+			damaged := damageRecord(t, n, pod, damage)
+			n.Calls()
+			del(n, pod, n.Conf(nil))
+			names := n.CallNames()
+			equal(t, "calls", strings.Join(names[2:], ", "), "DEL bridge eth0")
+			equal(t, "number of calls", len(names), 3)
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+			equal(t, "what was set aside", n.ReadFile(n.RecordPath(pod)+".corrupt"), string(damaged))
+			equal(t, "reservations", n.Reservations(), map[string][]string{})
+			del(n, pod, n.Conf(nil))
+			equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+		})
+	}
+}
+
+func damageRecord(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox, damage func([]byte) []byte) []byte {
+	t.Helper()
+	record, err := os.ReadFile(n.RecordPath(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record = damage(record)
+	if err := os.WriteFile(n.RecordPath(pod), record, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+func TestNetnsAddOverADamagedRecord(t *testing.T) {
+	n, pod := threeNetworks(t)
+	add(n, pod, n.Conf(nil))
+	damageRecord(t, n, pod, damages["truncated"])
+	add(n, pod, n.Conf(nil))
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
+	del(n, pod, n.Conf(nil))
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+func TestNetnsSecondDamagedRecordIsKeptToo(t *testing.T) {
+	n, pod := threeNetworks(t)
+	for range 2 {
+		add(n, pod, n.Conf(nil))
+		damageRecord(t, n, pod, damages["garbage"])
+		del(n, pod, n.Conf(nil))
+	}
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt", n.RecordPath(pod) + ".corrupt.2"})
+}
+
+// A torn last line, of a writer that was killed, is no damage.
+func TestNetnsDelWithATornLastLine(t *testing.T) {
+	n, pod := threeNetworks(t)
+	added := add(n, pod, n.Conf(nil))
+	damageRecord(t, n, pod, func(record []byte) []byte { return append(record, `{"event":"publ`...) })
+	check(n, pod, prevResult(n.Conf(nil), added))
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func newerFormat(record []byte) []byte {
+	return bytes.Replace(record, []byte(`"format":1`), []byte(`"format":2`), 1)
+}
+
+func TestNetnsRecordOfANewerFormatIsLeftAlone(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	conf := n.Conf(nil)
+	add(n, pod, conf)
+	newer := damageRecord(t, n, pod, newerFormat)
+	interfaces := pod.Interfaces()
+	n.Calls()
+	for _, command := range []string{"ADD", "CHECK", "DEL"} {
+		o := call(n, command, pod, conf)
+		if o.ExitCode != 1 {
+			t.Errorf("%s succeeded", command)
+			continue
+		}
+		contains(t, "error", o.Err.Msg, "default/c1", "newer version of plexus", "format 2")
+	}
+	equal(t, "calls", n.CallNames(), []string{})
+	equal(t, "interfaces", pod.Interfaces(), interfaces)
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	equal(t, "record", n.ReadFile(n.RecordPath(pod)), string(newer))
+}
+
+// The other attachment of the container, which plexus makes for another network of the
+// runtime, is none of this DEL's business.
+func TestNetnsDelWithADamagedRecordBesideAnother(t *testing.T) {
+	n, pod := threeNetworks(t)
+	other := n.Conf(nodetest.Conf{"name": "other", "firstInterfaceIndex": 5, "delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	add(n, pod, n.Conf(nil))
+	n.Call(nodetest.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	damageRecord(t, n, pod, damages["empty"])
+	del(n, pod, n.Conf(nil))
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth1", "net5", "net6"})
+	n.Call(nodetest.Call{Command: "CHECK", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(nodetest.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+// A runtime whose libcni has its cache in the same folder has cached plexus there.
+func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	rt := bareRuntime(pod, "eth0")
+	list, err := libcni.NetworkConfFromBytes([]byte(nodetest.List("cluster", "1.0.0", n.Conf(nil)).String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cni := libcni.NewCNIConfigWithCacheDir([]string{n.Bin, n.CNIBin}, n.CNIDir, nil)
+	n.Do(func() error {
+		_, err := cni.AddNetworkList(context.Background(), list, rt)
+		return err
+	})
+	n.Do(func() error { return cni.CheckNetworkList(context.Background(), list, rt) })
+	damageRecord(t, n, pod, damages["truncated"])
+	n.Calls()
+	n.Do(func() error { return cni.DelNetworkList(context.Background(), list, rt) })
+	equal(t, "number of calls", len(n.Calls()), 3)
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// in110 makes a network's configuration one of version 1.1.0, which has GC and STATUS.
+func in110(conf nodetest.Conf) nodetest.Conf { return conf.With(nodetest.Conf{"cniVersion": "1.1.0"}) }
+
+// gcNode makes a node with delegates of version 1.1.0 that note their calls.
+func gcNode(t *testing.T) *nodetest.Node {
+	t.Helper()
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	n.Wrap("bridge", "macvlan")
+	n.Network("mac", in110(nodetest.Macvlan("mac", "up0", "10.2.0.0/16")))
+	return n
+}
+
+func gcConf(n *nodetest.Node, more nodetest.Conf) nodetest.Conf {
+	return n.Conf(nodetest.Conf{"cniVersion": "1.1.0", "delegates": []nodetest.Conf{in110(nodetest.ClusterBridge())}}).With(more)
+}
+
+// attached makes sandboxes whose pods ask for the macvlan network, and attaches them.
+func attached(n *nodetest.Node, conf nodetest.Conf, ids ...string) []*nodetest.Sandbox {
+	pods := make([]*nodetest.Sandbox, len(ids))
+	for i, id := range ids {
+		n.PodWith(id, "mac")
+		pods[i] = n.Sandbox(id)
+		add(n, pods[i], conf)
+	}
+	return pods
+}
+
+// gc is a GC that says which containers are in use, each on eth0.
+func gc(n *nodetest.Node, conf nodetest.Conf, ids ...string) *nodetest.Outcome {
+	valid := []types.GCAttachment{}
+	for _, id := range ids {
+		valid = append(valid, types.GCAttachment{ContainerID: id, IfName: "eth0"})
+	}
+	return n.Call(nodetest.Call{Command: "GC", Config: conf.With(nodetest.Conf{"cni.dev/valid-attachments": valid})})
+}
+
+// told gives what each network's GC was told to be in use, sorted, as "container/interface".
+func told(t *testing.T, calls []nodetest.PluginCall) map[string][]string {
+	t.Helper()
+	lists := map[string][]string{}
+	for _, c := range calls {
+		if c.Command != "GC" {
+			continue
+		}
+		var name string
+		var valid []types.GCAttachment
+		for key, into := range map[string]any{"name": &name, "cni.dev/valid-attachments": &valid} {
+			if err := json.Unmarshal(c.Config[key], into); err != nil {
+				t.Fatalf("%s: %s: %v", c, key, err)
+			}
+		}
+		lists[name] = []string{}
+		for _, a := range valid {
+			lists[name] = append(lists[name], a.ContainerID+"/"+a.IfName)
+		}
+		slices.Sort(lists[name])
+	}
+	return lists
+}
+
+func TestNetnsGC(t *testing.T) {
+	n := gcNode(t)
+	conf, other := gcConf(n, nil), gcConf(n, nodetest.Conf{"name": "other"})
+	pods := attached(n, conf, "c1", "c2", "c3")
+	foreign := attached(n, other, "c4")[0]
+	there := pods[0].Interfaces()
+	n.Calls()
+	equal(t, "what GC prints", gc(n, conf, "c1").OK().Stdout, "")
+	equal(t, "interfaces of the valid", pods[0].Interfaces(), there)
+	equal(t, "interfaces of the invalid", append(pods[1].InterfaceNames(), pods[2].InterfaceNames()...), []string{})
+	equal(t, "interfaces of the other network", foreign.InterfaceNames(), []string{"eth0", "net0"})
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl", "c4@other@eth0.jsonl"})
+	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+		"cbr0": {"c1/eth0", "c4/eth0"},
+		"mac":  {"c1/net0", "c4/net0"},
+	})
+	equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2", "10.1.0.5"}, "mac": {"10.2.0.2", "10.2.0.5"}})
+	del(n, pods[0], conf)
+	del(n, foreign, other)
+	n.MustBeClean()
+}
+
+func TestNetnsGCWithoutAListFreesNothing(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pod := attached(n, conf, "c1")[0]
+	left := n.Leftovers()
+	n.Calls()
+	failure := n.Call(nodetest.Call{Command: "GC", Config: conf}).Fails(7)
+	contains(t, "error", failure.Msg, "cni.dev/valid-attachments")
+	equal(t, "calls", n.CallNames(), []string{})
+	equal(t, "files", n.Leftovers(), left)
+	gc(n, conf).OK() // an empty list is one
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	n.MustBeClean()
+}
+
+// What an unreadable record uses is not known, so that the delegates free nothing.
+func TestNetnsGCWithAnUnreadableRecord(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "c1", "c2")
+	damageRecord(t, n, pods[0], damages["garbage"])
+	n.Calls()
+	gc(n, conf, "c1").OK()
+	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	equal(t, "interfaces of the valid", pods[0].InterfaceNames(), []string{"eth0", "net0"})
+	equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	pods[0].Destroy()
+	gc(n, conf).OK() // now it is not in use
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pods[0]) + ".corrupt"})
+}
+
+func TestNetnsGCLeavesANewerRecordAlone(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "c1", "c2")
+	damageRecord(t, n, pods[0], newerFormat)
+	n.Calls()
+	contains(t, "error", gc(n, conf).Err.Msg, "container c1", "newer version of plexus")
+	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	equal(t, "interfaces of the newer", pods[0].InterfaceNames(), []string{"eth0", "net0"})
+	equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+}
+
+// Sandboxes of before plexus, in use, are in the lists of the delegates.
+func TestNetnsGCSparesThoseOfBefore(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := gcNode(t)
+			conf := gcConf(n, nil)
+			dir := multusDirs(n)[name]
+			attached(n, conf, "c1")
+			bare, multus := n.Sandbox("c2"), n.Sandbox("c3")
+			attachBare(t, n, nodetest.List("cbr0", "1.1.0", nodetest.ClusterBridge()), libcni.CacheDir, bareRuntime(bare, "eth0"))
+			executable := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			delegates := []nodetest.Conf{nodetest.ClusterBridge(), nodetest.Macvlan("mac", "up0", "10.2.0.0/16")}
+			n.Call(nodetest.Call{Plugin: executable, Command: "ADD", Sandbox: multus, Config: multusConf(n, dir).With(nodetest.Conf{"delegates": delegates})}).OK()
+			files := n.Leftovers()
+			n.Calls()
+			gc(n, conf, "c1", "c2", "c3").OK()
+			equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+				"cbr0": {"c1/eth0", "c2/eth0", "c3/eth0"},
+				"mac":  {"c1/net0", "c3/net1"},
+			})
+			equal(t, "files", n.Leftovers(), files)
+			equal(t, "interfaces of the bare", bare.InterfaceNames(), []string{"eth0"})
+			equal(t, "interfaces of Multus", multus.InterfaceNames(), []string{"eth0", "net1"})
+			for _, pod := range []*nodetest.Sandbox{bare, multus} {
+				del(n, pod, conf)
+			}
+			gc(n, conf).OK()
+			n.MustBeClean()
+		})
+	}
+}
+
+// As long as Multus's state of a sandbox in use cannot be read, the delegates free
+// nothing; that of one that is not in use does not matter.
+func TestNetnsGCWithATruncatedMultusState(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	attached(n, conf, "c1")
+	n.WriteFile("/var/lib/cni/multus/c9", `[{"Name": "mac", "Byt`)
+	n.Calls()
+	gc(n, conf, "c1", "c9").OK()
+	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	gc(n, conf, "c1").OK()
+	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{"cbr0": {"c1/eth0"}, "mac": {"c1/net0"}})
+}
+
+func TestNetnsGCGoesOnAfterAFailure(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "c1", "c2")
+	n.Hook("macvlan", "DEL", `[ "$CNI_CONTAINERID" != c1 ] || fail 77 'not now'`)
+	n.Hook("bridge", "GC", "fail 78 'nor now'")
+	failure := gc(n, conf)
+	contains(t, "error", failure.Err.Msg, "container c1", "not now", "network cbr0", "nor now")
+	equal(t, "interfaces", append(pods[0].InterfaceNames(), pods[1].InterfaceNames()...), []string{"net0"})
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	n.Hook("macvlan", "DEL", "")
+	n.Hook("bridge", "GC", "")
+	gc(n, conf).OK()
+	n.MustBeClean()
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// threeNetworks makes a node whose pod "c1" is attached to a bridge as eth0, and asks
+// for macvlan and another bridge.
+func threeNetworks(t *testing.T) (*nodetest.Node, *nodetest.Sandbox) {
+	t.Helper()
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16"))
+	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n.PodWith("c1", "mac, second")
+	return n, n.Sandbox("c1")
+}
+
+// add, del and check are calls with one configuration that have to succeed.
+func add(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
+	return n.Call(nodetest.Call{Command: "ADD", Config: conf, Sandbox: pod}).OK()
+}
+
+func del(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
+	return n.Call(nodetest.Call{Command: "DEL", Config: conf, Sandbox: pod}).OK()
+}
+
+func check(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
+	return n.Call(nodetest.Call{Command: "CHECK", Config: conf, Sandbox: pod}).OK()
+}
+
+// call is a call that may fail.
+func call(n *nodetest.Node, command string, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
+	return n.Call(nodetest.Call{Command: command, Config: conf, Sandbox: pod})
+}
+
+// equal demands that two values are the same.
+func equal[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// contains demands every part in the text.
+func contains(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s lacks %q: %s", what, part, text)
+		}
+	}
+}
+
+// addresses gives the addresses of a result with their prefix, sorted.
+func addresses(result *current.Result) []string {
+	all := []string{}
+	for _, ip := range result.IPs {
+		all = append(all, ip.Address.String())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// defaultsIn gives the default routes that a result names, as Sandbox.DefaultRoutes
+// does, for its interface.
+func defaultsIn(result *current.Result, ifName string) []string {
+	all := []string{}
+	for _, route := range result.Routes {
+		if ones, _ := route.Dst.Mask.Size(); ones == 0 {
+			all = append(all, gateway(route)+" dev "+ifName)
+		}
+	}
+	return all
+}
+
+func gateway(route *cnitypes.Route) string {
+	if route.GW == nil {
+		return net.IP(nil).String()
+	}
+	return route.GW.String()
+}
+
+// statusOf gives the status in a sandbox's record, by interface.
+func statusOf(n *nodetest.Node, pod *nodetest.Sandbox) map[string]types.NetworkStatus {
+	all := map[string]types.NetworkStatus{}
+	for _, entry := range n.Record(pod).Status {
+		all[entry.Interface] = entry
+	}
+	return all
+}
+
+// prevResult makes a configuration with the result of an ADD, as a runtime does for
+// CHECK and DEL.
+func prevResult(conf nodetest.Conf, o *nodetest.Outcome) nodetest.Conf {
+	return conf.With(nodetest.Conf{"prevResult": json.RawMessage(o.Stdout)})
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+func status(n *nodetest.Node, conf nodetest.Conf) *nodetest.Outcome {
+	return n.Call(nodetest.Call{Command: "STATUS", Config: conf})
+}
+
+func TestNetnsStatusVerb(t *testing.T) {
+	n := gcNode(t)
+	nobody := n.Path("nobody.sock")
+	for name, c := range map[string]struct {
+		conf  nodetest.Conf
+		names []string // in the error of code 50; none for success
+	}{
+		"ready":      {nil, nil},
+		"no source":  {nodetest.Conf{"manifests": nil}, nil},
+		"no plugin":  {nodetest.Conf{"delegates": []nodetest.Conf{{"cniVersion": "1.1.0", "name": "x", "type": "nosuch"}}}, []string{"network x", "type", "nosuch"}},
+		"no IPAM":    {nodetest.Conf{"delegates": []nodetest.Conf{in110(nodetest.ClusterBridge()).With(nodetest.Conf{"ipam": nodetest.Conf{"type": "nosuch"}})}}, []string{"network cbr0", "ipam.type", "nosuch"}},
+		"kubeconfig": {nodetest.Conf{"manifests": nil, "kubeconfig": n.Path("nofile")}, []string{"kubeconfig", n.Path("nofile")}},
+		"manifests":  {nodetest.Conf{"manifests": n.Path("nofolder")}, []string{"manifests", n.Path("nofolder")}},
+		"no agent":   {nodetest.Conf{"manifests": nil, "agentSocket": nobody}, []string{"agentSocket", nobody}},
+		"no file":    {nodetest.Conf{"delegates": nil, "clusterNetwork": n.Path("nofile")}, []string{"default network", n.Path("nofile")}},
+		"the API alone knows the default network": {nodetest.Conf{"delegates": nil, "clusterNetwork": "somewhere"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := status(n, gcConf(n, c.conf))
+			if c.names == nil {
+				equal(t, "what STATUS prints", o.OK().Stdout, "")
+				return
+			}
+			contains(t, "error", o.Fails(50).Msg, c.names...)
+		})
+	}
+	equal(t, "records", n.Records(), []string{})
+}
+
+func TestNetnsStatusWithAnAgent(t *testing.T) {
+	n := gcNode(t)
+	agent := n.Agent(nil)
+	// An agent that listens is enough: STATUS asks it nothing.
+	status(n, gcConf(n, nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).OK()
+	equal(t, "number of requests", len(agent.Requests()), 0)
+	failure := status(n, gcConf(n, nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).Fails(50)
+	contains(t, "error", failure.Msg, "agentSocket")
+}
+
+func TestNetnsStatusOfTheDelegateIsForwarded(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	for _, code := range []uint{50, 51, 123} {
+		n.Hook("bridge", "STATUS", `fail `+map[uint]string{50: "50", 51: "51", 123: "123"}[code]+` 'the bridge is out' 'for repair'`)
+		failure := status(n, conf).Fails(code)
+		contains(t, "error", failure.Msg, "network cbr0", "plugin bridge", "the bridge is out")
+		contains(t, "details", failure.Details, "for repair")
+	}
+	n.Hook("bridge", "STATUS", "exit 9")
+	contains(t, "error", status(n, conf).Fails(50).Msg, "plugin bridge")
+	n.Hook("bridge", "STATUS", "")
+	n.Calls()
+	status(n, conf).OK()
+	equal(t, "calls", n.CallNames(), []string{"STATUS bridge "})
+}
+
+func TestNetnsStatusSkipsADelegateWithoutTheVerb(t *testing.T) {
+	n := gcNode(t)
+	for _, version := range allVersions[:4] {
+		master := nodetest.ClusterBridge().With(nodetest.Conf{"cniVersion": version})
+		status(n, gcConf(n, nodetest.Conf{"delegates": []nodetest.Conf{master}})).OK()
+		equal(t, "calls", n.CallNames(), []string{})
+	}
+}
+
+// The answer comes though the delegate never ends and its child holds the pipes.
+func TestNetnsStatusOfADelegateThatHangs(t *testing.T) {
+	n := gcNode(t)
+	n.WriteFile(n.Path("never"), "")
+	n.Run("rm", n.Path("never"))
+	n.Run("mkfifo", n.Path("never"))
+	n.Hook("bridge", "STATUS", "read x <"+n.Path("never")+" & read x <"+n.Path("never"))
+	failure := status(n, gcConf(n, nil)).Fails(50)
+	contains(t, "error", failure.Msg, "network cbr0", "plugin bridge (STATUS)", "was killed with its process group")
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+func TestNetnsResultAll(t *testing.T) {
+	for _, version := range allVersions {
+		t.Run(version, func(t *testing.T) {
+			n, pod := threeNetworks(t)
+			conf := n.Conf(nodetest.Conf{"cniVersion": version, "result": "all"})
+			added := add(n, pod, conf)
+			equal(t, "version", added.Version, version)
+			got := map[string][]string{}
+			for _, ip := range added.Result.IPs {
+				name := added.Result.Interfaces[*ip.Interface].Name
+				got[name] = append(got[name], ip.Address.String())
+			}
+			want := map[string][]string{"eth0": {"10.1.0.2/16"}, "net0": {"10.2.0.2/16"}, "net1": {"10.3.0.2/16"}}
+			equal(t, "addresses of the answer", got, want)
+			macsAgree(t, pod, added.Result)
+			if knowsCheckIn(version) {
+				check(n, pod, prevResult(conf, added))
+			}
+			del(n, pod, prevResult(conf, added))
+			n.MustBeClean()
+		})
+	}
+}
+
+// macsAgree demands that the result's interfaces of the sandbox are those that it has.
+func macsAgree(t *testing.T, pod *nodetest.Sandbox, result *current.Result) {
+	t.Helper()
+	there, said := map[string]string{}, map[string]string{}
+	for name, iface := range pod.Interfaces() {
+		there[name] = iface.MAC
+	}
+	for _, iface := range result.Interfaces {
+		if iface.Sandbox != "" {
+			said[iface.Name] = iface.Mac
+		}
+	}
+	equal(t, "MAC addresses", said, there)
+}
+
+func TestNetnsPortMappingsOfTheRuntimeGoToTheDefaultNetwork(t *testing.T) {
+	n := nodetest.New(t)
+	n.Wrap("portmap")
+	portmap := nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}, "snat": true}
+	n.Network("second", nodetest.List("second", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"), portmap))
+	n.PodWith("c1", "second")
+	pod := n.Sandbox("c1")
+	conf := n.Conf(nodetest.Conf{
+		"capabilities":  nodetest.Conf{"portMappings": true},
+		"delegates":     []nodetest.Conf{nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(), portmap)},
+		"runtimeConfig": nodetest.Conf{"portMappings": []nodetest.Conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}},
+	})
+	add(n, pod, conf)
+	equal(t, "what portmap was asked for", mappingsOf(t, n.Calls()), map[string]int{"eth0": 1, "net0": 0})
+	rules := n.Run("iptables-save") + n.Run("nft", "list", "ruleset")
+	contains(t, "rules", rules, "10.1.0.2:80")
+	if strings.Contains(rules, "10.3.0.2") {
+		t.Errorf("there are rules for the second network: %s", rules)
+	}
+	equal(t, "answer on the host's port", answerFrom(t, n, pod), "from the pod")
+	del(n, pod, conf)
+	n.MustBeClean()
+	if rules := n.Run("iptables-save"); strings.Contains(rules, "10.1.0.2") {
+		t.Errorf("rules are left: %s", rules)
+	}
+}
+
+// mappingsOf gives how many port mappings each interface's portmap got in its ADD.
+func mappingsOf(t *testing.T, calls []nodetest.PluginCall) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for _, c := range calls {
+		var runtime struct{ PortMappings []json.RawMessage }
+		if raw, given := c.Config["runtimeConfig"]; given {
+			if err := json.Unmarshal(raw, &runtime); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got[c.IfName] = len(runtime.PortMappings)
+	}
+	return got
+}
+
+// answerFrom listens on port 80 of the pod and reads from port 8080 of the host.
+func answerFrom(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox) string {
+	t.Helper()
+	var listener net.Listener
+	pod.Do(func() (err error) {
+		listener, err = net.Listen("tcp4", "0.0.0.0:80")
+		return err
+	})
+	defer listener.Close()
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			_, _ = io.WriteString(conn, "from the pod")
+			_ = conn.Close()
+		}
+	}()
+	var said []byte
+	n.Do(func() error {
+		conn, err := net.Dial("tcp4", "10.1.0.1:8080")
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		said, err = io.ReadAll(conn)
+		return err
+	})
+	return string(said)
+}
+
+func TestNetnsAddressesAndMACAsked(t *testing.T) {
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	asks := nodetest.Conf{"capabilities": nodetest.Conf{"ips": true, "mac": true}}
+	n.Network("mac", nodetest.Macvlan("mac", "up0").With(asks).With(nodetest.Conf{"ipam": nodetest.Conf{"type": "static"}}))
+	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(asks))
+	n.PodWith("c1", `[
+		{"name": "mac", "ips": ["10.2.0.77/24", "fd00:2::77/64"], "mac": "0a:58:00:00:00:77"},
+		{"name": "second", "interface": "data", "ips": ["10.3.0.88/16"], "mac": "0a:58:00:00:00:88"}]`)
+	pod := n.Sandbox("c1")
+	added := add(n, pod, n.Conf(nil))
+	interfaces := pod.Interfaces()
+	equal(t, "net0", interfaces["net0"], nodetest.Interface{
+		Kind: "macvlan", MAC: "0a:58:00:00:00:77", MTU: 1500, Addrs: []string{"10.2.0.77/24", "fd00:2::77/64"},
+	})
+	equal(t, "data", interfaces["data"], nodetest.Interface{
+		Kind: "veth", MAC: "0a:58:00:00:00:88", MTU: 1500, Addrs: []string{"10.3.0.88/16"},
+	})
+	status := statusOf(n, pod)
+	equal(t, "status of net0", status["net0"].IPs, []string{"10.2.0.77", "fd00:2::77"})
+	equal(t, "status of data", status["data"].MAC, "0a:58:00:00:00:88")
+	check(n, pod, prevResult(n.Conf(nil), added))
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func TestNetnsAddressAskedOfNobodyIsRefused(t *testing.T) {
+	n := nodetest.New(t)
+	n.Wrap("bridge")
+	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n.PodWith("c1", `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
+	failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil)).Fails(7)
+	contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "ips", `capability "ips"`)
+	equal(t, "plugins that ran", n.CallNames(), []string{})
+	n.MustBeClean()
+}
+
+func TestNetnsBandwidth(t *testing.T) {
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	for _, probe := range []string{"ip link add probe0 type ifb", "tc qdisc add dev up0 root tbf rate 1mbit burst 10k latency 1ms", "tc qdisc add dev up0-peer ingress"} {
+		if out, err := n.Try("sh", "-c", probe); err != nil {
+			t.Skipf("the kernel cannot shape traffic: %s: %s", probe, out)
+		}
+	}
+	n.Network("slow", nodetest.List("slow", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"),
+		nodetest.Conf{"type": "bandwidth", "capabilities": nodetest.Conf{"bandwidth": true}}))
+	n.PodWith("c1", `[{"name": "slow", "bandwidth": {"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 4000000, "egressBurst": 800000}}]`)
+	pod := n.Sandbox("c1")
+	added := add(n, pod, n.Conf(nil))
+	rates := n.Run("tc", "qdisc", "show")
+	contains(t, "queueing disciplines", rates, "rate 8Mbit", "rate 4Mbit")
+	check(n, pod, prevResult(n.Conf(nil), added))
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+	equal(t, "interfaces of kind ifb", n.Links("ifb"), []string{"probe0"})
+}
+
+func TestNetnsCNIArgsArrive(t *testing.T) {
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	n.Wrap("macvlan", "bridge")
+	n.Network("mac", nodetest.Macvlan("mac", "up0").With(nodetest.Conf{
+		"ipam": nodetest.Conf{"type": "static"},
+		"args": nodetest.Conf{"cni": nodetest.Conf{"ips": []string{"10.2.0.1/24"}, "kept": "yes"}, "other": 1},
+	}))
+	n.PodWith("c1", `[{"name": "mac", "cni-args": {"ips": ["10.2.0.99/24"], "more": [1]}}]`)
+	pod := n.Sandbox("c1")
+	add(n, pod, n.Conf(nil))
+	equal(t, "addresses", pod.Interfaces()["net0"].Addrs, []string{"10.2.0.99/24"})
+	for _, c := range n.Calls() {
+		equal(t, "CNI_ARGS of "+c.String(), c.Args, pod.Args())
+		want := `{"cni":{"ips":["10.2.0.99/24"],"kept":"yes","more":[1]},"other":1}`
+		if c.IfName == "eth0" {
+			want = ""
+		}
+		equal(t, "args of "+c.String(), string(c.Config["args"]), want)
+	}
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func TestNetnsAddressAskedTwiceIsUndone(t *testing.T) {
+	n := nodetest.New(t)
+	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(nodetest.Conf{"capabilities": nodetest.Conf{"ips": true}}))
+	for i, name := range []string{"c1", "c2"} {
+		n.PodWith(name, `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
+		pod := n.Sandbox(name)
+		if i == 0 {
+			add(n, pod, n.Conf(nil))
+			continue
+		}
+		failure := call(n, "ADD", pod, n.Conf(nil))
+		if failure.ExitCode != 1 {
+			t.Fatalf("the address was given twice: %s", failure.Stdout)
+		}
+		contains(t, "error", failure.Err.Msg, "default/c2", "default/second", "10.3.0.88")
+		equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	}
+	equal(t, "reservations", fmt.Sprint(n.Reservations()), "map[br2:[10.3.0.88] cbr0:[10.1.0.2]]")
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+// attachBare attaches a sandbox by libcni alone, as a runtime does without plexus or
+// as Multus does, with the cache in dir.
+func attachBare(t *testing.T, n *nodetest.Node, list nodetest.Conf, dir string, rt *libcni.RuntimeConf) {
+	t.Helper()
+	parsed, err := libcni.NetworkConfFromBytes([]byte(list.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Do(func() error {
+		cni := libcni.NewCNIConfigWithCacheDir([]string{n.PluginDir, n.CNIBin}, dir, nil)
+		_, err := cni.AddNetworkList(context.Background(), parsed, rt)
+		return err
+	})
+}
+
+// bareRuntime is what libcni is told of a sandbox.
+func bareRuntime(pod *nodetest.Sandbox, ifName string) *libcni.RuntimeConf {
+	return &libcni.RuntimeConf{
+		ContainerID: pod.ID, NetNS: pod.Path, IfName: ifName,
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", pod.PodName}},
+	}
+}
+
+// mappings are what a runtime hands over for a pod with a port of the host.
+var mappings = []any{map[string]any{"hostPort": 8080.0, "containerPort": 80.0, "protocol": "tcp"}}
+
+func portMappings(t *testing.T, c nodetest.PluginCall) []any {
+	t.Helper()
+	var given struct{ PortMappings []any }
+	if err := json.Unmarshal(c.Config["runtimeConfig"], &given); err != nil {
+		t.Fatalf("%s: runtimeConfig: %v", c, err)
+	}
+	return given.PortMappings
+}
+
+func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
+	n := nodetest.New(t)
+	n.Wrap("bridge", "portmap")
+	pod := n.Sandbox("c1")
+	list := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(),
+		nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
+	rt := bareRuntime(pod, "eth0")
+	rt.CapabilityArgs = map[string]any{"portMappings": mappings}
+	attachBare(t, n, list, libcni.CacheDir, rt)
+	n.Calls()
+	del(n, pod, n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{list}}))
+	calls := n.Calls()
+	equal(t, "number of calls", len(calls), 2)
+	equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
+	equal(t, "port mappings", portMappings(t, calls[0]), mappings)
+	for _, c := range calls {
+		if c.Config["prevResult"] == nil {
+			t.Errorf("%s has no prevResult", c)
+		}
+	}
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	n.MustBeClean()
+}
+
+func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
+	for name, where := range map[string]string{"file": "10-cbr0.conflist", "folder": "", "name": "cbr0"} {
+		t.Run(name, func(t *testing.T) {
+			n := nodetest.New(t)
+			pod := n.Sandbox("c1")
+			list := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge())
+			n.WriteFile(filepath.Join(n.ConfDir, "10-cbr0.conflist"), list.String())
+			attachBare(t, n, list, libcni.CacheDir, bareRuntime(pod, "eth0"))
+			cluster := filepath.Join(n.ConfDir, where)
+			if name == "name" {
+				cluster = where
+			}
+			del(n, pod, n.Conf(nodetest.Conf{"delegates": nil, "clusterNetwork": cluster}))
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			n.MustBeClean()
+		})
+	}
+}
+
+// multusDirs are the cniDir of a Multus that was there before: ours, and its own.
+func multusDirs(n *nodetest.Node) map[string]string {
+	return map[string]string{"our folder": n.CNIDir, "its own folder": "/var/lib/cni/multus"}
+}
+
+// multusConf is a configuration of Multus, without a kubeconfig: delegates only.
+func multusConf(n *nodetest.Node, dir string) nodetest.Conf {
+	tuning := nodetest.Conf{"type": "tuning", "mtu": 1400}
+	return nodetest.Conf{
+		"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus", "cniDir": dir, "binDir": n.CNIBin, "confDir": n.ConfDir,
+		"delegates": []nodetest.Conf{
+			nodetest.ClusterBridge(),
+			nodetest.List("two", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"), tuning),
+			nodetest.Macvlan("mac", "up0", "10.2.0.0/16"),
+			nodetest.List("four", "0.4.0", nodetest.Macvlan("mac4", "up0", "10.5.0.0/16")),
+		},
+	}
+}
+
+func TestNetnsDelOfAPodThatMultusAttached(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := nodetest.New(t)
+			n.Uplink("up0")
+			dir := multusDirs(n)[name]
+			multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
+			for _, s := range []*nodetest.Sandbox{pod, other} {
+				n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: s}).OK()
+				equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
+			}
+			theirs := other.Interfaces()
+			files := slices.DeleteFunc(n.Leftovers(), func(path string) bool { return !isOf(n, path, "c2") })
+			conf := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("unrelated", "10.99.0.0/16")}})
+			del(n, pod, conf)
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			equal(t, "files", n.Leftovers(), files)
+			if !slices.Contains(files, filepath.Join(dir, "c2")) {
+				t.Errorf("Multus has no scratch file of the other pod: %v", files)
+			}
+			equal(t, "interfaces of the other pod", other.Interfaces(), theirs)
+			del(n, other, conf)
+			n.MustBeClean()
+		})
+	}
+}
+
+// isOf tells whether a file is a container's: by its name, or for a reservation of
+// host-local by its content.
+func isOf(n *nodetest.Node, path, containerID string) bool {
+	switch base, folder := filepath.Base(path), filepath.Dir(path); {
+	case base == containerID:
+		return true
+	case filepath.Base(folder) == "results":
+		return strings.Contains(base, "-"+containerID+"-")
+	case filepath.Base(filepath.Dir(folder)) == "networks":
+		return strings.Contains(n.ReadFile(path), containerID)
+	}
+	return false
+}
+
+// The pod that Multus attached has lost its namespace by the time of the DEL.
+func TestNetnsDelOfAPodThatMultusAttachedAndThatIsGone(t *testing.T) {
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+	pod := n.Sandbox("c1")
+	n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, "/var/lib/cni/multus"), Sandbox: pod}).OK()
+	pod.Destroy()
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+// A DEL that fails leaves Multus's file where it is, and the next one finishes.
+func TestNetnsDelOfAPodThatMultusAttachedFailsOnce(t *testing.T) {
+	n := nodetest.New(t)
+	n.Uplink("up0")
+	n.Wrap("bridge", "macvlan")
+	multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+	pod := n.Sandbox("c1")
+	n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, n.CNIDir), Sandbox: pod}).OK()
+	n.Hook("macvlan", "DEL", `[ "$CNI_IFNAME" != net2 ] || fail 77 'not now'`)
+	failure := call(n, "DEL", pod, n.Conf(nil)).Fails(77)
+	contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
+	equal(t, "calls", n.CallNames(), []string{"DEL macvlan net3", "DEL macvlan net2", "DEL bridge net1", "DEL bridge eth0"})
+	if n.ReadFile(filepath.Join(n.CNIDir, "c1")) == "" {
+		t.Error("the scratch file is empty")
+	}
+	n.Hook("macvlan", "DEL", "")
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+// scratch writes Multus's file of a sandbox, as its code does.
+func scratch(t *testing.T, n *nodetest.Node, dir string, delegates []nodetest.Conf) string {
+	t.Helper()
+	data, err := json.Marshal(delegates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "c1")
+	n.WriteFile(path, string(data))
+	return path
+}
+
+// fromConflist is an element of Multus's file for a list that it read from a file:
+// Bytes has lost the plugins' own keys.
+func fromConflist(list nodetest.Conf) nodetest.Conf {
+	plugins, poor := []nodetest.Conf{}, []nodetest.Conf{}
+	for _, plugin := range list["plugins"].([]nodetest.Conf) {
+		plugins = append(plugins, nodetest.Conf{
+			"Network": nodetest.Conf{"type": plugin["type"], "ipam": nodetest.Conf{}, "dns": nodetest.Conf{}},
+			"Bytes":   base64.StdEncoding.EncodeToString([]byte(plugin.String())),
+		})
+		poor = append(poor, nodetest.Conf{"type": plugin["type"], "ipam": nodetest.Conf{}, "dns": nodetest.Conf{}})
+	}
+	lossy := nodetest.Conf{"name": list["name"], "cniVersion": list["cniVersion"], "plugins": poor}
+	return nodetest.Conf{
+		"Conf": nodetest.Conf{"dns": nodetest.Conf{}, "ipam": nodetest.Conf{}}, "ConfList": lossy, "Name": list["name"],
+		"CNINetworkConfigList": nodetest.Conf{
+			"Name": list["name"], "CNIVersion": list["cniVersion"], "DisableCheck": false, "Plugins": plugins,
+			"Bytes": base64.StdEncoding.EncodeToString([]byte(list.String())),
+		},
+		"Bytes": base64.StdEncoding.EncodeToString([]byte(lossy.String())),
+	}
+}
+
+// fromNetwork is an element of Multus's file for a NetworkAttachmentDefinition.
+func fromNetwork(name, ifName string, config nodetest.Conf) nodetest.Conf {
+	return nodetest.Conf{
+		"Name": name, "ifnameRequest": ifName, "CNINetworkConfigList": nodetest.Conf{"Plugins": nil},
+		"Bytes": base64.StdEncoding.EncodeToString([]byte(config.String())),
+	}
+}
+
+func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := nodetest.New(t)
+			n.Uplink("up0")
+			n.Wrap("bridge", "macvlan", "portmap")
+			pod := n.Sandbox("c1")
+			dir := multusDirs(n)[name]
+			master := nodetest.List("cbr0", "0.4.0", nodetest.ClusterBridge(), nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
+			mac := nodetest.Macvlan("mac", "up0", "10.2.0.0/16")
+			rt := bareRuntime(pod, "eth0")
+			rt.CapabilityArgs = map[string]any{"portMappings": mappings}
+			attachBare(t, n, master, dir, rt)
+			attachBare(t, n, nodetest.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
+			scratch(t, n, dir, []nodetest.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
+			n.Calls()
+			del(n, pod, n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("unrelated", "10.99.0.0/16")}}))
+			calls := n.Calls()
+			got := []string{}
+			for _, c := range calls {
+				got = append(got, c.String())
+				if c.Config["prevResult"] == nil {
+					t.Errorf("%s has no prevResult", c)
+				}
+			}
+			equal(t, "calls", got, []string{"DEL macvlan data", "DEL portmap eth0", "DEL bridge eth0"})
+			equal(t, "port mappings", portMappings(t, calls[1]), mappings)
+			equal(t, "bridge of the DEL", string(calls[2].Config["bridge"]), `"cbr0"`)
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			n.MustBeClean()
+		})
+	}
+}
+
+// A scratch file that cannot be read is left where it is, and what Multus's libcni has
+// cached is released.
+func TestNetnsDelWithATruncatedMultusState(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := nodetest.New(t)
+			n.Uplink("up0")
+			dir := multusDirs(n)[name]
+			multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			pod := n.Sandbox("c1")
+			n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: pod}).OK()
+			path := filepath.Join(dir, "c1")
+			whole := n.ReadFile(path)
+			n.Do(func() error { return os.Truncate(path, int64(len(whole)/2)) })
+			del(n, pod, n.Conf(nil))
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			equal(t, "reservations", n.Reservations(), map[string][]string{})
+			equal(t, "files", n.Leftovers(), []string{path})
+			equal(t, "the file of Multus", n.ReadFile(path), whole[:len(whole)/2])
+		})
+	}
+}

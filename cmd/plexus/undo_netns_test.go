@@ -1,0 +1,159 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+// fourNetworks are threeNetworks and a third of the annotation, all noting their calls.
+func fourNetworks(t *testing.T) (*nodetest.Node, *nodetest.Sandbox) {
+	t.Helper()
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	n.Network("third", nodetest.Bridge("br3", "10.4.0.0/16"))
+	n.PodWith("c1", "mac, second, third")
+	return n, pod
+}
+
+const failOnNet1 = `[ "$CNI_IFNAME" != net1 ] || fail 123 'out of luck' 'and more'`
+
+func TestNetnsFailureInTheMiddleIsUndoneInReverse(t *testing.T) {
+	n, pod := fourNetworks(t)
+	n.Hook("bridge", "ADD", failOnNet1)
+	failure := call(n, "ADD", pod, n.Conf(nil)).Fails(123)
+	equal(t, "error", failure.Msg, "pod default/c1: attach network default/second as net1: plugin bridge (ADD): out of luck")
+	equal(t, "details", failure.Details, "bridge: and more")
+	equal(t, "calls", n.CallNames(), []string{
+		"ADD bridge eth0", "ADD macvlan net0", "ADD bridge net1",
+		"DEL bridge net1", "DEL macvlan net0", "DEL bridge eth0",
+	})
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	equal(t, "default routes", pod.DefaultRoutes(), []string{})
+	n.MustBeClean()
+}
+
+func TestNetnsFailureInTheUndo(t *testing.T) {
+	n, pod := fourNetworks(t)
+	n.Hook("bridge", "ADD", failOnNet1)
+	n.Hook("macvlan", "DEL", "fail 77 'not now'")
+	failure := call(n, "ADD", pod, n.Conf(nil)).Fails(123)
+	contains(t, "error", failure.Msg, "default/c1",
+		"attach network default/second as net1: plugin bridge (ADD): out of luck",
+		"detach network default/mac from net0: plugin macvlan (DEL): not now")
+	equal(t, "calls", n.CallNames(), []string{
+		"ADD bridge eth0", "ADD macvlan net0", "ADD bridge net1",
+		"DEL bridge net1", "DEL macvlan net0", "DEL bridge eth0",
+	})
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"net0"})
+	record := n.Record(pod)
+	equal(t, "what the record has still to release", record.Pending(record.BootID), []int{1})
+
+	call(n, "DEL", pod, n.Conf(nil)).Fails(77)
+	equal(t, "calls", n.CallNames(), []string{"DEL macvlan net0"})
+	n.Hook("macvlan", "DEL", "")
+	del(n, pod, n.Conf(nil))
+	equal(t, "calls", n.CallNames(), []string{"DEL macvlan net0"})
+	n.MustBeClean()
+}
+
+func TestNetnsAddReleasesWhatAFailedUndoLeft(t *testing.T) {
+	n, pod := fourNetworks(t)
+	n.Hook("bridge", "ADD", failOnNet1)
+	n.Hook("macvlan", "DEL", "fail 77 'not now'")
+	call(n, "ADD", pod, n.Conf(nil)).Fails(123)
+	n.Hook("bridge", "ADD", "")
+	failure := call(n, "ADD", pod, n.Conf(nil)).Fails(77)
+	contains(t, "error", failure.Msg, "release what an earlier call left unfinished", "default/mac")
+	n.Hook("macvlan", "DEL", "")
+	add(n, pod, n.Conf(nil))
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1", "net2"})
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func TestNetnsDelGoesOnAfterAFailure(t *testing.T) {
+	n, pod := fourNetworks(t)
+	add(n, pod, n.Conf(nil))
+	n.Calls()
+	n.Hook("bridge", "DEL", `[ "$CNI_IFNAME" = net2 ] || fail 88 "never $CNI_IFNAME"`)
+	failure := call(n, "DEL", pod, n.Conf(nil)).Fails(88)
+	contains(t, "error", failure.Msg, "never net1", "never eth0", "default/second", "cbr0")
+	equal(t, "calls", n.CallNames(), []string{"DEL bridge net2", "DEL bridge net1", "DEL macvlan net0", "DEL bridge eth0"})
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net1"})
+	n.Hook("bridge", "DEL", "")
+	del(n, pod, n.Conf(nil))
+	equal(t, "calls", n.CallNames(), []string{"DEL bridge net1", "DEL bridge eth0"})
+	n.MustBeClean()
+}
+
+// The configuration of the ADD counts, whatever the node's is by now.
+func TestNetnsDelUsesTheConfigurationOfTheAdd(t *testing.T) {
+	n, pod := fourNetworks(t)
+	add(n, pod, n.Conf(nil))
+	n.Network("mac", nodetest.Conf{"cniVersion": "1.0.0", "type": "nonsense"})
+	n.Run("rm", n.Manifests+"/nad-default-second.yaml", n.Manifests+"/pod-c1.yaml")
+	other := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	del(n, pod, other)
+	n.MustBeClean()
+}
+
+// The next call for any other pod releases a sandbox whose DEL failed and is gone.
+func TestNetnsDeadSandboxIsReleasedByTheNextCall(t *testing.T) {
+	for _, command := range []string{"ADD", "DEL", "GC"} {
+		t.Run(command, func(t *testing.T) {
+			n, pod := fourNetworks(t)
+			n.Pod("c2", nil)
+			add(n, pod, n.Conf(nil))
+			n.Hook("macvlan", "DEL", "fail 77 'not now'")
+			call(n, "DEL", pod, n.Conf(nil)).Fails(77)
+			n.Hook("macvlan", "DEL", "")
+			n.Calls()
+			pod.Destroy()
+			conf := n.Conf(nodetest.Conf{
+				"cniVersion": "1.1.0", "name": "another",
+				"cni.dev/valid-attachments": []nodetest.Conf{},
+			})
+			other := n.Sandbox("c2")
+			call(n, command, other, conf).OK()
+			call(n, "DEL", other, conf).OK()
+			released := []string{}
+			for _, c := range n.Calls() {
+				if c.ContainerID == "c1" && c.Command == "DEL" {
+					released = append(released, c.String())
+				}
+			}
+			// Below version 1.1.0 libcni's GC is a DEL too.
+			equal(t, "released", slices.Compact(released), []string{"DEL macvlan net0"})
+			n.MustBeClean()
+		})
+	}
+}
+
+func TestNetnsReadinessIndicatorFile(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge")
+	ready := n.Path("ready")
+	n.Hook("bridge", "ADD", "[ -e "+ready+" ] || fail 1 'ran before the node was ready'")
+	conf := n.Conf(nodetest.Conf{"cniVersion": "1.1.0", "readinessindicatorfile": ready})
+	failure := n.Call(nodetest.Call{Command: "STATUS", Config: conf}).Fails(50)
+	contains(t, "error", failure.Msg, "readinessindicatorfile", ready)
+	running := n.Start(nodetest.Call{Command: "ADD", Config: conf, Sandbox: pod})
+	n.WriteFile(ready, "")
+	running.Wait().OK()
+	n.Call(nodetest.Call{Command: "STATUS", Config: conf}).OK()
+	n.Run("rm", ready)
+	del(n, pod, conf)
+	n.MustBeClean()
+}
+
+// An ADD that waits for the node is ended by its deadline, and nothing was touched.
+func TestNetnsReadinessIndicatorFileThatNeverComes(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge")
+	conf := n.Conf(nodetest.Conf{"readinessindicatorfile": n.Path("never"), "addTimeout": "1s"})
+	contains(t, "error", call(n, "ADD", pod, conf).Fails(50).Msg, "default/c1", n.Path("never"))
+	equal(t, "calls", n.CallNames(), []string{})
+	n.MustBeClean()
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+// Every version of CNI that a runtime may call in, and a delegate may speak.
+var allVersions = []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
+
+// knowsCheckIn tells whether a version has the verb CHECK.
+func knowsCheckIn(version string) bool { return version >= "0.4.0" }
+
+func TestNetnsEveryVerbInEveryVersion(t *testing.T) {
+	for i, version := range allVersions {
+		t.Run(version, func(t *testing.T) {
+			n := nodetest.New(t)
+			n.Uplink("up0")
+			spoken := func(shift int) nodetest.Conf {
+				return nodetest.Conf{"cniVersion": allVersions[(i+shift)%len(allVersions)]}
+			}
+			n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16").With(spoken(1)))
+			n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(spoken(2)))
+			n.PodWith("c1", "mac, second")
+			pod := n.Sandbox("c1")
+			for shift := range allVersions {
+				master := nodetest.ClusterBridge().With(spoken(shift))
+				conf := n.Conf(nodetest.Conf{"cniVersion": version, "delegates": []nodetest.Conf{master}})
+				attachAndRelease(t, n, pod, conf)
+			}
+		})
+	}
+}
+
+func attachAndRelease(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) {
+	t.Helper()
+	version := conf["cniVersion"].(string)
+	added := add(n, pod, conf)
+	equal(t, "version of the answer", added.Version, version)
+	interfaces := pod.Interfaces()
+	equal(t, "kinds", []string{interfaces["eth0"].Kind, interfaces["net0"].Kind, interfaces["net1"].Kind}, []string{"veth", "macvlan", "veth"})
+	equal(t, "number of interfaces", len(interfaces), 3)
+	equal(t, "addresses of the answer", addresses(added.Result), interfaces["eth0"].Addrs)
+	equal(t, "networks with a reservation", len(n.Reservations()), 3)
+	conf = prevResult(conf, added)
+	if knowsCheckIn(version) {
+		check(n, pod, conf)
+	} else {
+		call(n, "CHECK", pod, conf).Fails(1)
+	}
+	equal(t, "what DEL prints", del(n, pod, conf).Stdout, "")
+	n.MustBeClean()
+	equal(t, "interfaces after DEL", pod.InterfaceNames(), []string{})
+	del(n, pod, conf)
+	n.MustBeClean()
+}
+
+func TestNetnsCheckFindsWhatIsGone(t *testing.T) {
+	n, pod := threeNetworks(t)
+	conf := n.Conf(nil)
+	conf = prevResult(conf, add(n, pod, conf))
+	check(n, pod, conf)
+	if out, err := pod.Run("ip", "addr", "flush", "dev", "net1"); err != nil {
+		t.Fatal(err, out)
+	}
+	failure := call(n, "CHECK", pod, conf).Fails(999) // the plugin's own code
+	contains(t, "error", failure.Msg, "default/c1", "default/second", "net1", "bridge")
+	del(n, pod, conf)
+	n.MustBeClean()
+}
+
+func TestNetnsCheckAsksForPrevResultIn110Only(t *testing.T) {
+	n, pod := threeNetworks(t)
+	conf := n.Conf(nodetest.Conf{"cniVersion": "1.1.0"})
+	call(n, "CHECK", pod, prevResult(conf, &nodetest.Outcome{Stdout: "{}"})).Fails(3)
+	added := add(n, pod, conf)
+	contains(t, "error", call(n, "CHECK", pod, conf).Fails(7).Msg, "prevResult")
+	check(n, pod, prevResult(conf, added))
+	check(n, pod, n.Conf(nil))
+}
+
+func TestNetnsVersion(t *testing.T) {
+	n := nodetest.New(t)
+	for _, version := range allVersions {
+		o := n.Call(nodetest.Call{Command: "VERSION", Config: nodetest.Conf{"cniVersion": version}}).OK()
+		var said struct{ SupportedVersions []string }
+		if err := json.Unmarshal([]byte(o.Stdout), &said); err != nil {
+			t.Fatal(err, o.Stdout)
+		}
+		equal(t, "versions", said.SupportedVersions, allVersions)
+	}
+}
+
+func TestNetnsStatusAndGCAreOf110(t *testing.T) {
+	n := nodetest.New(t)
+	for _, version := range allVersions {
+		conf := n.Conf(nodetest.Conf{"cniVersion": version, "cni.dev/valid-attachments": []nodetest.Conf{}})
+		for _, command := range []string{"STATUS", "GC"} {
+			o := n.Call(nodetest.Call{Command: command, Config: conf})
+			if version == "1.1.0" {
+				equal(t, command+" prints", o.OK().Stdout, "")
+			} else {
+				o.Fails(1)
+			}
+		}
+	}
+}
+
+func TestNetnsDelBeforeAdd(t *testing.T) {
+	n, pod := threeNetworks(t)
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+	add(n, pod, n.Conf(nil))
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func TestNetnsAddTwice(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	conf := n.Conf(nil)
+	added := add(n, pod, conf)
+	interfaces, routes, left := pod.Interfaces(), pod.DefaultRoutes(), n.Leftovers()
+	n.Calls()
+	failure := call(n, "ADD", pod, conf).Fails(100)
+	contains(t, "error", failure.Msg, "default/c1", "c1 is attached already", "eth0")
+	equal(t, "plugins that ran", n.CallNames(), []string{})
+	equal(t, "interfaces", pod.Interfaces(), interfaces)
+	equal(t, "routes", pod.DefaultRoutes(), routes)
+	equal(t, "files", n.Leftovers(), left)
+	check(n, pod, prevResult(conf, added))
+	if err := pod.Ping("10.1.0.1"); err != nil {
+		t.Error(err)
+	}
+	del(n, pod, conf)
+	n.MustBeClean()
+}
+
+func TestNetnsAddOfAnotherInterfaceOfTheSameContainer(t *testing.T) {
+	n := nodetest.New(t)
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	first, other := n.Conf(nil), n.Conf(nodetest.Conf{"name": "other", "delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	add(n, pod, first)
+	n.Call(nodetest.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "eth1"})
+	n.Call(nodetest.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
+	check(n, pod, first)
+	del(n, pod, first)
+	n.MustBeClean()
+}
+
+func TestNetnsAddAfterAFailedAdd(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	n.Hook("macvlan", "ADD", "fail 101 'no luck today'")
+	call(n, "ADD", pod, n.Conf(nil)).Fails(101)
+	n.MustBeClean()
+	n.Hook("macvlan", "ADD", "")
+	add(n, pod, n.Conf(nil))
+	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+func TestNetnsDelOfANamespaceThatIsGone(t *testing.T) {
+	for name, keepFile := range map[string]bool{"no file": false, "an empty file": true} {
+		t.Run(name, func(t *testing.T) {
+			n, pod := threeNetworks(t)
+			n.Wrap("bridge", "macvlan")
+			add(n, pod, n.Conf(nil))
+			pod.Destroy(keepFile)
+			n.Calls()
+			del(n, pod, n.Conf(nil))
+			for _, c := range n.Calls() {
+				equal(t, "CNI_NETNS of "+c.String(), c.NetNS, "")
+			}
+			n.MustBeClean()
+		})
+	}
+}
+
+func TestNetnsDelWithoutNamespace(t *testing.T) {
+	n, pod := threeNetworks(t)
+	add(n, pod, n.Conf(nil))
+	n.Call(nodetest.Call{Command: "DEL", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).OK()
+	equal(t, "reservations", n.Reservations(), map[string][]string{})
+	equal(t, "records", n.Records(), []string{})
+}
+
+func TestNetnsAddInTheHostsNamespaceIsRefused(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	host := n.Path("netns", "host")
+	n.WriteFile(host, "")
+	n.Run("mount", "--bind", "/proc/thread-self/ns/net", host)
+	o := n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &host})
+	contains(t, "error", o.Fails(4).Msg, "CNI_NETNS", host)
+	equal(t, "plugins that ran", n.CallNames(), []string{})
+	if _, err := os.Stat(n.CNIDir); !os.IsNotExist(err) {
+		t.Errorf("%s was made: %v", n.CNIDir, err)
+	}
+}
+
+func TestNetnsAddWithoutNamespaceIsRefused(t *testing.T) {
+	n, pod := threeNetworks(t)
+	missing := n.Path("netns", "nobody")
+	n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).Fails(4)
+	o := n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &missing})
+	if o.ExitCode != 1 || o.Err.Msg == "" {
+		t.Errorf("want a CNI error, got exit code %d, %s", o.ExitCode, o.Stdout)
+	}
+	n.MustBeClean()
+}
