@@ -44,8 +44,12 @@ comma    := ,
 COVERPKG := $(subst $() ,$(comma),$(strip $(COVERED:%=./%/...)))
 UNIT_PROFILE  := $(OUT)/unit.cover
 NETNS_PROFILE := $(OUT)/netns.cover
+# What the executables themselves ran while the tests in namespaces drove them.
+DRIVEN_PROFILE := $(OUT)/driven.cover
+DRIVEN_BIN     := $(OUT)/driven
+DRIVEN_DATA    := $(OUT)/driven.data
 PROFILES_types    := $(UNIT_PROFILE)
-PROFILES_delegate := $(UNIT_PROFILE) $(NETNS_PROFILE)
+PROFILES_delegate := $(UNIT_PROFILE) $(NETNS_PROFILE) $(DRIVEN_PROFILE)
 
 # $(call go_test,PROFILE): go test as testsum reads it, with coverage.
 go_test = go test -json -count=1 $(if $(COVERPKG),-covermode=atomic -coverpkg=$(COVERPKG) -coverprofile=$(1))
@@ -65,7 +69,7 @@ build: ## build every command into bin/
 .PHONY: test
 test: $(TESTSUM) ## lint and every test, with a count of passes, failures and skips
 	@export TESTSUM_STORE=$(OUT)/tests.jsonl; \
-	rm -f "$$TESTSUM_STORE" $(UNIT_PROFILE) $(NETNS_PROFILE); \
+	rm -f "$$TESTSUM_STORE" $(UNIT_PROFILE) $(NETNS_PROFILE) $(DRIVEN_PROFILE); \
 	for t in lint test-unit test-netns test-integration cover; do \
 		echo "==== $$t"; \
 		$(TESTSUM) step "make $$t" $(MAKE) $$t || true; \
@@ -78,8 +82,12 @@ test-unit: build $(TESTSUM) ## tests that need neither root nor a cluster
 
 .PHONY: test-netns
 test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, with the reference plugins (root)
+	@rm -rf $(DRIVEN_BIN) $(DRIVEN_DATA) $(DRIVEN_PROFILE) && mkdir -p $(DRIVEN_BIN) $(DRIVEN_DATA)
+	@CGO_ENABLED=0 go build -cover -covermode=atomic -coverpkg=$(COVERPKG),./cmd/plexus -o $(DRIVEN_BIN)/ ./cmd/plexus ./cmd/plexus-once
 	@$(call with,plugins multus) \
-	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./...
+	export PLEXUS_BIN=$(DRIVEN_BIN) PLEXUS_COVER_DIR=$(DRIVEN_DATA); status=0; \
+	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./... || status=1; \
+	go tool covdata textfmt -i=$(DRIVEN_DATA) -o $(DRIVEN_PROFILE) || status=1; exit $$status
 
 .PHONY: test-integration
 test-integration: need-root deps-net build $(TESTSUM) ## tests with a real etcd and kube-apiserver (root)
@@ -96,14 +104,20 @@ e2e: need-root deps-net build ## scenarios on real clusters; RUN= chooses some (
 	cd e2e && go test -count=1 -timeout 60m -v -run '$(or $(RUN),^TestE2E)' ./...
 
 .PHONY: bench
-bench: need-root deps-net build ## measure against Multus; BENCHFLAGS= is passed on (root)
-	@$(call with,plugins kube multus) \
-	cd e2e && go run ./bench $(BENCHFLAGS)
+bench: need-root deps-net build ## measure against the plugins by libcni alone; BENCHFLAGS= is passed on (root)
+	@$(call with,plugins kube) \
+	cd e2e && go build -o $(OUT)/bench ./bench && exec $(OUT)/bench $(BENCHFLAGS)
+
+# Run without go run, which would add to what is printed and get in the way of Ctrl-C.
+run_demo = $(call with,plugins) cd e2e && go build -o $(OUT)/demo ./demo && exec $(OUT)/demo
 
 .PHONY: demo
 demo: need-root deps-net build ## show what Plexus does; KEEP=1 leaves it standing (root)
-	@$(call with,plugins) \
-	cd e2e && KEEP='$(KEEP)' go run ./demo
+	@export KEEP='$(KEEP)'; $(run_demo)
+
+.PHONY: demo-clean
+demo-clean: need-root deps-net build ## remove what make demo KEEP=1 left standing (root)
+	@$(run_demo) -clean
 
 .PHONY: lint
 lint: $(TESTSUM) ## golangci-lint over every module
@@ -119,7 +133,7 @@ fuzz: ## every fuzz target for FUZZTIME; FUZZ= chooses some by pattern
 	{ grep -E -- '$(FUZZ)' || { echo "make: no fuzz target matches '$(FUZZ)'" >&2; exit 1; }; } | \
 	while read -r dir name; do \
 		echo "==== $$dir $$name"; \
-		(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null); \
+		(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s . </dev/null); \
 	done
 
 .PHONY: clean

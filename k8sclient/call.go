@@ -16,6 +16,8 @@ const (
 	firstDelay   = 100 * time.Millisecond
 	longestDelay = 2 * time.Second
 	maxObject    = 16 << 20
+	// grace is for a request to notice that its context has ended.
+	grace = 100 * time.Millisecond
 )
 
 // call is one request to the API server, which may take several attempts.
@@ -111,10 +113,12 @@ func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 		response, err := c.http.Do(request) //nolint:bodyclose // by whoever receives it, or the end of the process
 		answered <- answer{response, err}
 	}()
+	abandoned := make(chan struct{})
+	defer context.AfterFunc(request.Context(), func() { time.AfterFunc(grace, func() { close(abandoned) }) })()
 	select {
 	case a := <-answered:
 		return a.response, a.err
-	case <-request.Context().Done():
+	case <-abandoned:
 		return nil, request.Context().Err()
 	}
 }

@@ -3,6 +3,7 @@ package nodetest
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -96,6 +97,9 @@ func (n *Node) executable(plugin string) string {
 	return filepath.Join(n.CNIBin, plugin)
 }
 
+// coverVar is not GOCOVERDIR itself, which go test sets for its own use.
+const coverVar = "PLEXUS_COVER_DIR"
+
 // environ gives the variables that a runtime sets for the call, and PATH.
 func (n *Node) environ(c *Call) []string {
 	path := n.CNIBin
@@ -103,6 +107,9 @@ func (n *Node) environ(c *Call) []string {
 		path = c.CNIPath
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CNI_COMMAND=" + c.Command, "CNI_PATH=" + path}
+	if dir := os.Getenv(coverVar); dir != "" {
+		env = append(env, "GOCOVERDIR="+dir) // where a build that measures its coverage leaves it
+	}
 	if c.Sandbox == nil {
 		return env
 	}
