@@ -80,11 +80,16 @@ func readMultus(path string) ([]multusDelegate, error) {
 	if err != nil {
 		return nil, err
 	}
-	var delegates []multusDelegate
-	if err := json.Unmarshal(data, &delegates); err != nil {
+	delegates, err := parseMultus(data)
+	if err != nil {
 		return nil, fmt.Errorf("state of Multus %s: %w", path, err)
 	}
 	return delegates, nil
+}
+
+func parseMultus(data []byte) (delegates []multusDelegate, err error) {
+	err = json.Unmarshal(data, &delegates)
+	return delegates, err
 }
 
 // releaseMultus releases a sandbox that Multus attached, and tells whether it was

@@ -146,7 +146,10 @@ func auxiliaryChain(config *types.Config) (*types.NetConf, error) {
 	if !strings.Contains(config.ClusterNetwork, "/") {
 		return nil, errors.New("needs a clusterNetwork that is a path, whose folder it looks in")
 	}
-	folder := filepath.Dir(config.ClusterNetwork)
+	folder := config.ClusterNetwork
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		folder = filepath.Dir(folder)
+	}
 	plugins, err := libcni.NetworkPluginConfsFromFiles(folder, config.AuxiliaryCNIChainName)
 	if err != nil {
 		return nil, fmt.Errorf("plugins of the folder %s: %w", filepath.Join(folder, config.AuxiliaryCNIChainName), err)

@@ -12,7 +12,7 @@ import (
 
 // single is a small configuration of one plugin.
 func single(plugin string) string {
-	return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "%s-net", "type": "%s"}`, plugin, plugin)
+	return fmt.Sprintf(`{"cniVersion": "1.0.0", "name": %q, "type": %q}`, plugin+"-net", plugin)
 }
 
 // able is a configuration list whose first plugin declares the capabilities.
@@ -37,7 +37,7 @@ func TestPlanOrder(t *testing.T) {
 			annotations: annotated("a,b@custom0,other/c"),
 		},
 		"more-delegates-come-first": {
-			config: `"delegates": [` + single("bridge") + `, {"type": "macvlan"}, ` + single("ipvlan") + `], "defaultNetworks": ["ops"]`,
+			config:   `"delegates": [` + single("bridge") + `, {"type": "macvlan"}, ` + single("ipvlan") + `], "defaultNetworks": ["ops"]`,
 			networks: everywhere, annotations: annotated("a"),
 		},
 		"clusternetwork-wins-over-delegates": {
@@ -98,18 +98,20 @@ func TestPlanRequests(t *testing.T) {
 			config: podnet, networks: map[string]string{"default/n": able("")},
 			annotations: annotated(`[{"name": "n", "ipam-claim-reference": "claim", "deviceID": "0000:3b:02.0"}]`),
 		},
-		"no-device-info-kept":  {config: podnet, networks: map[string]string{"default/n": all}, annotations: annotated("n"), noDevInfo: true},
-		"capability-is-false":  {config: podnet, networks: map[string]string{"default/n": able(`"deviceID": false, "CNIDeviceInfoFile": false`)}, annotations: annotated("n")},
+		"no-device-info-kept": {config: podnet, networks: map[string]string{"default/n": all}, annotations: annotated("n"), noDevInfo: true},
+		"capability-is-false": {config: podnet, networks: map[string]string{"default/n": able(`"deviceID": false, "CNIDeviceInfoFile": false`)}, annotations: annotated("n")},
 		"runtimeconfig-is-for-the-default": {
 			config: `"delegates": [` + able(`"portMappings": true, "bandwidth": false`) + `],
 				"runtimeConfig": {"portMappings": [{"hostPort": 1}], "bandwidth": {"ingressRate": 1}, "dns": {"servers": []}}`,
 			networks: map[string]string{"default/n": all}, annotations: annotated("n"),
 		},
-		"cni-args-merged": {config: podnet, annotations: annotated(`[{"name": "n", "cni-args": {"both": "annotation", "mine": {"a": 1}}}]`),
+		"cni-args-merged": {
+			config: podnet, annotations: annotated(`[{"name": "n", "cni-args": {"both": "annotation", "mine": {"a": 1}}}]`),
 			networks: map[string]string{"default/n": `{"name": "n", "plugins": [
-				{"type": "bridge", "args": {"cni": {"both": "configuration", "theirs": true}, "other": {"x": 1}}}, {"type": "tuning"}]}`}},
+				{"type": "bridge", "args": {"cni": {"both": "configuration", "theirs": true}, "other": {"x": 1}}}, {"type": "tuning"}]}`},
+		},
 		"devices-in-order": {
-			config: podnet, annotations: annotated(`a, b, [{"name": "a", "deviceID": "from-the-annotation"}]`[:4] + `, a`),
+			config: podnet, annotations: annotated("a, b, a"),
 			facts: []types.Network{
 				{Ref: types.Ref{Namespace: "default", Name: "a"}, Config: able(`"deviceID": true`), ResourceName: "example.com/vf"},
 				{Ref: types.Ref{Namespace: "default", Name: "b"}, Config: single("sriov"), ResourceName: "example.com/other"},

@@ -61,7 +61,7 @@ func (w *planWorld) make(t *testing.T) *plannedWorld {
 		writeTestFile(t, filepath.Join(dir, "bin", plugin), "", 0o755)
 	}
 	for path, content := range w.files {
-		writeTestFile(t, filepath.Join(dir, path), strings.ReplaceAll(content, "$DIR", dir), 0o644)
+		writeTestFile(t, filepath.Join(dir, path), strings.ReplaceAll(content, "$DIR", dir), 0o755)
 	}
 	return w.planIn(t, dir)
 }

@@ -94,6 +94,9 @@ func (b *planBuilder) checkFound(plugin string) error {
 	if isSelf(path, b.Self) {
 		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", plugin, path)
 	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("plugin %q (%s) is not executable", plugin, path)
+	}
 	return nil
 }
 

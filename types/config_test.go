@@ -264,11 +264,11 @@ func TestConfigRefused(t *testing.T) {
 		name, data string
 		words      []string
 	}{
-		{"nothing", ``, []string{"the whole: must be a JSON object, got nothing"}},
-		{"null", `null`, []string{"the whole: must be a JSON object, got null"}},
-		{"an array", ` [1]`, []string{"the whole: must be a JSON object, got an array"}},
-		{"half an object", `{"name":`, []string{"the whole: is not valid JSON"}},
-		{"two objects", `{} {}`, []string{"the whole: is not valid JSON", "after top-level value"}},
+		{"nothing", ``, []string{"must be a JSON object, got nothing"}},
+		{"null", `null`, []string{"must be a JSON object, got null"}},
+		{"an array", ` [1]`, []string{"must be a JSON object, got an array"}},
+		{"half an object", `{"name":`, []string{"is not valid JSON"}},
+		{"two objects", `{} {}`, []string{"is not valid JSON", "after top-level value"}},
 		{"no network", `{"name":"outer"}`, []string{`network "outer"`, "clusterNetwork: one of clusterNetwork and delegates"}},
 		{"no delegate", `{"delegates":[]}`, []string{"clusterNetwork: one of clusterNetwork and delegates"}},
 		{"a delegate that is none", `{"delegates":[{"type":"a"},"b",null]}`, []string{

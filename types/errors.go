@@ -61,8 +61,13 @@ type FieldError struct {
 	Problem string
 }
 
-// Error gives "field: problem".
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+// Error gives "field: problem", and of the input as a whole just the problem.
+func (e *FieldError) Error() string {
+	if e.Field == "" {
+		return e.Problem
+	}
+	return e.Field + ": " + e.Problem
+}
 
 // faults is several errors that are all reported, in one line.
 type faults []error

@@ -25,7 +25,7 @@ type object struct {
 func newObject(path string, data []byte) (*object, error) {
 	o := &object{path: path, known: map[string]bool{}}
 	if err := unmarshalObject(data, &o.raw); err != nil {
-		return nil, &FieldError{Field: orRoot(path), Problem: err.Error()}
+		return nil, &FieldError{Field: path, Problem: err.Error()}
 	}
 	o.refuseTwins()
 	return o, nil
@@ -194,13 +194,6 @@ func join(path, field string) string {
 		return field
 	}
 	return path + "." + field
-}
-
-func orRoot(path string) string {
-	if path == "" {
-		return "the whole"
-	}
-	return path
 }
 
 // equalKey tells whether encoding/json takes two keys for the same field.

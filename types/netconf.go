@@ -280,11 +280,12 @@ func (c *NetConf) Bytes() ([]byte, error) {
 	return json.Marshal(list)
 }
 
-// SetDefaultVersion gives the list a cniVersion if it says none.
+// SetDefaultVersion gives the list a cniVersion if it says none, nor a choice of them.
 func (c *NetConf) SetDefaultVersion(version string) {
 	o := &object{raw: c.rest, known: map[string]bool{}}
 	var own string
-	if read(o, "cniVersion", &own) && own != "" || version == "" {
+	_, choice := o.get("cniVersions")
+	if read(o, "cniVersion", &own) && own != "" || choice || version == "" {
 		return
 	}
 	drop(c.rest, "cniVersion")

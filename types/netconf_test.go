@@ -64,9 +64,9 @@ func TestNetConfRefused(t *testing.T) {
 		name, data string
 		words      []string
 	}{
-		{"nothing", ``, []string{"the whole: must be a JSON object, got nothing"}},
-		{"an array", `[]`, []string{"the whole: must be a JSON object, got an array"}},
-		{"half an object", `{"type":"t"`, []string{"the whole: is not valid JSON"}},
+		{"nothing", ``, []string{"must be a JSON object, got nothing"}},
+		{"an array", `[]`, []string{"must be a JSON object, got an array"}},
+		{"half an object", `{"type":"t"`, []string{"is not valid JSON"}},
 		{"no text", "{\"type\":\"t\",\"k\":\"\xff\"}", []string{"is not valid UTF-8"}},
 		{"neither type nor plugins", `{"name":"x"}`, []string{"type: is missing"}},
 		{"an empty type", `{"type":""}`, []string{"type: is missing or not a string"}},
@@ -249,7 +249,7 @@ func TestAppendPlugins(t *testing.T) {
 	for _, tc := range []struct {
 		name, list, plugin, word string
 	}{
-		{"no list", `[]`, `{}`, "the whole: must be a JSON object, got an array"},
+		{"no list", `[]`, `{}`, "must be a JSON object, got an array"},
 		{"plugins of a wrong type", `{"plugins":{}}`, `{}`, "plugins: must be an array, got a JSON object"},
 		{"twins", `{"plugins":[],"PLUGINS":[]}`, `{}`, `PLUGINS: stands beside "plugins"`},
 		{"no plugin", `{}`, `{"type":`, "plugins: "},

@@ -1,0 +1,159 @@
+package delegate
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+func TestPlanRequestsRefused(t *testing.T) {
+	asks := func(request string) planWorld {
+		return planWorld{config: podnet, networks: map[string]string{"default/n": able("")}, annotations: annotated(`[{"name": "n", ` + request + `}]`)}
+	}
+	runRefused(t, map[string]refusal{
+		"ips":             {asks(`"ips": ["192.0.2.7"]`), []string{"network default/n: ips: ", `capability "ips"`}, 0},
+		"mac":             {asks(`"mac": "02:00:00:00:00:07"`), []string{"network default/n: mac: ", `capability "mac"`}, 0},
+		"infiniband-guid": {asks(`"infiniband-guid": "24:8a:07:03:00:8d:ae:2f"`), []string{"network default/n: infiniband-guid: ", `capability "infinibandGUID"`}, 0},
+		"portMappings":    {asks(`"portMappings": [{"hostPort": 1, "containerPort": 2}]`), []string{"network default/n: portMappings: ", `capability "portMappings"`}, 0},
+		"bandwidth":       {asks(`"bandwidth": {"egressRate": 1}`), []string{"network default/n: bandwidth: ", `capability "bandwidth"`}, 0},
+		"declared false": {
+			planWorld{config: podnet, networks: map[string]string{"default/n": able(`"ips": false`)}, annotations: annotated(`[{"name": "n", "ips": ["192.0.2.7"]}]`)},
+			[]string{`capability "ips"`},
+			0,
+		},
+		"several at once": {asks(`"ips": ["192.0.2.7"], "mac": "02:00:00:00:00:07"`), []string{"ips: ", "mac: "}, 0},
+		"args that is no object": {
+			planWorld{config: podnet, networks: map[string]string{"default/n": `{"type": "bridge", "args": "x=y"}`}, annotations: annotated(`[{"name": "n", "cni-args": {"a": 1}}]`)},
+			[]string{"network default/n: plugins[0] (bridge): args: must be a JSON object, got a string"},
+			0,
+		},
+		"args.cni that is no object": {
+			planWorld{config: podnet, networks: map[string]string{"default/n": `{"plugins": [{"type": "bridge"}, {"type": "tuning", "args": {"cni": [1]}}]}`}, annotations: annotated(`[{"name": "n", "cni-args": {"a": 1}}]`)},
+			[]string{"network default/n: plugins[1] (tuning): args.cni: must be a JSON object, got an array"},
+			0,
+		},
+	})
+}
+
+func TestPlanAnnotationRefused(t *testing.T) {
+	defaults := func(value string) planWorld {
+		return planWorld{config: podnet, annotations: map[string]string{types.AnnotationDefaultNetwork: value}}
+	}
+	runRefused(t, map[string]refusal{
+		"a comma too many":     {planWorld{config: podnet, annotations: annotated("a,")}, []string{"annotation k8s.v1.cni.cncf.io/networks: element 2: is empty"}, 0},
+		"not JSON":             {planWorld{config: podnet, annotations: annotated("[{")}, []string{"annotation k8s.v1.cni.cncf.io/networks", "not valid JSON"}, 0},
+		"two defaults":         {defaults("a,b"), []string{"annotation v1.multus-cni.io/default-network", "exactly one network, got 2"}, 0},
+		"a default is renamed": {defaults("a@net7"), []string{"annotation v1.multus-cni.io/default-network", `interface "net7"`}, 0},
+		"a missing default": {
+			planWorld{config: podnet, annotations: map[string]string{types.AnnotationDefaultNetwork: "gone"}, facts: missing("kube-system/gone")},
+			[]string{`network kube-system/gone: there is no NetworkAttachmentDefinition "gone" in namespace "kube-system"`},
+			0,
+		},
+		"too many": {
+			planWorld{config: podnet, networks: map[string]string{"default/n": single("bridge")}, annotations: annotated(strings.Repeat("n,", maxAttachments-1) + "n")},
+			[]string{"129 networks", "at most 128"},
+			0,
+		},
+	})
+}
+
+func TestPlanInterfacesRefused(t *testing.T) {
+	networks := map[string]string{"default/a": single("bridge"), "default/b": single("macvlan")}
+	runRefused(t, map[string]refusal{
+		"taken twice": {planWorld{config: podnet, networks: networks, annotations: annotated("a@x,b@x")}, []string{"default/b", "interface", `"x" is taken by`, "default/a"}, 0},
+		"taken by a number": {
+			planWorld{config: podnet, networks: networks, annotations: annotated("a,b@net0")}, []string{`network default/b: interface: "net0" is taken by network default/a`}, 0,
+		},
+		"a number is taken": {
+			planWorld{config: podnet, networks: networks, annotations: annotated("a@net1,b")}, []string{`network default/b: interface: "net1" is taken by network default/a`}, 0,
+		},
+		"the runtime's own": {
+			planWorld{config: podnet, networks: networks, annotations: annotated("a@eth0")}, []string{`network default/a: interface: "eth0" is taken by network podnet`}, 0,
+		},
+		"the loopback": {planWorld{config: podnet, networks: networks, annotations: annotated("a@lo")}, []string{"a@lo", `"lo" is the loopback's`}, 0},
+		"two default routes": {
+			planWorld{config: podnet, networks: networks, annotations: annotated(`[{"name": "a", "default-route": ["192.0.2.1"]}, {"name": "b", "default-route": ["192.0.2.2"]}]`)},
+			[]string{"default/b", "default-route", "default/a", "asks for it already"},
+			0,
+		},
+		"two default routes over both annotations": {
+			planWorld{config: podnet, networks: map[string]string{"default/a": single("bridge"), "kube-system/d": single("macvlan")}, annotations: map[string]string{
+				types.AnnotationDefaultNetwork: `[{"name": "d", "default-route": ["192.0.2.1"]}]`,
+				types.AnnotationNetworks:       `[{"name": "a", "default-route": ["192.0.2.2"]}]`,
+			}},
+			[]string{"network default/a: default-route: ", "kube-system/d"},
+			0,
+		},
+	})
+}
+
+func TestPlanOneOfAKindRefused(t *testing.T) {
+	second := func(plugin, delegates string) planWorld {
+		return planWorld{config: `"delegates": [` + delegates + `]`, networks: map[string]string{"default/again": single(plugin)}, annotations: annotated("again")}
+	}
+	chained := `{"name": "chain", "plugins": [{"type": "bridge"}, {"type": "calico"}]}`
+	runRefused(t, map[string]refusal{
+		"calico":            {second("calico", single("calico")), []string{"network default/again: type: ", "second calico attachment", "calico-net"}, 0},
+		"flannel":           {second("flannel", single("flannel")), []string{"network default/again: type: ", "second flannel attachment", "flannel-net"}, 0},
+		"chained":           {second("calico", chained), []string{"network default/again: ", "second calico attachment", "chain"}, 0},
+		"the node's own":    {planWorld{config: `"delegates": [` + single("calico") + `, ` + chained + `]`}, []string{"network chain: ", "calico-net"}, 0},
+		"a third":           {planWorld{config: `"delegates": [` + chained + `, {"name": "b", "type": "calico"}, {"name": "c", "type": "calico"}]`}, []string{"network b: ", "network c: type: a second calico attachment in one pod would break that of network chain"}, 0},
+		"both of each kind": {planWorld{config: `"delegates": [` + single("flannel") + `, ` + single("calico") + `, ` + chained + `]`}, []string{"network chain: "}, 0},
+	})
+	// One of each is a network beside the other.
+	world := planWorld{config: `"delegates": [` + single("flannel") + `, ` + single("calico") + `]`}
+	if got := world.make(t); got.err != nil {
+		t.Errorf("one calico and one flannel: %v", got.err)
+	}
+}
+
+func TestPlanDevicesRefused(t *testing.T) {
+	vf := []types.Network{{Ref: types.Ref{Namespace: "default", Name: "fast"}, Config: single("sriov"), ResourceName: "example.com/vf"}}
+	runRefused(t, map[string]refusal{
+		"nothing is known of devices": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast")}, []string{"network default/fast: ", "example.com/vf"}, 0,
+		},
+		"too few": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast,fast"), devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}}},
+			[]string{"network default/fast: ", "example.com/vf", "0000:3b:02.0"},
+			0,
+		},
+		"of another resource": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast"), devices: map[string][]string{"example.com/pf": {"0000:3b:00.0"}}},
+			[]string{"network default/fast: ", "example.com/vf"},
+			0,
+		},
+		// Naming a device in the annotation does not get round the allocation.
+		"named in the annotation": {
+			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast", "deviceID": "0000:3b:02.0"}]`)},
+			[]string{"network default/fast: ", "example.com/vf"},
+			0,
+		},
+	})
+}
+
+// One error tells everything that is wrong, so that it is mended in one go.
+func TestPlanRefusesEverythingAtOnce(t *testing.T) {
+	runRefused(t, map[string]refusal{"all": {
+		planWorld{
+			config: `"delegates": [{"name": "podnet", "type": "ghost", "ipam": {"type": "ghost-ipam"}}], "namespaceIsolation": true`,
+			pod:    types.Pod{Namespace: "tenant", Name: "app"},
+			networks: map[string]string{
+				"tenant/args": `{"type": "bridge", "args": 1}`, "tenant/plain": able(""), "default/global": `{"type": "bridge", "cniVersion": "9.9.9"}`,
+			},
+			facts: missing("tenant/gone"),
+			annotations: map[string]string{types.AnnotationNetworks: `[{"name": "gone"}, {"name": "secret", "namespace": "other"},
+				{"name": "args", "cni-args": {"a": 1}}, {"name": "plain", "ips": ["192.0.2.7"]}, {"name": "global", "namespace": "default"}]`},
+		},
+		[]string{
+			`network podnet: plugins[0].type: plugin "ghost" is not in`, `plugins[0].ipam.type: plugin "ghost-ipam" is not in`,
+			"network tenant/gone: there is no NetworkAttachmentDefinition",
+			"network other/secret: namespace isolation is on",
+			"network tenant/args: plugins[0] (bridge): args: ",
+			"network tenant/plain: ips: ",
+			`network default/global: cniVersion: "9.9.9"`,
+		},
+		0,
+	}})
+}

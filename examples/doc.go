@@ -1,0 +1,2 @@
+// Package examples is for its test, which loads and plans every file here.
+package examples
