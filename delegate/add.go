@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
@@ -71,9 +72,20 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	}
 	facts, err := e.Source.Facts(ctx, e.factsRequest(ctx, call))
 	if err != nil {
-		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
+		return nil, namePod(&call.Pod, err)
+	}
+	if facts.Pod.Namespace != call.Pod.Namespace || facts.Pod.Name != call.Pod.Name {
+		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
 	return e.planner().Plan(facts, call.Sandbox)
+}
+
+// namePod makes sure that an error says which pod it is about.
+func namePod(pod *types.Pod, err error) error {
+	if strings.Contains(err.Error(), pod.String()) {
+		return err
+	}
+	return fmt.Errorf("pod %s: %w", pod, err)
 }
 
 func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsRequest {
@@ -142,6 +154,9 @@ func (e *Engine) begin(ctx context.Context, plan *types.Plan) (*session, error) 
 	if err := s.makeRoom(ctx); err != nil {
 		return s, err
 	}
+	if err := s.refuseTaken(); err != nil {
+		return s, err
+	}
 	if err := lock.Create(s.key, s.record.Intent); err != nil {
 		return s, types.WithCode(types.CodeIOFailure, err)
 	}
@@ -165,6 +180,19 @@ func (s *session) makeRoom(ctx context.Context) error {
 	s.log.Info("releasing what an earlier call left unfinished")
 	if err := s.newSession(s.lock, old).release(ctx, aliveNetNS(old, s.BootID)); err != nil {
 		return fmt.Errorf("release what an earlier call left unfinished: %w", err)
+	}
+	return nil
+}
+
+// refuseTaken refuses an interface that another record of the container has: podman
+// may attach a container to two networks of Plexus. An undo would take the other's away.
+func (s *session) refuseTaken() error {
+	taken := s.interfacesOfOthers(s.key)
+	for i := range s.record.Plan.Attachments {
+		if a := &s.record.Plan.Attachments[i]; taken[a.Interface] {
+			return types.Errorf(types.CodeInvalidConfig, "network %s: interface: %q is taken by another attachment of container %s",
+				a.Network, a.Interface, s.key.ContainerID)
+		}
 	}
 	return nil
 }

@@ -2,9 +2,7 @@ package delegate
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -59,13 +57,13 @@ func (s *session) writeCache(i int) error {
 	return nil
 }
 
-// restoreCache writes libcni's cache anew if it was lost, so that the plugins get
+// restoreCache writes libcni's cache anew if it was lost or half-written, so that the plugins get
 // their prevResult all the same.
 func (s *session) restoreCache(i int) {
 	if s.record.Progress[i].Result == nil {
 		return
 	}
-	if _, err := os.Stat(s.cachePath(&s.record.Plan.Attachments[i])); !errors.Is(err, fs.ErrNotExist) {
+	if data, err := os.ReadFile(s.cachePath(&s.record.Plan.Attachments[i])); err == nil && json.Valid(data) {
 		return
 	}
 	if err := s.writeCache(i); err != nil {

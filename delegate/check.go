@@ -15,6 +15,8 @@ import (
 
 // Check runs CHECK on every attachment of a sandbox whose list knows the verb.
 func (e *Engine) Check(ctx context.Context, call *Call) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	if err := e.check(ctx, call); err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}

@@ -2,9 +2,12 @@ package delegate
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/containernetworking/cni/libcni"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/types"
@@ -13,7 +16,7 @@ import (
 // How much of other sandboxes' business a call may do: no runtime waits long for it.
 const (
 	deadBound   = 5 * time.Second
-	deadLooked  = 16 // records looked at
+	deadLooked  = 32 // records looked at
 	deadTouched = 5  // records released
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
@@ -48,12 +51,12 @@ func (e *Engine) deadKeys() []journal.Key {
 	}
 	var dead []candidate
 	for _, key := range sample(keys, deadLooked) {
-		record, err := e.Journal().Read(key)
-		if err != nil || aliveNetNS(record, e.BootID) != "" {
+		failures, isDead := e.isDead(key)
+		if !isDead {
 			continue
 		}
 		touched, err := e.Journal().Touched(key)
-		if err == nil && time.Since(touched) >= deadWait(record.Failures) {
+		if err == nil && time.Since(touched) >= deadWait(failures) {
 			dead = append(dead, candidate{key, touched})
 		}
 	}
@@ -63,6 +66,27 @@ func (e *Engine) deadKeys() []journal.Key {
 		chosen = append(chosen, c.key)
 	}
 	return chosen
+}
+
+// isDead tells whether the sandbox of a record is gone, and how often releasing it has
+// failed. Of a damaged record libcni's cache may know the namespace.
+func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
+	record, err := e.Journal().Read(key)
+	if errors.Is(err, types.ErrDamagedRecord) {
+		return deadPatience, e.cacheSaysDead(key)
+	}
+	if err != nil || aliveNetNS(record, e.BootID) != "" {
+		return 0, false
+	}
+	return record.Failures, true
+}
+
+func (e *Engine) cacheSaysDead(key journal.Key) bool {
+	attachments, err := e.cni(nil, key.ContainerID, e.Config.CNIDir).GetCachedAttachments(key.ContainerID)
+	if err != nil || len(attachments) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(attachments, func(a *libcni.NetworkAttachment) bool { return namespaceLives(a.NetNS, 0) })
 }
 
 // sample gives n neighbours from a random place, all if there are no more.
@@ -89,16 +113,28 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 	}
 	defer lock.Release()
 	record, err := e.Journal().Read(key)
+	if errors.Is(err, types.ErrDamagedRecord) && e.cacheSaysDead(key) {
+		e.releaseDamagedDead(ctx, lock, key, err)
+		return
+	}
 	if err != nil || aliveNetNS(record, e.BootID) != "" {
 		return
 	}
 	s := e.newSession(lock, record)
-	if err := s.release(ctx, ""); err != nil {
+	if err := s.releaseDeadly(ctx); err != nil {
 		s.log.Warn("release a sandbox that is gone; a later call will try again", "error", err)
 		s.noteFailure(err)
 		return
 	}
 	s.log.Info("released a sandbox that was gone")
+}
+
+func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key journal.Key, damage error) {
+	sandbox := types.Sandbox{ContainerID: key.ContainerID, IfName: key.IfName}
+	if err := e.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, damage); err != nil {
+		e.Log.Warn("release a sandbox that is gone; a later call will try again", "sandbox", key.ContainerID, "error", err)
+		_ = lock.Touch(key)
+	}
 }
 
 // noteFailure notes that a dead record could not be released. After a number of lines

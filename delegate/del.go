@@ -38,7 +38,8 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	record, err := e.Journal().Read(key)
 	switch {
 	case err == nil:
-		if sandbox.NetNS == "" { // a runtime may leave it out; the record knows better
+		// A runtime may leave the namespace out; and its path may lead to another by now.
+		if sandbox.NetNS == "" || sandbox.NetNS == record.Plan.Sandbox.NetNS {
 			sandbox.NetNS = aliveNetNS(record, e.BootID)
 		}
 		return e.newSession(lock, record).release(ctx, sandbox.NetNS)
@@ -58,13 +59,17 @@ type unrecorded struct {
 	sandbox types.Sandbox
 }
 
-// releaseDamaged sets a damaged record aside and releases its sandbox without it.
+// releaseDamaged releases a sandbox without its record, which cannot be read, and then
+// sets the record aside: as long as that fails, it is there for a later call.
 func (e *Engine) releaseDamaged(ctx context.Context, u *unrecorded, damage error) error {
+	e.Log.Error("a record cannot be read; its sandbox is released from what else is known of it", "error", damage)
+	if err := e.releaseWithoutRecord(ctx, u); err != nil {
+		return err
+	}
 	aside, err := u.lock.SetAside(u.key)
 	if err != nil {
 		return types.Join(damage, err)
 	}
-	e.Log.Error("a record cannot be read; its sandbox is released from what else is known of it",
-		"error", damage, "setAside", aside)
-	return e.releaseWithoutRecord(ctx, u)
+	e.Log.Error("the record that cannot be read was set aside", "file", aside)
+	return nil
 }

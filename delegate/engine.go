@@ -25,6 +25,7 @@ const (
 	undoTimeout    = 50 * time.Second
 	delTimeout     = 50 * time.Second
 	gcTimeout      = 50 * time.Second
+	checkTimeout   = 50 * time.Second
 	statusTimeout  = 1200 * time.Millisecond
 	publishTimeout = 5 * time.Second
 	readyTimeout   = 45 * time.Second
@@ -115,6 +116,8 @@ type session struct {
 	log    *slog.Logger
 	// missing says which interfaces the results name and the namespace lacks.
 	missing []string
+	// undivided gives each attachment all the time that is left.
+	undivided bool
 }
 
 func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {

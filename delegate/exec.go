@@ -67,6 +67,9 @@ func (*executor) FindInPath(plugin string, paths []string) (string, error) {
 // ExecPlugin runs one plugin in a process group of its own, which is killed whole at
 // the deadline, and gives what it printed. A failure is a *PluginError.
 func (x *executor) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, x.newRun(path, nil, environ).fail("was not run: there was no time left")
+	}
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	started := time.Now()
@@ -168,9 +171,18 @@ func (r *pluginRun) parseFailure(err error) *PluginError {
 	if json.Unmarshal(r.stdout.data, &said) != nil || said.Msg == "" && said.Code == 0 {
 		return r.fail(fmt.Sprintf("failed (%v) and gave no CNI error", err))
 	}
-	failure := r.fail(orUnsaid(said.Msg))
-	failure.Code, failure.Details = said.Code, said.Details
+	failure := r.fail(orUnsaid(bounded(said.Msg)))
+	failure.Code, failure.Details = said.Code, bounded(said.Details)
 	return failure
+}
+
+// bounded cuts what a plugin says to what a message bears.
+func bounded(text string) string {
+	const enough = 4 << 10
+	if len(text) <= enough {
+		return text
+	}
+	return strings.ToValidUTF8(text[:enough], "") + "…"
 }
 
 func orUnsaid(msg string) string {

@@ -42,7 +42,7 @@ func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (map[string]b
 		attachments = e.onlyOf(attachments, u)
 		for n, a := range attachments {
 			known[a.IfName] = true
-			share, cancel := fairShare(ctx, len(attachments)-n)
+			share, cancel := fairShare(ctx, len(attachments)-n+1) // and one for what comes after
 			err := delCached(share, cni, a, u.sandbox.NetNS)
 			cancel()
 			if err != nil {
@@ -210,7 +210,8 @@ func (e *Engine) defaultOfRecords(name string) *types.NetConf {
 	label := types.Ref{Namespace: e.Config.MultusNamespace, Name: name}.String()
 	for _, key := range keys {
 		record, err := e.Journal().Read(key)
-		if err != nil || record.Plan.Attachments[0].Network != label {
+		// One with a device has another pod's device in its configuration.
+		if err != nil || record.Plan.Attachments[0].Network != label || record.Plan.Attachments[0].DeviceID != "" {
 			continue
 		}
 		if conf, err := types.ParseNetConf(json.RawMessage(record.Plan.Attachments[0].Config), name); err == nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/containernetworking/cni/libcni"
@@ -52,11 +53,11 @@ type collection struct {
 func (g *collection) releaseInvalid(ctx context.Context) error {
 	keys, err := g.Journal().List()
 	faults := []error{err}
-	for n, key := range keys {
-		if key.Network != g.Config.Name || g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] {
-			continue
-		}
-		share, cancel := fairShare(ctx, len(keys)-n)
+	invalid := slices.DeleteFunc(keys, func(key journal.Key) bool {
+		return key.Network != g.Config.Name || g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
+	})
+	for n, key := range invalid {
+		share, cancel := fairShare(ctx, len(invalid)-n+1) // and one share for the delegates' own
 		if err := g.releaseOne(share, key); err != nil {
 			faults = append(faults, fmt.Errorf("container %s: %w", key.ContainerID, err))
 		}
@@ -99,18 +100,23 @@ func (g *collection) remember(record *types.Record, lives bool) {
 }
 
 func (g *collection) keep(network, containerID, ifName string) {
-	g.living[network] = append(g.living[network], cnitypes.GCAttachment{ContainerID: containerID, IfName: ifName})
+	if a := (cnitypes.GCAttachment{ContainerID: containerID, IfName: ifName}); !slices.Contains(g.living[network], a) {
+		g.living[network] = append(g.living[network], a)
+	}
 }
 
 // collectDelegates runs the GC of every network that is known. As long as a record
 // cannot be read, or what Multus left, it is not known what is in use, and none runs.
 func (g *collection) collectDelegates(ctx context.Context) error {
-	if err := types.Join(g.addRecords(), g.addMultus()); err != nil {
+	if err := types.Join(g.addRecords(), g.addMultus(), g.addCached()); err != nil {
 		g.Log.Warn("no garbage collection of the delegates' networks this time", "error", err)
 		return nil
 	}
 	if err := g.addDefault(); err != nil {
 		return fmt.Errorf("default network: %w", err)
+	}
+	if err := g.addBare(); err != nil {
+		return err
 	}
 	names := make([]string, 0, len(g.networks))
 	for name := range g.networks {
@@ -120,7 +126,7 @@ func (g *collection) collectDelegates(ctx context.Context) error {
 	var faults []error
 	for n, name := range names {
 		share, cancel := fairShare(ctx, len(names)-n)
-		args := &libcni.GCArgs{ValidAttachments: g.living[name]}
+		args := &libcni.GCArgs{ValidAttachments: append([]cnitypes.GCAttachment{}, g.living[name]...)} // never null
 		if err := g.cni(nil, "gc", g.Config.CNIDir).GCNetworkList(share, g.networks[name], args); err != nil {
 			faults = append(faults, fmt.Errorf("network %s: %w", name, err))
 		}
@@ -146,6 +152,23 @@ func (g *collection) addRecords() error {
 		}
 		listed := key.Network == g.Config.Name && g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
 		g.remember(record, listed || aliveNetNS(record, g.BootID) != "")
+	}
+	return nil
+}
+
+// addCached notes what libcni's caches, ours and that of Multus, know to be in a
+// namespace that lives: sandboxes of another outer network, of Multus before it.
+func (g *collection) addCached() error {
+	for _, dir := range g.stateDirs() {
+		attachments, err := g.cni(nil, "gc", dir).GetCachedAttachments("")
+		if err != nil {
+			return fmt.Errorf("libcni's cache in %s: %w", dir, err)
+		}
+		for _, a := range attachments {
+			if namespaceLives(a.NetNS, 0) {
+				g.keep(a.Network, a.ContainerID, a.IfName)
+			}
+		}
 	}
 	return nil
 }
@@ -205,8 +228,7 @@ func (g *collection) interfacesOf(containerID string) map[string]bool {
 	return names
 }
 
-// addDefault notes the default network, and as its attachments all that the runtime
-// lists: sandboxes older than Plexus are attached by it alone.
+// addDefault notes the default network of the present configuration.
 func (g *collection) addDefault() error {
 	conf, err := g.localDefault()
 	if err != nil || conf == nil {
@@ -217,13 +239,27 @@ func (g *collection) addDefault() error {
 		return err
 	}
 	g.networks[list.Name] = list
-	known := map[cnitypes.GCAttachment]bool{}
-	for _, a := range g.living[list.Name] {
-		known[a] = true
+	return nil
+}
+
+// addBare notes, for every network, what the runtime lists and no record knows: pods
+// older than Plexus, attached by whatever was the default network then.
+func (g *collection) addBare() error {
+	keys, err := g.Journal().List()
+	if err != nil {
+		return err
+	}
+	recorded := map[types.GCAttachment]bool{}
+	for _, key := range keys {
+		if key.Network == g.Config.Name {
+			recorded[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] = true
+		}
 	}
 	for a := range g.valid {
-		if !known[cnitypes.GCAttachment{ContainerID: a.ContainerID, IfName: a.IfName}] {
-			g.keep(list.Name, a.ContainerID, a.IfName)
+		for name := range g.networks {
+			if !recorded[a] {
+				g.keep(name, a.ContainerID, a.IfName)
+			}
 		}
 	}
 	return nil

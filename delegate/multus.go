@@ -88,8 +88,18 @@ func readMultus(path string) ([]multusDelegate, error) {
 }
 
 func parseMultus(data []byte) (delegates []multusDelegate, err error) {
-	err = json.Unmarshal(data, &delegates)
-	return delegates, err
+	if err := json.Unmarshal(data, &delegates); err != nil {
+		return nil, err
+	}
+	if len(delegates) == 0 {
+		return nil, errors.New("it names no network")
+	}
+	for i := range delegates {
+		if d := &delegates[i]; len(d.Bytes) == 0 && len(d.CNINetworkConfigList.Plugins) == 0 {
+			return nil, fmt.Errorf("network %d (%q) has no configuration", i, d.Name)
+		}
+	}
+	return delegates, nil
 }
 
 // releaseMultus releases a sandbox that Multus attached, and tells whether it was

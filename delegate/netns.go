@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -19,17 +17,18 @@ func namespaceInode(path string) (uint64, bool) {
 		return 0, false
 	}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
+	var stat unix.Stat_t
+	err := unix.Statfs(path, &fs)
+	if err == nil && fs.Type != unix.NSFS_MAGIC {
 		return 0, false
 	}
-	info, err := os.Stat(path)
-	if err != nil {
+	if err == nil {
+		err = unix.Stat(path, &stat)
+	}
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
 		return 0, false
 	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
+	// Any other error says nothing: what may live is not released.
 	return stat.Ino, true
 }
 
@@ -37,7 +36,7 @@ func namespaceInode(path string) (uint64, bool) {
 // An inode of 0 is not known, and then any namespace at the path will do.
 func namespaceLives(path string, inode uint64) bool {
 	now, exists := namespaceInode(path)
-	return exists && (inode == 0 || now == inode)
+	return exists && (inode == 0 || now == 0 || now == inode)
 }
 
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;

@@ -8,10 +8,6 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// maxAttachments bounds the networks of one pod. An annotation has room for a hundred
-// thousand, whose plugins would keep the node busy until the ADD's time is over.
-const maxAttachments = 128
-
 // Planner works out what an ADD will do. It reads files of the node and looks for
 // executables, and changes nothing.
 type Planner struct {
@@ -56,11 +52,7 @@ func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, 
 		loader:  networkLoader{confDir: p.Config.ConfDir, warn: p.warn},
 	}
 	b.collect()
-	if len(b.wanted) > maxAttachments {
-		b.fault(fmt.Errorf("%d networks are to be attached, a pod may have at most %d", len(b.wanted), maxAttachments))
-	} else {
-		b.resolve()
-	}
+	b.resolve()
 	if err := types.Join(b.faults...); err != nil {
 		return nil, types.Errorf(types.CodeOf(err, types.CodeInvalidConfig), "pod %s: %w", &facts.Pod, err)
 	}
@@ -81,6 +73,7 @@ type wanted struct {
 	selection    *types.Selection // what the pod asks of it; nil for the node's own
 	resourceName string
 	isDefault    bool
+	chained      bool // its first plugin was given a result to follow
 }
 
 // planBuilder is one planning under way. Every fault is collected; what has one is
@@ -282,7 +275,7 @@ func (b *planBuilder) addAuxiliaryChain() {
 		return
 	}
 	if conf != nil {
-		b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf})
+		b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, chained: true})
 	}
 }
 

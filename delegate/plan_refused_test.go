@@ -51,7 +51,7 @@ func TestPlanAnnotationRefused(t *testing.T) {
 			0,
 		},
 		"too many": {
-			planWorld{config: podnet, networks: map[string]string{"default/n": single("bridge")}, annotations: annotated(strings.Repeat("n,", maxAttachments-1) + "n")},
+			planWorld{config: podnet, networks: map[string]string{"default/n": single("bridge")}, annotations: annotated(strings.Repeat("n,", types.MaxNetworks) + "n")},
 			[]string{"129 networks", "at most 128"},
 			0,
 		},

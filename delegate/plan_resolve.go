@@ -168,6 +168,9 @@ func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
 // them, be the judge of them.
 func (b *planBuilder) encode(w *wanted, a *types.Attachment) error {
 	w.conf.SetDefaultVersion(b.Config.CNIVersion)
+	if !w.chained {
+		w.conf.DropPrevResult()
+	}
 	data, err := w.conf.Bytes()
 	if err != nil {
 		return err

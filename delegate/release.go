@@ -3,6 +3,7 @@ package delegate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/plexus-cni/plexus/types"
@@ -12,11 +13,31 @@ import (
 // in reverse, each with its fair share of the time, whatever becomes of the others.
 // When nothing is left the record goes; else it keeps what is left.
 func (s *session) release(ctx context.Context, netns string) error {
+	return s.releaseEach(ctx, s.record.Pending(s.BootID), netns)
+}
+
+// releaseDeadly releases a dead record, in little time: not shared out, so that one
+// attachment that needs much of it can have it, and each time beginning with another,
+// so that one that hangs keeps the rest waiting but once.
+func (s *session) releaseDeadly(ctx context.Context) error {
 	pending := s.record.Pending(s.BootID)
+	if len(pending) > 1 {
+		first := s.record.Failures % len(pending)
+		pending = slices.Concat(pending[first:], pending[:first])
+	}
+	s.undivided = true
+	return s.releaseEach(ctx, pending, "")
+}
+
+func (s *session) releaseEach(ctx context.Context, pending []int, netns string) error {
 	var faults []error
 	for n, i := range pending {
 		a := &s.record.Plan.Attachments[i]
-		share, cancel := fairShare(ctx, len(pending)-n)
+		toCome := len(pending) - n
+		if s.undivided {
+			toCome = 1
+		}
+		share, cancel := fairShare(ctx, toCome)
 		err := s.detach(share, i, netns)
 		cancel()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -49,7 +50,7 @@ func moveDefaultRoutes(results []*current.Result, chosen int, gateways []string)
 		}
 		before := len(result.Routes)
 		result.Routes = slices.DeleteFunc(result.Routes, func(r *cnitypes.Route) bool {
-			return r == nil || isDefaultDst(&r.Dst) && len(sorted[familyOf(r.Dst.IP).number]) > 0
+			return r == nil || isDefaultRoute(r) && len(sorted[familyOf(r.Dst.IP).number]) > 0
 		})
 		changed[i] = len(result.Routes) != before
 		if i == chosen {
@@ -70,9 +71,10 @@ func defaultRoutes(sorted map[int][]net.IP) []*cnitypes.Route {
 	return routes
 }
 
-func isDefaultDst(dst *net.IPNet) bool {
-	ones, bits := dst.Mask.Size()
-	return bits > 0 && ones == 0
+// isDefaultRoute tells a default route of the main table, as moving one knows it.
+func isDefaultRoute(route *cnitypes.Route) bool {
+	ones, bits := route.Dst.Mask.Size()
+	return bits > 0 && ones == 0 && (route.Table == nil || *route.Table == unix.RT_TABLE_MAIN)
 }
 
 // mergeResults puts the results of all attachments into one, the default network's
@@ -94,7 +96,7 @@ func mergeResults(results []*current.Result) *current.Result {
 				continue
 			}
 			moved := *ip
-			if ip.Interface != nil {
+			if moved.Interface = nil; ip.Interface != nil && *ip.Interface >= 0 {
 				moved.Interface = current.Int(*ip.Interface + offset)
 			}
 			merged.IPs = append(merged.IPs, &moved)
@@ -143,7 +145,7 @@ func networkStatus(a *types.Attachment, result *current.Result, seen map[string]
 func addressesOf(result *current.Result, index *int) []string {
 	var ips []string
 	for _, ip := range result.IPs {
-		if ip == nil {
+		if ip == nil || ip.Address.IP == nil {
 			continue
 		}
 		unbound := ip.Interface == nil || *ip.Interface < 0
@@ -157,11 +159,28 @@ func addressesOf(result *current.Result, index *int) []string {
 func gatewaysIn(result *current.Result) []string {
 	var gateways []string
 	for _, route := range result.Routes {
-		if route != nil && isDefaultDst(&route.Dst) && route.GW != nil {
-			gateways = append(gateways, route.GW.String())
+		if route == nil || !isDefaultRoute(route) {
+			continue
+		}
+		if gateway := gatewayOf(route, result); gateway != nil {
+			gateways = append(gateways, gateway.String())
 		}
 	}
 	return gateways
+}
+
+// gatewayOf gives the gateway of a route: its own, or that of the addresses of its
+// family (CNI specification: a route without gw).
+func gatewayOf(route *cnitypes.Route, result *current.Result) net.IP {
+	if route.GW != nil {
+		return route.GW
+	}
+	for _, ip := range result.IPs {
+		if ip != nil && ip.Gateway != nil && familyOf(ip.Gateway).number == familyOf(route.Dst.IP).number {
+			return ip.Gateway
+		}
+	}
+	return nil
 }
 
 // complete fills in from the namespace what the entry lacks.

@@ -403,9 +403,9 @@ func TestWriteCacheIsReadByLibcni(t *testing.T) {
 		t.Errorf("CNI_ARGS: %s", diff)
 	}
 	// What is there is not overwritten: libcni's own entry is at least as good.
-	writeTestFile(t, s.cachePath(a), "kept", 0o600)
+	writeTestFile(t, s.cachePath(a), `"kept"`, 0o600)
 	s.restoreCache(0)
-	if data, err := os.ReadFile(s.cachePath(a)); err != nil || string(data) != "kept" {
+	if data, err := os.ReadFile(s.cachePath(a)); err != nil || string(data) != `"kept"` {
 		t.Errorf("a cache entry was overwritten: %q, %v", data, err)
 	}
 }

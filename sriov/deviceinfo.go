@@ -6,6 +6,7 @@ package sriov
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,9 @@ import (
 // for what CNI plugins write.
 const DefaultDeviceInfoDir = "/var/run/k8s.cni.cncf.io/devinfo/cni"
 
+// maxFileName is what Linux takes as the name of a file, in bytes.
+const maxFileName = 255
+
 // maxDeviceInfo bounds what is read of a file, in bytes: a few lines of JSON.
 const maxDeviceInfo = 64 << 10
 
@@ -27,8 +31,13 @@ type DeviceInfoDir string
 // Path gives the file of an attachment, by the name that Multus gives it too. It need
 // not exist, nor does its folder.
 func (d DeviceInfoDir) Path(network, containerID, ifName string) string {
-	name := fmt.Sprintf("%s-%s_%s", network, containerID, ifName)
-	return filepath.Join(string(d), strings.ReplaceAll(name, "/", "-"))
+	name := strings.ReplaceAll(fmt.Sprintf("%s-%s_%s", network, containerID, ifName), "/", "-")
+	if len(name) > maxFileName {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(name))
+		name = fmt.Sprintf("%s-%016x", name[:maxFileName-17], h.Sum64())
+	}
+	return filepath.Join(string(d), name)
 }
 
 // Read gives what a file says, nil if there is no file.

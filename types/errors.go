@@ -90,11 +90,17 @@ func Join(errs ...error) error {
 	return all
 }
 
-// Error gives the messages, with semicolons between them.
+// maxFaults is how many faults a message tells of: nobody reads more at once.
+const maxFaults = 10
+
+// Error gives the first messages, with semicolons between them.
 func (f faults) Error() string {
-	messages := make([]string, len(f))
-	for i, err := range f {
-		messages[i] = err.Error()
+	var messages []string
+	for _, err := range f[:min(len(f), maxFaults)] {
+		messages = append(messages, err.Error())
+	}
+	if more := len(f) - maxFaults; more > 0 {
+		messages = append(messages, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(messages, "; ")
 }

@@ -117,9 +117,15 @@ func (p *PluginConf) readExecutables(o *object) {
 	if p.Type != "flannel" {
 		return
 	}
-	// flannel runs a delegate of its own making: bridge unless it is told otherwise.
+	// flannel runs a delegate of its own making: bridge unless it is told otherwise. In
+	// one that is flannel again, what runs in the end would not be seen.
 	if !p.readNested(o, "delegate", "bridge") {
 		p.Executables = append(p.Executables, Executable{Key: "delegate.type", Type: "bridge"})
+	}
+	for _, e := range p.Executables {
+		if e == (Executable{Key: "delegate.type", Type: "flannel"}) {
+			o.fault(e.Key, "must not be flannel again")
+		}
 	}
 	if !p.readDelegateIPAM(o) {
 		p.Executables = append(p.Executables, Executable{Key: "delegate.ipam.type", Type: "host-local"})
@@ -312,6 +318,14 @@ func AppendPlugins(list []byte, plugins [][]byte) ([]byte, error) {
 		return nil, fmt.Errorf("plugins: %w", err)
 	}
 	return json.Marshal(o.raw)
+}
+
+// DropPrevResult takes away a result that the configuration itself has: only a plugin
+// before it in the chain gives one to a plugin (CNI specification, section 3).
+func (c *NetConf) DropPrevResult() {
+	for i := range c.Plugins {
+		drop(c.Plugins[i].keys, "prevResult")
+	}
 }
 
 // EmptyResult is a CNI result that says nothing.

@@ -37,6 +37,14 @@ type Selection struct {
 // Ref names the network that is selected.
 func (s *Selection) Ref() Ref { return Ref{Namespace: s.Namespace, Name: s.Name} }
 
+// MaxNetworks bounds the networks of one pod. An annotation has room for a hundred
+// thousand, whose definitions alone would fill a node's memory.
+const MaxNetworks = 128
+
+func tooMany(n int) error {
+	return fmt.Errorf("names %d networks, a pod may have at most %d", n, MaxNetworks)
+}
+
 // PortMapping is one element of the runtime configuration "portMappings".
 type PortMapping struct {
 	HostPort      int    `json:"hostPort"`
@@ -111,6 +119,9 @@ func annotationError(annotation string, err error) error {
 func parseShortForm(value, namespace string) ([]Selection, []string, error) {
 	var selections []Selection
 	var faults []error
+	if n := strings.Count(value, ",") + 1; n > MaxNetworks {
+		return nil, nil, tooMany(n)
+	}
 	for i, element := range strings.Split(value, ",") {
 		s, err := parseShort(strings.TrimSpace(element), namespace)
 		if err != nil {

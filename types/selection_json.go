@@ -19,6 +19,9 @@ func parseJSONForm(value, namespace string) ([]Selection, []string, error) {
 	if err := json.Unmarshal([]byte(value), &elements); err != nil {
 		return nil, nil, fmt.Errorf("is not valid JSON: %w", err)
 	}
+	if len(elements) > MaxNetworks {
+		return nil, nil, tooMany(len(elements))
+	}
 	selections := make([]Selection, 0, len(elements))
 	var unknown []string
 	var faults []error

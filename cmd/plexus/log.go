@@ -14,7 +14,6 @@ import (
 func newLogger(config *types.Config) (*slog.Logger, func()) {
 	var writers []io.Writer
 	end := func() {}
-	// The file first: standard error may be closed, and nothing after it would be written.
 	if config.LogFile != "" {
 		file := &lumberjack.Logger{
 			Filename:   config.LogFile,
@@ -29,8 +28,19 @@ func newLogger(config *types.Config) (*slog.Logger, func()) {
 	if config.LogToStderr {
 		writers = append(writers, os.Stderr)
 	}
-	handler := slog.NewTextHandler(io.MultiWriter(writers...), &slog.HandlerOptions{Level: levelOf(config.LogLevel)})
+	handler := slog.NewTextHandler(everyWriter(writers), &slog.HandlerOptions{Level: levelOf(config.LogLevel)})
 	return slog.New(handler), end
+}
+
+// everyWriter writes to all, also after one that fails: a full disk must not silence
+// standard error.
+type everyWriter []io.Writer
+
+func (w everyWriter) Write(p []byte) (int, error) {
+	for _, writer := range w {
+		_, _ = writer.Write(p)
+	}
+	return len(p), nil
 }
 
 // levelOf maps the names of Multus, and the usual ones.

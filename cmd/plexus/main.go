@@ -51,6 +51,8 @@ func run(args []string) int {
 	if len(args) > 0 {
 		return people(args)
 	}
+	// A runtime that is gone reads no log, which is no reason to stop half-way.
+	signal.Ignore(unix.SIGPIPE)
 	if err := guard(); err != nil {
 		if os.Getenv("CNI_COMMAND") == "DEL" {
 			return 0 // its ADD was stopped here too: there is nothing to release, and there must be an end
@@ -122,7 +124,16 @@ func refuseHostNetwork(args *skel.CmdArgs) error {
 }
 
 func cmdDel(args *skel.CmdArgs) error {
+	forgetHostNetwork(args)
 	return with(args, func(ctx context.Context, e *delegate.Engine, call *delegate.Call) error { return e.Del(ctx, call) })
+}
+
+// forgetHostNetwork takes a path that leads to the host's own namespace for none: it
+// was the pod's, and its number has been given to another process since.
+func forgetHostNetwork(args *skel.CmdArgs) {
+	if refuseHostNetwork(args) != nil {
+		args.Netns = ""
+	}
 }
 
 func cmdCheck(args *skel.CmdArgs) error {

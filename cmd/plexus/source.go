@@ -103,8 +103,8 @@ func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*ty
 		return nil, s.noAgent(err)
 	case err != nil:
 		return nil, fmt.Errorf("agent: %w", err)
-	case response.Facts == nil:
-		return nil, s.noAgent(errors.New("its answer has no facts"))
+	case response.Facts == nil || response.Facts.Pod.Namespace != request.Pod.Namespace || response.Facts.Pod.Name != request.Pod.Name:
+		return nil, s.noAgent(errors.New("its answer has no facts of this pod"))
 	}
 	return response.Facts, nil
 }

@@ -144,6 +144,8 @@ func (l *Lock) Release() {
 	if keys, err := l.journal.OfContainer(l.containerID); err == nil && len(keys) == 0 {
 		_ = os.Remove(l.journal.lockPath(l.containerID))
 	}
+	// What a plugin has left running has the descriptor too: closing ours is not enough.
+	_ = unix.Flock(int(l.file.Fd()), unix.LOCK_UN)
 	_ = l.file.Close()
 }
 

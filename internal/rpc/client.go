@@ -21,6 +21,8 @@ func Call(ctx context.Context, conn net.Conn, c *Conn, request *types.Request) (
 	if err := conn.SetDeadline(deadlineOf(ctx)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
+	// A context that is cancelled has no deadline to wait for.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if err := c.Send(request); err != nil {
 		return nil, fmt.Errorf("%w: send: %w", ErrNoAnswer, err)
 	}
