@@ -33,7 +33,7 @@ func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []type
 	}
 	_, err = c.do(ctx, &call{
 		what: "patch status of pod " + pod.String(), method: http.MethodPatch,
-		path: podPath(&pod, "status"), contentType: mergePatch, body: patch,
+		path: podPath(&pod, "status"), contentType: mergePatch, body: patch, accept: metadataOnly,
 	})
 	if err == nil || isGone(err) {
 		return true, nil

@@ -59,8 +59,8 @@ func startChild(s *source) (*child, error) {
 	}
 	defer writer.Close()
 	cmd := exec.Command(path, s.onceArgs()...)
-	// It reads a little and waits a lot: more threads would only cost it its start.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	// It reads a little and waits a lot: threads and collections would only cost it time.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=128MiB")
 	cmd.Stderr = writer
 	cmd.ExtraFiles = []*os.File{theirs}
 	// A session of its own: what kills the call must not kill what it has still to deliver.
