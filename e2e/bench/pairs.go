@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// warmUp is how many pairs of each kind are run before those that count: they make bridges,
+// fill caches and wait until the node may read its pods.
+const warmUp = 2
+
+// side is one of the two that are compared: networks that libcni attaches in this process, all
+// of the pod's, or that of plexus alone.
+type side struct {
+	cni          *libcni.CNIConfig
+	lists        []*libcni.NetworkConfigList
+	pod          types.Pod
+	capabilities object
+}
+
+func (l *lab) newSide() *side {
+	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins}, libcni.CacheDir, nil)}
+}
+
+// times are of one sandbox.
+type times struct {
+	add, del time.Duration
+	after    time.Duration // how long something went on after the answer to ADD
+}
+
+// pair is one of each, run right after another.
+type pair struct{ direct, plexus times }
+
+func (s *side) runtimeConf(sandbox string, i int) *libcni.RuntimeConf {
+	conf := &libcni.RuntimeConf{
+		ContainerID: sandbox,
+		NetNS:       netns,
+		IfName:      "eth0",
+		Args: [][2]string{
+			{"IgnoreUnknown", "1"},
+			{"K8S_POD_NAMESPACE", s.pod.Namespace},
+			{"K8S_POD_NAME", s.pod.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", sandbox},
+			{"K8S_POD_UID", s.pod.UID},
+		},
+		CapabilityArgs: s.capabilities,
+	}
+	if i > 0 {
+		conf.IfName = fmt.Sprintf("net%d", i-1)
+	}
+	return conf
+}
+
+// run attaches a sandbox and detaches it, with nothing else running meanwhile.
+func (s *side) run(ctx context.Context, sandbox string) (t times, err error) {
+	began := time.Now()
+	for i, list := range s.lists {
+		if _, err := s.cni.AddNetworkList(ctx, list, s.runtimeConf(sandbox, i)); err != nil {
+			return t, fmt.Errorf("ADD of network %s: %w", list.Name, err)
+		}
+	}
+	t.add = time.Since(began)
+	t.after = settle()
+	began = time.Now()
+	for i := len(s.lists) - 1; i >= 0; i-- {
+		if err := s.cni.DelNetworkList(ctx, s.lists[i], s.runtimeConf(sandbox, i)); err != nil {
+			return t, fmt.Errorf("DEL of network %s: %w", s.lists[i].Name, err)
+		}
+	}
+	t.del = time.Since(began)
+	settle()
+	return t, nil
+}
+
+// measurePairs runs all scenarios in turn, round by round, so that what disturbs the machine for a
+// while disturbs them alike. The order within a pair alternates.
+func (l *lab) measurePairs(ctx context.Context, scenarios []*scenario) error {
+	for round := range l.pairs + warmUp {
+		fmt.Fprintf(os.Stderr, "\rbench: round %d of %d ", round+1, l.pairs+warmUp)
+		for i, sc := range scenarios {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			p, err := sc.run(ctx, fmt.Sprintf("bench-%d-%d", round, i), round%2 == 0)
+			if err != nil {
+				return fmt.Errorf("%s, %d networks: %w", sc.source, sc.count, err)
+			}
+			if round >= warmUp {
+				sc.pairs = append(sc.pairs, p)
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	return nil
+}
+
+func (sc *scenario) run(ctx context.Context, sandbox string, directFirst bool) (p pair, err error) {
+	sides := []func() error{
+		func() (err error) { p.direct, err = sc.direct.run(ctx, sandbox+"-d"); return err },
+		func() (err error) { p.plexus, err = sc.plexus.run(ctx, sandbox+"-p"); return err },
+	}
+	if !directFirst {
+		sides[0], sides[1] = sides[1], sides[0]
+	}
+	for _, run := range sides {
+		if err := run(); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func encode(value any) []byte {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // all of it is our own
+	}
+	return data
+}
