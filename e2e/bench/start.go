@@ -64,6 +64,7 @@ func (l *lab) newStarts() []*start {
 	return []*start{
 		{what: "a bare Go program", path: filepath.Join(l.dir, "bare")},
 		{what: "a Go program that reads and prints JSON", path: filepath.Join(l.dir, "echo"), stdin: []byte(`{"cniVersion":"1.1.0"}`)},
+		{what: "plexus, --version", path: plexus, args: []string{"--version"}},
 		{what: plexusStart, path: plexus, env: version, stdin: []byte(`{"cniVersion":"1.1.0"}`)},
 		{
 			what: "plexus, an ADD that is refused", path: plexus, fails: true,
