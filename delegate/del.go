@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/types"
@@ -44,9 +45,9 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 		}
 		return e.newSession(lock, record).release(ctx, sandbox.NetNS)
 	case errors.Is(err, fs.ErrNotExist):
-		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, &unrecorded{lock, key, sandbox}))
+		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, e.unrecorded(lock, key, sandbox)))
 	case errors.Is(err, types.ErrDamagedRecord):
-		return e.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, err)
+		return e.releaseDamaged(ctx, e.unrecorded(lock, key, sandbox), err)
 	default:
 		return err
 	}
@@ -57,6 +58,27 @@ type unrecorded struct {
 	lock    *journal.Lock
 	key     journal.Key
 	sandbox types.Sandbox
+}
+
+// unrecorded gives a sandbox without the path of its namespace if that leads to another
+// container's by now.
+func (e *Engine) unrecorded(lock *journal.Lock, key journal.Key, sandbox types.Sandbox) *unrecorded {
+	if e.isOfAnother(&sandbox) {
+		sandbox.NetNS = ""
+	}
+	return &unrecorded{lock, key, sandbox}
+}
+
+func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
+	inode, exists := namespaceInode(sandbox.NetNS)
+	keys, err := e.Journal().List()
+	if err != nil || !exists || inode == 0 {
+		return false
+	}
+	return slices.ContainsFunc(keys, func(key journal.Key) bool {
+		record, err := e.Journal().Read(key)
+		return err == nil && key.ContainerID != sandbox.ContainerID && record.BootID == e.BootID && record.NetNSInode == inode
+	})
 }
 
 // releaseDamaged releases a sandbox without its record, which cannot be read, and then

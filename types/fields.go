@@ -94,7 +94,7 @@ func (o *object) unknown() []string {
 	unknown := o.odd
 	for _, key := range o.keys() {
 		if !o.isKnown(key) {
-			unknown = append(unknown, key)
+			unknown = append(unknown, brief(key).String())
 		}
 	}
 	return unknown

@@ -17,13 +17,13 @@ func CheckInterfaceName(name string) error {
 	case name == "":
 		return fmt.Errorf("an interface name must not be empty")
 	case len(name) > maxInterfaceName:
-		return fmt.Errorf("interface name %q has %d bytes, the kernel takes at most %d", name, len(name), maxInterfaceName)
+		return fmt.Errorf("interface name %q has %d bytes, the kernel takes at most %d", brief(name), len(name), maxInterfaceName)
 	case name == "." || name == "..":
-		return fmt.Errorf("interface name %q is refused by the kernel", name)
+		return fmt.Errorf("interface name %q is refused by the kernel", brief(name))
 	case name == "lo":
-		return fmt.Errorf("interface name %q is the loopback's, which every pod has", name)
+		return fmt.Errorf("interface name %q is the loopback's, which every pod has", brief(name))
 	case strings.ContainsFunc(name, badInInterface):
-		return fmt.Errorf("interface name %q has a character that the kernel refuses: no '/', ':', '%%', space or unprintable character may be in it", name)
+		return fmt.Errorf("interface name %q has a character that the kernel refuses: no '/', ':', '%%', space or unprintable character may be in it", brief(name))
 	}
 	return nil
 }
@@ -38,9 +38,9 @@ func checkLabel(what, s string) error {
 	case s == "":
 		return fmt.Errorf("%s must not be empty", what)
 	case len(s) > 63:
-		return fmt.Errorf("%s %q has %d characters, a DNS-1123 label at most 63", what, s, len(s))
+		return fmt.Errorf("%s %q has %d characters, a DNS-1123 label at most 63", what, brief(s), len(s))
 	case strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || s[0] == '-' || s[len(s)-1] == '-':
-		return fmt.Errorf("%s %q is not a DNS-1123 label: lower case letters, digits and '-', starting and ending with a letter or digit", what, s)
+		return fmt.Errorf("%s %q is not a DNS-1123 label: lower case letters, digits and '-', starting and ending with a letter or digit", what, brief(s))
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func checkLabel(what, s string) error {
 // one DNS-1123 label or, as Kubernetes allows for any object, several with dots.
 func checkNetworkName(s string) error {
 	if len(s) > 253 {
-		return fmt.Errorf("network name %q has %d characters, Kubernetes allows 253", s, len(s))
+		return fmt.Errorf("network name %q has %d characters, Kubernetes allows 253", brief(s), len(s))
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if err := checkLabel("network name", label); err != nil {
@@ -78,4 +78,17 @@ func ParseRef(s, defaultNamespace string) (Ref, error) {
 		ref = Ref{Namespace: namespace, Name: name}
 	}
 	return ref, checkNetworkName(ref.Name)
+}
+
+// brief is what a user wrote, on its way into a message: cut, because it may be as long
+// as an annotation.
+type brief string
+
+// String gives the beginning of it.
+func (b brief) String() string {
+	const enough = 100
+	if len(b) <= enough {
+		return string(b)
+	}
+	return strings.ToValidUTF8(string(b[:enough]), "") + "…"
 }

@@ -85,7 +85,7 @@ func ParseDefaultNetwork(value, namespace string) (*Selection, []string, error) 
 	}
 	if name := selections[0].Interface; name != "" {
 		return nil, nil, annotationError(AnnotationDefaultNetwork, fmt.Errorf(
-			"asks for interface %q, but the runtime names the pod's first interface: leave the name out", name))
+			"asks for interface %q, but the runtime names the pod's first interface: leave the name out", brief(name)))
 	}
 	return &selections[0], unknown, nil
 }
@@ -140,11 +140,11 @@ func parseShort(element, namespace string) (Selection, error) {
 	network, ifname, named := strings.Cut(element, "@")
 	ref, err := ParseRef(network, namespace)
 	if err != nil {
-		return Selection{}, fmt.Errorf("%q: %w", element, err)
+		return Selection{}, fmt.Errorf("%q: %w", brief(element), err)
 	}
 	if named {
 		if err := CheckInterfaceName(ifname); err != nil {
-			return Selection{}, fmt.Errorf("%q: %w", element, err)
+			return Selection{}, fmt.Errorf("%q: %w", brief(element), err)
 		}
 	}
 	return Selection{Name: ref.Name, Namespace: ref.Namespace, Interface: ifname}, nil

@@ -43,7 +43,7 @@ func nameOf(s Selection) string {
 	if s.Name == "" {
 		return ""
 	}
-	return " (" + s.Ref().String() + ")"
+	return " (" + brief(s.Ref().String()).String() + ")"
 }
 
 func parseElement(data json.RawMessage, namespace string) (Selection, []string, error) {
@@ -124,17 +124,17 @@ func readIPs(o *object, s *Selection) {
 			continue
 		}
 		if addr, err := netip.ParseAddr(ip); err != nil || addr.Zone() != "" {
-			o.fault(fmt.Sprintf("ips[%d]", i), fmt.Sprintf("%q is not an IPv4 or IPv6 address, with or without a prefix length", ip))
+			o.fault(fmt.Sprintf("ips[%d]", i), fmt.Sprintf("%q is not an IPv4 or IPv6 address, with or without a prefix length", brief(ip)))
 		}
 	}
 }
 
 func readHardware(o *object, s *Selection) {
 	if read(o, "mac", &s.MAC) && !isHardwareAddr(s.MAC, 6) {
-		o.fault("mac", fmt.Sprintf("%q is not a 6-byte Ethernet address as \"02:23:45:67:89:01\"", s.MAC))
+		o.fault("mac", fmt.Sprintf("%q is not a 6-byte Ethernet address as \"02:23:45:67:89:01\"", brief(s.MAC)))
 	}
 	if read(o, "infiniband-guid", &s.InfinibandGUID) && !isHardwareAddr(s.InfinibandGUID, 8) {
-		o.fault("infiniband-guid", fmt.Sprintf("%q is not an 8-byte GUID as \"24:8a:07:03:00:8d:ae:2f\"", s.InfinibandGUID))
+		o.fault("infiniband-guid", fmt.Sprintf("%q is not an 8-byte GUID as \"24:8a:07:03:00:8d:ae:2f\"", brief(s.InfinibandGUID)))
 	}
 }
 
@@ -144,16 +144,12 @@ func isHardwareAddr(s string, length int) bool {
 }
 
 func readPortMappings(o *object, s *Selection) {
-	raw, ok := o.get("portMappings")
-	if !ok {
-		return
-	}
 	var elements []json.RawMessage
 	if !read(o, "portMappings", &elements) {
 		return
 	}
 	if len(elements) == 0 {
-		o.fault("portMappings", "must have at least one element (section 4.1.2.1.7), got "+string(raw))
+		o.fault("portMappings", "must have at least one element (section 4.1.2.1.7)")
 	}
 	for i, element := range elements {
 		inner, err := newObject(fmt.Sprintf("portMappings[%d]", i), element)
@@ -178,11 +174,11 @@ func readPortMapping(o *object) PortMapping {
 	case "":
 		m.Protocol = "tcp"
 	default:
-		o.fault("protocol", fmt.Sprintf("must be TCP, UDP or SCTP, got %q", m.Protocol))
+		o.fault("protocol", fmt.Sprintf("must be TCP, UDP or SCTP, got %q", brief(m.Protocol)))
 	}
 	if read(o, "hostIP", &m.HostIP) && m.HostIP != "" {
 		if _, err := netip.ParseAddr(m.HostIP); err != nil {
-			o.fault("hostIP", fmt.Sprintf("%q is not an address", m.HostIP))
+			o.fault("hostIP", fmt.Sprintf("%q is not an address", brief(m.HostIP)))
 		}
 	}
 	return m
@@ -253,7 +249,7 @@ func readDefaultRoute(o *object, s *Selection) {
 		field := fmt.Sprintf("default-route[%d]", i)
 		switch {
 		case err != nil || addr.Zone() != "":
-			o.fault(field, fmt.Sprintf("%q is not the address of a gateway", gateway))
+			o.fault(field, fmt.Sprintf("%q is not the address of a gateway", brief(gateway)))
 		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
 			o.fault(field, fmt.Sprintf("%q cannot be a gateway", gateway))
 		case seen[addr.Unmap()]:

@@ -41,8 +41,8 @@ type options struct {
 }
 
 func main() {
-	runtime.GOMAXPROCS(1)          // it waits, it does not compute: further threads only cost
-	signal.Ignore(syscall.SIGPIPE) // whoever asked may be gone; that is no reason to stop
+	runtime.GOMAXPROCS(1)                                   // it waits, it does not compute: further threads only cost
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // whoever asked may be gone; that is no reason to stop
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

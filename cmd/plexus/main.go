@@ -52,7 +52,7 @@ func run(args []string) int {
 		return people(args)
 	}
 	// A runtime that is gone reads no log, which is no reason to stop half-way.
-	signal.Ignore(unix.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // not Ignore, which plugins would inherit
 	if err := guard(); err != nil {
 		if os.Getenv("CNI_COMMAND") == "DEL" {
 			return 0 // its ADD was stopped here too: there is nothing to release, and there must be an end
