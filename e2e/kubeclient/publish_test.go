@@ -148,7 +148,7 @@ func TestKubeFaults(t *testing.T) {
 				t.Errorf("got %v, %v", settled, err)
 			}
 			before := len(events(t, c, "faults"))
-			if err := node.Event(t.Context(), facts.Pod, types.PodEvent{Type: types.EventNormal, Reason: types.ReasonAddedInterface}); err != nil {
+			if err := node.Event(t.Context(), facts.Pod, types.PodEvent{Type: types.EventNormal, Reason: types.ReasonAddedInterface, Message: t.Name()}); err != nil {
 				t.Error(err)
 			}
 			if made := len(events(t, c, "faults")) - before; made != 1 {

@@ -198,9 +198,26 @@ func TestKubeRefusals(t *testing.T) {
 		if !strings.Contains(events[0].Message, "refused/nowhere") || !strings.Contains(events[0].Message, "code 7") {
 			t.Errorf("event: %q", events[0].Message)
 		}
+		// The runtime tries again: it is the same event, seen once more.
+		s.fails("ADD", types.CodeInvalidConfig, "refused/nowhere")
+		n.awaitRequests(faultproxy.Match{Verb: "patch", Resource: "events"}, 1)
+		if again := n.awaitEvents(lacking, "Warning NetworkAttachFailed", 1); len(again) != 1 {
+			t.Errorf("%d events, want one", len(again))
+		}
 		s.must("DEL")
 	})
 	n.mustBeClean()
+}
+
+// awaitRequests waits until the API server was asked so often.
+func (n *node) awaitRequests(match faultproxy.Match, count int) {
+	n.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for n.proxy.Count(match) < count {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("only %d requests match %+v", n.proxy.Count(match), match)
+		}
+	}
 }
 
 // A static pod is known to the runtime under another UID than to the API server.
