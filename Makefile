@@ -6,6 +6,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# A checkout may belong to another user than the one who builds, as in CI: git then
+# tells go nothing.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
+
 MODULE  := github.com/plexus-cni/plexus
 OUT     := $(CURDIR)/out
 TESTSUM := $(OUT)/testsum
@@ -85,7 +89,7 @@ test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, 
 	@rm -rf $(DRIVEN_BIN) $(DRIVEN_DATA) $(DRIVEN_PROFILE) && mkdir -p $(DRIVEN_BIN) $(DRIVEN_DATA)
 	@CGO_ENABLED=0 go build -cover -covermode=atomic -coverpkg=$(COVERPKG),./cmd/plexus -o $(DRIVEN_BIN)/ ./cmd/plexus ./cmd/plexus-once
 	@$(call with,plugins multus) \
-	export PLEXUS_BIN=$(DRIVEN_BIN) PLEXUS_COVER_DIR=$(DRIVEN_DATA); status=0; \
+	export PLEXUS_BIN=$(DRIVEN_BIN) PLEXUS_COVER_DIR=$(DRIVEN_DATA) || exit 1; status=0; \
 	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./... || status=1; \
 	go tool covdata textfmt -i=$(DRIVEN_DATA) -o $(DRIVEN_PROFILE) || status=1; exit $$status
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -172,13 +171,4 @@ func aliveNetNS(record *types.Record, bootID string) string {
 		return record.Plan.Sandbox.NetNS
 	}
 	return ""
-}
-
-// ReadBootID gives the number of this boot of the machine.
-func ReadBootID() (string, error) {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot ID: %w", err)
-	}
-	return strings.TrimSpace(string(data)), nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -151,4 +154,35 @@ func TestKubeconfigRefused(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	_, err = New(Options{})
 	wantError(t, err, "no kubeconfig", "KUBERNETES_SERVICE_HOST")
+}
+
+// TestRefusedCertificate sees that a server that refuses our certificate is not asked
+// again and again.
+func TestRefusedCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	defer server.Close()
+	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	path := writeKubeconfig(t, "server: '"+server.URL+"', certificate-authority-data: "+b64(authority), "token: t", nil)
+	c, err := New(Options{Kubeconfig: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "n", Name: "p"}})
+	wantError(t, err, "read pod n/p", "certificate required")
+	if strings.Contains(err.Error(), "attempts") || types.CodeOf(err, 0) == types.CodeTryAgainLater {
+		t.Errorf("was tried again: %v", err)
+	}
+}
+
+// TestManifestsSkipWhatIsNoFile sees that what could be read for ever is not read.
+func TestManifestsSkipWhatIsNoFile(t *testing.T) {
+	m := folder(t, map[string]string{"p.yaml": "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: n}}"})
+	if err := unix.Mkfifo(filepath.Join(m.Dir, "a.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "n", Name: "p"}}); err != nil {
+		t.Error(err)
+	}
 }

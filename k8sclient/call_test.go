@@ -60,7 +60,8 @@ func scripted(answers ...answer) (*Client, *script) {
 }
 
 func refusal(code int, message string) answer {
-	return answer{code: code, body: `{"kind":"Status","message":"` + message + `","reason":"r"}`}
+	reason := strings.ReplaceAll(http.StatusText(code), " ", "")
+	return answer{code: code, body: `{"kind":"Status","message":"` + message + `","reason":"` + reason + `"}`}
 }
 
 var (

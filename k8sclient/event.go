@@ -79,7 +79,7 @@ func eventName(pod *types.Pod, e *types.PodEvent) string {
 		_, _ = h.Write([]byte(part + "\x00"))
 	}
 	suffix := fmt.Sprintf(".%016x", h.Sum64())
-	return pod.Name[:min(len(pod.Name), maxObjectName-len(suffix))] + suffix
+	return strings.TrimRight(pod.Name[:min(len(pod.Name), maxObjectName-len(suffix))], "-.") + suffix
 }
 
 func (c *Client) newEvent(pod types.Pod, e types.PodEvent, now time.Time) *event {

@@ -2,7 +2,6 @@ package k8sclient
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,10 +104,14 @@ func worthRetrying(err error) bool {
 // unreachable tells whether the network or the server is to blame that there was no
 // answer, rather than a certificate that one side refuses.
 func unreachable(err error) bool {
-	if errors.As(err, new(tls.AlertError)) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) {
 		return false
 	}
 	var network *net.OpError
+	// How a refused certificate looks: an alert of one side.
+	if errors.As(err, &network) && (network.Op == "remote error" || network.Op == "local error") {
+		return false
+	}
 	var timeout net.Error
 	return errors.Is(err, errNoAnswer) || errors.As(err, &network) ||
 		errors.As(err, &timeout) && timeout.Timeout() ||

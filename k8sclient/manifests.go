@@ -75,9 +75,15 @@ func (m Manifests) load() (*manifestSet, error) {
 	set := newManifestSet()
 	var faults []error
 	for _, file := range files {
-		if slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file.Name())) {
-			faults = append(faults, set.addFile(filepath.Join(m.Dir, file.Name())))
+		path := filepath.Join(m.Dir, file.Name())
+		if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
+			continue
 		}
+		// Following links; anything but a file could be read for ever.
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		faults = append(faults, set.addFile(path))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, types.WithCode(types.CodeInvalidConfig, err)

@@ -44,7 +44,7 @@ func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []type
 // isGone tells whether the pod does not exist, or is another one of that name.
 func isGone(err error) bool {
 	var answer *statusError
-	return errors.As(err, &answer) && (answer.code == http.StatusNotFound ||
+	return errors.As(err, &answer) && (answer.code == http.StatusNotFound && answer.reason == "NotFound" ||
 		answer.code == http.StatusUnprocessableEntity && slices.Contains(answer.fields, "metadata.uid"))
 }
 

@@ -30,6 +30,7 @@ func TestPublishStatus(t *testing.T) {
 		"written":                  {pod: pod, answers: []answer{{code: 200}}, settled: true, uid: "u"},
 		"without a UID":            {pod: types.Pod{Namespace: "ns", Name: "p"}, answers: []answer{{code: 200}}, settled: true},
 		"no pod known":             {settled: true},
+		"another server's 404":     {pod: pod, answers: []answer{{code: 404, body: "404 page not found"}}, want: []string{"404 page not found"}, uid: "u"},
 		"the pod is gone":          {pod: pod, answers: []answer{refusal(404, "x")}, settled: true, uid: "u"},
 		"the pod is another":       {pod: pod, answers: []answer{{code: 422, body: wrongUID}}, settled: true, uid: "u"},
 		"invalid otherwise":        {pod: pod, answers: []answer{refusal(422, "too long")}, want: []string{"patch status of pod ns/p", "too long"}, uid: "u"},

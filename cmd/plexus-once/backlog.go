@@ -21,6 +21,7 @@ type backlog struct {
 	journal *journal.Journal
 	source  source
 	except  types.Pod // its own call sees to it
+	bootID  string    // of this boot: the sandboxes of others are gone
 }
 
 // entry is a complete record.
@@ -63,7 +64,8 @@ func (b *backlog) run(ctx context.Context) {
 	}
 }
 
-// settle publishes the newest record of a pod. If the pod got a newer sandbox in the
+// settle publishes the newest record of a pod, even if it is published: the status of
+// an older one, whose call was killed, may have landed on top of it. If the pod got a newer sandbox in the
 // meantime, ours has overwritten its status: then that one is published once more.
 func (b *backlog) settle(ctx context.Context, pod string) {
 	var published journal.Key
@@ -73,7 +75,7 @@ func (b *backlog) settle(ctx context.Context, pod string) {
 			return
 		}
 		newest := all[len(all)-1]
-		if newest.key == published || newest.record.Published && published == (journal.Key{}) {
+		if newest.key == published {
 			b.mark(all)
 			return
 		}
@@ -128,8 +130,13 @@ func (b *backlog) of(pod string) []entry {
 
 func (b *backlog) read(key journal.Key) (entry, bool) {
 	record, err := b.journal.Read(key)
-	if err != nil || !record.Complete {
+	if err != nil || !record.Complete || record.BootID != b.bootID || partlyReleased(record) {
 		return entry{}, false
 	}
 	return entry{key, record}, true
+}
+
+// partlyReleased tells a sandbox whose end has begun: its status is no longer true.
+func partlyReleased(record *types.Record) bool {
+	return slices.ContainsFunc(record.Progress, func(p types.Progress) bool { return p.Released })
 }

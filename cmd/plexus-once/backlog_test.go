@@ -17,7 +17,8 @@ type rec struct {
 	container, pod, uid string
 	age                 time.Duration
 	incomplete          bool
-	published           bool
+	published, released bool
+	boot                string
 }
 
 func (r rec) key() journal.Key {
@@ -31,7 +32,7 @@ func write(t *testing.T, j *journal.Journal, r rec) {
 		t.Fatal(free, err)
 	}
 	defer lock.Release()
-	intent := types.Intent{Format: types.RecordFormat, Network: "plexus", Created: time.Now().Add(-r.age), Plan: types.Plan{
+	intent := types.Intent{Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Now().Add(-r.age), Plan: types.Plan{
 		Pod:         types.Pod{Namespace: "ns", Name: r.pod, UID: r.uid},
 		Sandbox:     types.Sandbox{ContainerID: r.container, IfName: "eth0"},
 		Attachments: []types.Attachment{{Name: "n"}},
@@ -42,6 +43,9 @@ func write(t *testing.T, j *journal.Journal, r rec) {
 	entries := []types.Entry{}
 	if !r.incomplete {
 		entries = append(entries, types.Entry{Event: types.EventComplete, Status: []types.NetworkStatus{{Name: r.container}}})
+	}
+	if r.released {
+		entries = append(entries, types.Entry{Event: types.EventReleased})
 	}
 	if r.published {
 		entries = append(entries, types.Entry{Event: types.EventPublished})
@@ -89,7 +93,9 @@ func TestBacklog(t *testing.T) {
 		"not complete":       {records: []rec{{container: "a", pod: "p", incomplete: true}}, left: []string{"a"}},
 		"newest of one pod":  {records: []rec{{container: "a", pod: "p", uid: "u"}, {container: "b", pod: "p", uid: "u", age: time.Hour}}, written: []string{"status p=a"}},
 		"newest is complete": {records: []rec{{container: "a", pod: "p", uid: "u", incomplete: true}, {container: "b", pod: "p", uid: "u", age: time.Hour}}, written: []string{"status p=b"}, left: []string{"a"}},
-		"newest is there":    {records: []rec{{container: "a", pod: "p", uid: "u", published: true}, {container: "b", pod: "p", uid: "u", age: time.Hour}}},
+		"newest is there":    {records: []rec{{container: "a", pod: "p", uid: "u", published: true}, {container: "b", pod: "p", uid: "u", age: time.Hour}}, written: []string{"status p=a"}},
+		"released in part":   {records: []rec{{container: "a", pod: "p", released: true}}, left: []string{"a"}},
+		"of another boot":    {records: []rec{{container: "a", pod: "p", boot: "another"}}, left: []string{"a"}},
 		"two UIDs":           {records: []rec{{container: "a", pod: "p", uid: "u"}, {container: "b", pod: "p", uid: "v"}}, written: []string{"status p=a", "status p=b"}},
 		"the call's own pod": {records: []rec{{container: "a", pod: "own", uid: "own"}}, left: []string{"a"}},
 		"one fails":          {records: []rec{{container: "a", pod: "p"}, {container: "b", pod: "q"}}, fails: map[string]bool{"p": true}, written: []string{"status q=b"}, left: []string{"a"}},

@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/version"
 )
@@ -20,6 +22,8 @@ import (
 const (
 	exitMisuse = 2
 	socketFD   = 3
+	// lifetime is more than the longest ADD with its undo and what is done after it.
+	lifetime = 5 * time.Minute
 )
 
 const usage = `plexus-once answers the questions of one CNI call about a pod and its networks, and
@@ -41,8 +45,8 @@ type options struct {
 }
 
 func main() {
-	runtime.GOMAXPROCS(1)                                   // it waits, it does not compute: further threads only cost
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // whoever asked may be gone; that is no reason to stop
+	runtime.GOMAXPROCS(1)                                // it waits, it does not compute: further threads only cost
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // whoever asked may be gone; that is no reason to stop
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -64,10 +68,31 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "plexus-once:", err)
 		return exitMisuse
 	}
+	// Whatever hangs, a file or a plugin, does so no longer than the longest ADD.
+	time.AfterFunc(lifetime, func() { os.Exit(1) })
+	forgetTuning()
 	s := newServer(opts)
 	go func() { _, _ = s.source() }() // the way to the API server is made while the request is read
 	s.serve(conn)
+	endGroup()
 	return 0
+}
+
+// endGroup ends what a credential plugin that was given up may have left: plexus makes
+// this process the leader of a session, in which nobody else is.
+func endGroup() {
+	if unix.Getpgrp() == os.Getpid() {
+		signal.Ignore(unix.SIGTERM)
+		_ = unix.Kill(0, unix.SIGTERM)
+	}
+}
+
+// forgetTuning takes out of the environment what plexus has put there for this process
+// alone: credential plugins inherit it.
+func forgetTuning() {
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT"} {
+		_ = os.Unsetenv(name)
+	}
 }
 
 func parseFlags(args []string, stdout io.Writer) (*options, error) {

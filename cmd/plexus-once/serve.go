@@ -129,8 +129,14 @@ func (s *server) publish(src source, request *types.PublishRequest) (*types.Resp
 			_ = src.Event(ctx, request.Pod, event)
 		}
 		if err == nil && s.opts.stateDir != "" && s.opts.manifests == "" {
-			(&backlog{journal: journal.New(s.opts.stateDir), source: src, except: request.Pod}).run(ctx)
+			s.publishOlder(ctx, src, request.Pod)
 		}
+	}
+}
+
+func (s *server) publishOlder(ctx context.Context, src source, except types.Pod) {
+	if bootID, err := journal.BootID(); err == nil {
+		(&backlog{journal: journal.New(s.opts.stateDir), source: src, except: except, bootID: bootID}).run(ctx)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/delegate"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -108,18 +109,23 @@ func (c *child) call(ctx context.Context, request *types.Request) (*types.Respon
 		return nil, types.Errorf(types.CodeTryAgainLater, "%s: did not answer in time: %w", onceName, err)
 	}
 	if errors.Is(err, rpc.ErrNoAnswer) {
-		return nil, types.Errorf(types.CodeTryAgainLater, "%s: %w%s", onceName, err, c.lastWords())
+		failure := &delegate.PluginError{Plugin: onceName, Command: "facts", Msg: strings.TrimPrefix(err.Error(), rpc.ErrNoAnswer.Error()+": "), Stderr: c.lastWords()}
+		return nil, types.Errorf(types.CodeTryAgainLater, "%w: %w", rpc.ErrNoAnswer, failure)
 	}
 	return response, err
 }
 
-// lastWords gives what the child has written to stderr, for an error.
+// lastWords gives what the child has written to stderr: for the runtime's log, not for
+// an event.
 func (c *child) lastWords() string {
 	const enough = 1 << 10
 	_ = c.stderr.SetReadDeadline(time.Now().Add(dialTimeout))
 	said, _ := io.ReadAll(io.LimitReader(c.stderr, enough))
-	if text := strings.TrimSpace(string(said)); text != "" {
-		return ": " + text
-	}
-	return ""
+	return strings.TrimSpace(string(said))
+}
+
+// close lets go of a child that is of no use any more.
+func (c *child) close() {
+	_ = c.conn.Close()
+	_ = c.stderr.Close()
 }

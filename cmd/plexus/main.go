@@ -193,7 +193,7 @@ func newCall(args *skel.CmdArgs, config *types.Config) (*delegate.Call, error) {
 }
 
 func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*delegate.Engine, error) {
-	bootID, err := delegate.ReadBootID()
+	bootID, err := journal.BootID()
 	if err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}

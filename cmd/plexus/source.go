@@ -18,6 +18,8 @@ const (
 	// to fall back to; without one it has the whole ADD.
 	agentPatience = 3 * time.Second
 	dialTimeout   = 500 * time.Millisecond
+	// factsTimeout is how long an unreachable API may keep an ADD: the runtime tries again.
+	factsTimeout = 30 * time.Second
 )
 
 // source is where facts come from and status goes to: the manifests, else the agent,
@@ -27,11 +29,13 @@ type source struct {
 	stateDir string
 	cniPath  []string
 	log      *slog.Logger
-	child    *child // the plexus-once of this call, nil until it is needed
+	child    *child    // the plexus-once of this call, nil until it is needed
+	begun    time.Time // when the facts were asked for
 }
 
 // Facts asks whoever knows. What the runtime has told already is not asked for.
 func (s *source) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	s.begun = time.Now()
 	if facts, complete := knownFacts(request); complete {
 		s.expectToPublish()
 		return facts, nil
@@ -128,7 +132,14 @@ func (s *source) askOnce(ctx context.Context, request *types.FactsRequest) (*typ
 	if err != nil {
 		return nil, err
 	}
+	if left := time.Until(s.begun.Add(factsTimeout)); left < request.Timeout.TimeoutOr(factsTimeout) {
+		request.Timeout = types.Duration(left)
+	}
 	response, err := c.call(ctx, &types.Request{Facts: request})
+	if errors.Is(err, rpc.ErrNoAnswer) {
+		c.close() // the next question, the event about this failure, gets another
+		s.child = nil
+	}
 	if err != nil {
 		return nil, err
 	}
