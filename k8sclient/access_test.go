@@ -178,11 +178,11 @@ func TestRefusedCertificate(t *testing.T) {
 
 // TestManifestsSkipWhatIsNoFile sees that what could be read for ever is not read.
 func TestManifestsSkipWhatIsNoFile(t *testing.T) {
-	m := folder(t, map[string]string{"p.yaml": "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: n}}"})
+	m := folder(t, map[string]string{"p.yaml": "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ns}}"})
 	if err := unix.Mkfifo(filepath.Join(m.Dir, "a.yaml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "n", Name: "p"}}); err != nil {
+	if _, err := m.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}}); err != nil {
 		t.Error(err)
 	}
 }
