@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -70,9 +72,23 @@ func (n *Node) MustBeClean() {
 		n.t.Errorf("files are left: %s", strings.Join(left, ", "))
 	}
 	for _, kind := range []string{"veth", "macvlan"} {
-		if links := n.Links(kind); len(links) > 0 {
+		if links := n.lastingLinks(kind); len(links) > 0 {
 			n.t.Errorf("interfaces of kind %s are left: %s", kind, strings.Join(links, ", "))
 		}
+	}
+}
+
+// lastingLinks gives the interfaces of a kind that do not go: those of a namespace that
+// has ended go when the kernel comes to it.
+func (n *Node) lastingLinks(kind string) []string {
+	n.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		links := n.Links(kind)
+		if len(links) == 0 || time.Now().After(deadline) {
+			return links
+		}
+		runtime.Gosched()
 	}
 }
 
