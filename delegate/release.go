@@ -18,12 +18,15 @@ func (s *session) release(ctx context.Context, netns string) error {
 }
 
 // releaseDeadly releases a dead record, in little time: not shared out, so that one
-// attachment that needs much of it can have it, and beginning with any, so that one that
-// hangs does not keep the others waiting for ever.
+// attachment that needs much of it can have it, and each time beginning with another, so
+// that one that hangs does not keep the others waiting for ever.
 func (s *session) releaseDeadly(ctx context.Context) error {
 	pending := s.record.Pending(s.BootID)
 	if len(pending) > 1 {
-		first := rand.IntN(len(pending))
+		first := s.record.Failures % len(pending)
+		if s.record.Failures >= deadNoted { // they are not counted any more
+			first = rand.IntN(len(pending))
+		}
 		pending = slices.Concat(pending[first:], pending[:first])
 	}
 	s.undivided = true
