@@ -21,8 +21,9 @@ const (
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
 	deadPatience = 3
-	deadNoted    = 12
 	deadMaxWait  = 5 * time.Minute
+	// deadNoted is how many failures a record keeps: more lines would say nothing new.
+	deadNoted = 12
 )
 
 // releaseDead releases a few records whose namespace is gone. No retry of a DEL may
@@ -121,7 +122,7 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 		return
 	}
 	s := e.newSession(lock, record)
-	if err := s.releaseDeadly(ctx); err != nil {
+	if err := s.releaseAsDead(ctx); err != nil {
 		s.log.Warn("release a sandbox that is gone; a later call will try again", "error", err)
 		s.noteFailure(err)
 		return

@@ -115,8 +115,6 @@ type session struct {
 	log    *slog.Logger
 	// missing says which interfaces the results name and the namespace lacks.
 	missing []string
-	// undivided gives each attachment all the time that is left.
-	undivided bool
 }
 
 func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {

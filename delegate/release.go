@@ -14,13 +14,13 @@ import (
 // in reverse, each with its fair share of the time, whatever becomes of the others.
 // When nothing is left the record goes; else it keeps what is left.
 func (s *session) release(ctx context.Context, netns string) error {
-	return s.releaseEach(ctx, s.record.Pending(s.BootID), netns)
+	return s.releaseEach(ctx, s.record.Pending(s.BootID), netns, fairShare)
 }
 
-// releaseDeadly releases a dead record, in little time: not shared out, so that one
+// releaseAsDead releases a dead record, in little time: not shared out, so that one
 // attachment that needs much of it can have it, and each time beginning with another, so
 // that one that hangs does not keep the others waiting for ever.
-func (s *session) releaseDeadly(ctx context.Context) error {
+func (s *session) releaseAsDead(ctx context.Context) error {
 	pending := s.record.Pending(s.BootID)
 	if len(pending) > 1 {
 		first := s.record.Failures % len(pending)
@@ -29,20 +29,15 @@ func (s *session) releaseDeadly(ctx context.Context) error {
 		}
 		pending = slices.Concat(pending[first:], pending[:first])
 	}
-	s.undivided = true
-	return s.releaseEach(ctx, pending, "")
+	return s.releaseEach(ctx, pending, "", whatIsLeft)
 }
 
-func (s *session) releaseEach(ctx context.Context, pending []int, netns string) error {
+func (s *session) releaseEach(ctx context.Context, pending []int, netns string, share sharing) error {
 	var faults []error
 	for n, i := range pending {
 		a := &s.record.Plan.Attachments[i]
-		toCome := len(pending) - n
-		if s.undivided {
-			toCome = 1
-		}
-		share, cancel := fairShare(ctx, toCome)
-		err := s.detach(share, i, netns)
+		shared, cancel := share(ctx, len(pending)-n)
+		err := s.detach(shared, i, netns)
 		cancel()
 		if err != nil {
 			faults = append(faults, fmt.Errorf("detach network %s from %s: %w", a.Network, a.Interface, err))
@@ -54,6 +49,14 @@ func (s *session) releaseEach(ctx context.Context, pending []int, netns string) 
 		return err
 	}
 	return s.lock.Remove(s.key)
+}
+
+// sharing gives one of several that are still to come its part of the time left.
+type sharing func(ctx context.Context, toCome int) (context.Context, context.CancelFunc)
+
+// whatIsLeft gives all of it to the first who comes.
+func whatIsLeft(ctx context.Context, _ int) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
 }
 
 // fairShare gives one of several that are still to come its part of the time left.
