@@ -21,6 +21,7 @@ import (
 func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(e.Config.AddTimeout))
 	defer cancel()
+	e.meter = newMeter()
 	s, result, err := e.add(ctx, call)
 	if err != nil {
 		e.reportFailure(ctx, call, err)
@@ -29,16 +30,16 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 		defer s.lock.Release()
 	}
 	if err != nil {
-		e.releaseDead(ctx)
+		e.unmeasured().releaseDead(ctx)
 		return nil, err
 	}
 	// Both wait for others, so they wait together.
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
-		s.publish(ctx)
+		s.publish(ctx, call)
 	}()
-	e.releaseDead(ctx)
+	e.unmeasured().releaseDead(ctx)
 	<-published
 	return result, nil
 }
@@ -67,17 +68,28 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 // plan waits until the node is ready, asks for the facts and makes the plan. Nothing
 // is touched.
 func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
-	if err := waitForFile(ctx, e.Config.ReadinessIndicatorFile); err != nil {
+	if err := e.waitReady(ctx); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
+	asked := e.meter.phase(types.Phase{Name: types.PhaseFacts})
 	facts, err := e.Source.Facts(ctx, e.factsRequest(ctx, call))
+	asked(err)
 	if err != nil {
 		return nil, namePod(&call.Pod, err)
 	}
+	call.plain = asksNothing(&facts.Pod)
 	if facts.Pod.Namespace != call.Pod.Namespace || facts.Pod.Name != call.Pod.Name {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
-	return e.planner().Plan(facts, call.Sandbox)
+	planned := e.meter.phase(types.Phase{Name: types.PhasePlan})
+	plan, err := e.planner().Plan(facts, call.Sandbox)
+	planned(err)
+	return plan, err
+}
+
+// asksNothing tells a pod that wants no more than its default network.
+func asksNothing(pod *types.Pod) bool {
+	return pod.Annotations[types.AnnotationNetworks] == "" && pod.Annotations[types.AnnotationDefaultNetwork] == ""
 }
 
 // namePod makes sure that an error says which pod it is about.
@@ -115,12 +127,19 @@ func (e *Engine) planner() *Planner {
 	return p
 }
 
+func (e *Engine) waitReady(ctx context.Context) error {
+	if e.Config.ReadinessIndicatorFile == "" {
+		return nil
+	}
+	waited := e.meter.phase(types.Phase{Name: types.PhaseReady})
+	err := waitForFile(ctx, e.Config.ReadinessIndicatorFile)
+	waited(err)
+	return err
+}
+
 // waitForFile waits for the readiness file, which the default network's agent writes
 // when it is up.
 func waitForFile(ctx context.Context, path string) error {
-	if path == "" {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
@@ -137,13 +156,15 @@ func waitForFile(ctx context.Context, path string) error {
 
 // begin puts the intent on disk. A record of this sandbox that is already there is
 // an error if it is complete and alive, and is released first if not.
-func (e *Engine) begin(ctx context.Context, plan *types.Plan) (*session, error) {
+func (e *Engine) begin(ctx context.Context, plan *types.Plan) (s *session, err error) {
+	begun := e.meter.phase(types.Phase{Name: types.PhaseJournal})
+	defer func() { begun(err) }()
 	lock, err := e.lockFor(ctx, plan.Sandbox.ContainerID)
 	if err != nil {
 		return nil, err
 	}
 	inode, _ := namespaceInode(plan.Sandbox.NetNS)
-	s := e.newSession(lock, types.NewRecord(types.Intent{
+	s = e.newSession(lock, types.NewRecord(types.Intent{
 		Format:     types.RecordFormat,
 		BootID:     e.BootID,
 		Network:    e.Config.Name,
@@ -214,10 +235,15 @@ func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
 		return nil, err
 	}
 	defer sandbox.close()
-	if err := s.moveRoutes(sandbox, results); err != nil {
+	moved := s.meter.phase(types.Phase{Name: types.PhaseRoutes})
+	err = s.moveRoutes(sandbox, results)
+	moved(err)
+	if err != nil {
 		return nil, err
 	}
+	read := s.meter.phase(types.Phase{Name: types.PhaseNamespace})
 	entry := types.Entry{Event: types.EventComplete, Status: s.status(sandbox, results)}
+	read(nil)
 	return results, s.note(entry)
 }
 

@@ -17,7 +17,10 @@ import (
 func (e *Engine) Check(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	if err := e.check(ctx, call); err != nil {
+	e.meter = newMeter()
+	err := e.check(ctx, call)
+	e.tell(ctx, "CHECK", call, err)
+	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
 	return nil

@@ -17,8 +17,10 @@ import (
 func (e *Engine) Del(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
+	e.meter = newMeter()
 	err := e.del(ctx, call)
-	e.releaseDead(ctx)
+	e.tell(ctx, "DEL", call, err)
+	e.unmeasured().releaseDead(ctx)
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}

@@ -37,8 +37,8 @@ type Source interface {
 	// Facts gives what is known of a pod, with every network that the request or the
 	// pod's annotations name.
 	Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error)
-	// Publish hands over a pod's status and events, and tells whether the status is
-	// settled. It returns within the request's timeout.
+	// Publish hands over a pod's status and events and how the call went, and tells
+	// whether the status is settled. It returns within the request's timeout.
 	Publish(ctx context.Context, request *types.PublishRequest) (settled bool, err error)
 	// Ready tells, from this node alone, why facts could not be had; nil if they could.
 	Ready() error
@@ -66,7 +66,11 @@ type Engine struct {
 	RuntimeCacheDir string
 	DeviceInfos     DeviceInfos
 	BootID          string
-	Log             *slog.Logger
+	// TraceParent is what the runtime set in the environment, for the report of the call.
+	TraceParent string
+	Log         *slog.Logger
+
+	meter *meter // of the call under way; nil for none
 }
 
 // Journal gives the journal of this engine's configuration.
@@ -81,6 +85,7 @@ type Call struct {
 	Pod     types.Pod // as CNI_ARGS names it
 	// Annotations are all of the pod's, if the runtime handed them over; nil if not.
 	Annotations map[string]string
+	plain       bool // asks for no more than the default network
 }
 
 func (e *Engine) key(sandbox *types.Sandbox) journal.Key {
@@ -89,7 +94,7 @@ func (e *Engine) key(sandbox *types.Sandbox) journal.Key {
 
 // cni gives a libcni that runs plugins under the lock, which they inherit.
 func (e *Engine) cni(lock *journal.Lock, containerID, cacheDir string) *libcni.CNIConfig {
-	x := &executor{containerID: containerID, timeout: time.Duration(e.Config.DelegateTimeout), grace: pipeGrace}
+	x := &executor{containerID: containerID, timeout: time.Duration(e.Config.DelegateTimeout), grace: pipeGrace, meter: e.meter}
 	if lock != nil {
 		x.lock = lock.File()
 	}

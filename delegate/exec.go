@@ -55,6 +55,7 @@ type executor struct {
 	containerID string
 	timeout     time.Duration // for one plugin
 	grace       time.Duration // for its pipes after its end
+	meter       *meter        // of the call that it runs for
 }
 
 var _ invoke.Exec = (*executor)(nil)
@@ -67,6 +68,22 @@ func (*executor) FindInPath(plugin string, paths []string) (string, error) {
 // ExecPlugin runs one plugin in a process group of its own, which is killed whole at
 // the deadline, and gives what it printed. A failure is a *PluginError.
 func (x *executor) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	end := x.meter.phase(types.Phase{Name: types.PhaseDelegate, Plugin: filepath.Base(path), Interface: envValue(environ, "CNI_IFNAME")})
+	output, err := x.exec(ctx, path, stdin, environ)
+	end(failureOf(err))
+	return output, err
+}
+
+// failureOf gives the error with the code that its plugin said, if it said one.
+func failureOf(err error) error {
+	var failure *PluginError
+	if errors.As(err, &failure) && failure.Code != 0 {
+		return types.WithCode(failure.Code, err)
+	}
+	return err
+}
+
+func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, x.newRun(path, nil, environ).fail("was not run: there was no time left")
 	}
@@ -110,16 +127,24 @@ type pluginRun struct {
 }
 
 func (x *executor) newRun(path string, stdin []byte, environ []string) *pluginRun {
-	return &pluginRun{x: x, path: path, command: commandOf(environ), stdin: stdin, environ: environ}
+	return &pluginRun{x: x, path: path, command: orUnknown(envValue(environ, "CNI_COMMAND")), stdin: stdin, environ: environ}
 }
 
-func commandOf(environ []string) string {
+// envValue gives a variable of an environment, the last one if it is set twice.
+func envValue(environ []string, name string) string {
 	for i := len(environ) - 1; i >= 0; i-- {
-		if command, ok := strings.CutPrefix(environ[i], "CNI_COMMAND="); ok {
-			return command
+		if value, ok := strings.CutPrefix(environ[i], name+"="); ok {
+			return value
 		}
 	}
-	return "?"
+	return ""
+}
+
+func orUnknown(command string) string {
+	if command == "" {
+		return "?"
+	}
+	return command
 }
 
 func (r *pluginRun) do(ctx context.Context) error {

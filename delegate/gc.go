@@ -26,6 +26,7 @@ func (e *Engine) GC(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
 	defer cancel()
+	e.meter = newMeter()
 	if path := e.Config.ReadinessIndicatorFile; path != "" {
 		if _, err := os.Stat(path); err != nil {
 			e.Log.Warn("readinessindicatorfile: is not there; the default network may not be ready", "file", path)
@@ -36,7 +37,8 @@ func (e *Engine) GC(ctx context.Context) error {
 		g.valid[a] = true
 	}
 	err := types.Join(g.releaseInvalid(ctx), g.collectDelegates(ctx))
-	e.releaseDead(ctx)
+	e.tell(ctx, "GC", &Call{}, err)
+	e.unmeasured().releaseDead(ctx)
 	return err
 }
 

@@ -144,7 +144,7 @@ func (r *recorder) engine(t *testing.T, config string) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Engine{Config: parsed, Path: []string{r.dir}, BootID: "b1", Log: slog.New(slog.DiscardHandler)}
+	return &Engine{Config: parsed, Path: []string{r.dir}, Source: &specSource{}, BootID: "b1", Log: slog.New(slog.DiscardHandler)}
 }
 
 // A node changes over with pods running: their DEL comes to us.

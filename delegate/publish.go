@@ -78,14 +78,16 @@ func (s *session) deviceInfo(a *types.Attachment) *types.DeviceInfo {
 
 // publish hands the status over to be written to the API, and notes whether it is
 // settled. That it is not fails no ADD: later calls, or the agent, will see to it.
-func (s *session) publish(ctx context.Context) {
+func (s *session) publish(ctx context.Context, call *Call) {
 	if !s.record.Plan.Pod.Known() {
+		s.tell(ctx, "ADD", call, nil)
 		return
 	}
 	request := &types.PublishRequest{
 		Pod:     s.record.Plan.Pod,
 		Status:  s.record.Status,
 		Events:  s.events(),
+		Report:  s.report("ADD", call, nil),
 		Timeout: types.Duration(publishTimeout),
 	}
 	settled, err := s.Source.Publish(ctx, request)
@@ -100,18 +102,15 @@ func (s *session) publish(ctx context.Context) {
 	}
 }
 
-// events tells the pod's readers what was attached. A plain pod, with its default
-// network alone, gets none: nobody asked for anything.
+// events tells the pod's readers what was attached.
 func (s *session) events() []types.PodEvent {
 	var events []types.PodEvent
 	for _, entry := range s.record.Status {
-		if len(s.record.Plan.Attachments) == 1 {
-			break
-		}
 		events = append(events, types.PodEvent{
 			Type:    types.EventNormal,
 			Reason:  types.ReasonAddedInterface,
 			Message: fmt.Sprintf("Add %s [%s] from %s", entry.Interface, strings.Join(entry.IPs, " "), entry.Name),
+			Plain:   len(s.record.Plan.Attachments) == 1,
 		})
 	}
 	for _, message := range s.missing {
@@ -124,13 +123,16 @@ func (s *session) events() []types.PodEvent {
 // the message, never a plugin's stderr.
 func (e *Engine) reportFailure(ctx context.Context, call *Call, failure error) {
 	if !call.Pod.Known() {
+		e.tell(ctx, "ADD", call, failure)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	message := fmt.Sprintf("%v (CNI code %d)", failure, types.CodeOf(failure, types.CodeFailed))
-	event := types.PodEvent{Type: types.EventWarning, Reason: types.ReasonAttachFailed, Message: message}
-	request := &types.PublishRequest{Pod: call.Pod, Events: []types.PodEvent{event}, Timeout: types.Duration(publishTimeout)}
+	event := types.PodEvent{Type: types.EventWarning, Reason: types.ReasonAttachFailed, Message: message, Plain: call.plain}
+	request := &types.PublishRequest{
+		Pod: call.Pod, Events: []types.PodEvent{event}, Report: e.report("ADD", call, failure), Timeout: types.Duration(publishTimeout),
+	}
 	if _, err := e.Source.Publish(ctx, request); err != nil {
 		e.Log.Warn("put an event on the pod", "pod", call.Pod.String(), "error", err)
 	}

@@ -39,22 +39,62 @@ type FactsRequest struct {
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// PublishRequest asks for a status and events to be written to the API server.
+// PublishRequest ends a call: a status and events to be written to the API server, and
+// how the call went.
 type PublishRequest struct {
 	Pod Pod `json:"pod"`
-	// Status is the whole status of the pod; nil for none to be written.
+	// Status is the whole status of the pod; nil for none to be written. An agent gets
+	// none: it reads the journal.
 	Status []NetworkStatus `json:"status,omitempty"`
 	Events []PodEvent      `json:"events,omitempty"`
+	// Report is for an agent alone.
+	Report *CallReport `json:"report,omitempty"`
 	// Timeout is how long the asker waits for the status to be written. Events are
-	// delivered after the answer.
+	// delivered after the answer. An agent is told, and nobody waits for its answer.
 	Timeout Duration `json:"timeout,omitempty"`
 }
+
+// CallReport tells how a call of the runtime went.
+type CallReport struct {
+	Command     string    `json:"command"` // CNI_COMMAND
+	ContainerID string    `json:"containerID,omitempty"`
+	Started     time.Time `json:"started"`
+	Took        Duration  `json:"took"`
+	Code        uint      `json:"code,omitempty"` // of the CNI error that it ended with, 0 for success
+	Phases      []Phase   `json:"phases,omitempty"`
+	// TraceParent is what the runtime set in the environment (W3C Trace Context).
+	TraceParent string `json:"traceparent,omitempty"`
+}
+
+// Phase is a part of a call that was measured.
+type Phase struct {
+	Name      string   `json:"name"`
+	Plugin    string   `json:"plugin,omitempty"`    // of PhaseDelegate: the executable's plain name
+	Interface string   `json:"interface,omitempty"` // of PhaseDelegate
+	After     Duration `json:"after"`               // the call's beginning
+	Took      Duration `json:"took"`
+	Code      uint     `json:"code,omitempty"` // of the error that it ended with, 0 for success
+}
+
+// Names of phases.
+const (
+	PhaseReady     = "ready"     // waiting for the readiness file
+	PhaseFacts     = "facts"     // asking the source
+	PhasePlan      = "plan"      // making the plan
+	PhaseJournal   = "journal"   // taking the lock and putting the intent on disk
+	PhaseDelegate  = "delegate"  // one plugin
+	PhaseRoutes    = "routes"    // moving default routes
+	PhaseNamespace = "namespace" // reading what is in the pod's namespace
+)
 
 // PodEvent is a Kubernetes event on the pod.
 type PodEvent struct {
 	Type    string `json:"type"` // Normal or Warning
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
+	// Plain tells that the pod has its default network alone: nobody asked for anything,
+	// and such an event is written only where that is configured.
+	Plain bool `json:"plain,omitempty"`
 }
 
 // Types and reasons of the events that Plexus writes.

@@ -23,7 +23,7 @@ func TestRequestRoundTrip(t *testing.T) {
 		{
 			"publish", `{"version":1,"publish":{"pod":{},"status":[{"name":"a","default":true}],"events":[{"type":"Warning","reason":"NetworkAttachFailed","message":"m"}]}}`,
 			&Request{Version: 1, Publish: &PublishRequest{
-				Status: []NetworkStatus{{Name: "a", Default: true}}, Events: []PodEvent{{EventWarning, ReasonAttachFailed, "m"}},
+				Status: []NetworkStatus{{Name: "a", Default: true}}, Events: []PodEvent{{Type: EventWarning, Reason: ReasonAttachFailed, Message: "m"}},
 			}},
 		},
 	} {

@@ -207,6 +207,7 @@ func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*del
 		RuntimeCacheDir: libcni.CacheDir,
 		DeviceInfos:     sriov.DeviceInfoDir(sriov.DefaultDeviceInfoDir),
 		BootID:          bootID,
+		TraceParent:     os.Getenv("TRACEPARENT"),
 		Log:             log,
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
@@ -15,8 +16,9 @@ import (
 
 const (
 	// agentPatience is how long an agent may take to answer when there is a plexus-once
-	// to fall back to; without one it has the whole ADD.
+	// to fall back to; without one it is waited for as an unreachable API is.
 	agentPatience = 3 * time.Second
+	agentRetry    = 200 * time.Millisecond
 	dialTimeout   = 500 * time.Millisecond
 	// factsTimeout is how long an unreachable API may keep an ADD: the runtime tries again.
 	factsTimeout = 30 * time.Second
@@ -41,7 +43,7 @@ func (s *source) Facts(ctx context.Context, request *types.FactsRequest) (*types
 		return facts, nil
 	}
 	if s.config.Manifests == "" && s.config.AgentSocket != "" {
-		facts, err := s.askAgent(ctx, request)
+		facts, err := s.waitForAgent(ctx, request)
 		if err == nil || !s.mayFallBack(err) {
 			return facts, err
 		}
@@ -90,13 +92,33 @@ func (s *source) mayFallBack(err error) bool {
 	return s.hasOnce()
 }
 
-func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+// waitForAgent asks the agent, once if there is another source, else again as long as
+// that may help: an agent is restarted, or does not know its networks yet.
+func (s *source) waitForAgent(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	patience := factsTimeout
 	if s.hasOnce() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, agentPatience)
-		defer cancel()
+		patience = agentPatience
 	}
-	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		facts, err := s.askAgent(ctx, request)
+		if err == nil || s.hasOnce() || types.CodeOf(err, 0) != types.CodeTryAgainLater {
+			return facts, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(agentRetry):
+		}
+	}
+}
+
+func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		request.Timeout = types.Duration(time.Until(deadline))
+	}
+	conn, err := s.dialAgent()
 	if err != nil {
 		return nil, s.noAgent(err)
 	}
@@ -111,6 +133,20 @@ func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*ty
 		return nil, s.noAgent(errors.New("its answer has no facts of this pod"))
 	}
 	return response.Facts, nil
+}
+
+// dialAgent connects to the agent, and makes sure that it is one: whoever answers here
+// says what root runs.
+func (s *source) dialAgent() (net.Conn, error) {
+	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if err := rpc.CheckPeer(conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (s *source) noAgent(err error) error {
@@ -176,7 +212,7 @@ func (s *source) agentListens() bool {
 	if s.config.AgentSocket == "" {
 		return false
 	}
-	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	conn, err := s.dialAgent()
 	if err != nil {
 		return false
 	}
@@ -194,8 +230,9 @@ func (s *source) Publish(ctx context.Context, request *types.PublishRequest) (bo
 	if s.child == nil && s.config.AgentSocket != "" && s.tellAgent(request) == nil {
 		return false, nil
 	}
-	if !s.hasAPI() {
-		return s.config.AgentSocket == "", nil
+	request.Events = slices.DeleteFunc(request.Events, func(e types.PodEvent) bool { return e.Plain })
+	if !s.hasAPI() || request.Status == nil && len(request.Events) == 0 {
+		return s.config.AgentSocket == "" && !s.hasAPI(), nil
 	}
 	c, err := s.once()
 	if err != nil {
@@ -210,9 +247,10 @@ func (s *source) Publish(ctx context.Context, request *types.PublishRequest) (bo
 	return response.Published, nil
 }
 
-// tellAgent sends the request and does not wait for an answer.
+// tellAgent sends the request, without the status, which the agent reads in the journal,
+// and does not wait for an answer.
 func (s *source) tellAgent(request *types.PublishRequest) error {
-	conn, err := net.DialTimeout("unix", s.config.AgentSocket, dialTimeout)
+	conn, err := s.dialAgent()
 	if err != nil {
 		return err
 	}
@@ -220,7 +258,9 @@ func (s *source) tellAgent(request *types.PublishRequest) error {
 	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err
 	}
-	return rpc.NewConn(conn).Send(&types.Request{Version: types.WireVersion, Publish: request})
+	told := *request
+	told.Status = nil
+	return rpc.NewConn(conn).Send(&types.Request{Version: types.WireVersion, Publish: &told})
 }
 
 // Ready tells, without asking anybody, why facts could not be had.

@@ -165,6 +165,22 @@ func (j *Journal) Touched(key Key) (time.Time, error) {
 	return info.ModTime(), nil
 }
 
+// Stamp tells one state of a record's file from another.
+type Stamp struct {
+	Size    int64
+	ModTime time.Time
+	Inode   uint64
+}
+
+// Stamp gives the present state of a record's file, without reading it.
+func (j *Journal) Stamp(key Key) (Stamp, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(j.path(key), &stat); err != nil {
+		return Stamp{}, fmt.Errorf("%s: %w", key, err)
+	}
+	return Stamp{Size: stat.Size, ModTime: time.Unix(stat.Mtim.Unix()), Inode: stat.Ino}, nil
+}
+
 func (j *Journal) path(key Key) string { return filepath.Join(j.dir, key.file()) }
 
 // create puts an intent on disk, with its folder, before it returns.

@@ -12,19 +12,27 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// ErrTooLong is the error for a message of more than types.MaxMessage bytes.
-var ErrTooLong = fmt.Errorf("message is longer than %d bytes", types.MaxMessage)
+// ErrTooLong is the error for a message of more than types.MaxMessage bytes, or of more
+// than a Conn reads.
+var ErrTooLong = errors.New("message is too long")
 
 // Conn reads and writes messages. It is not safe for concurrent use; deadlines are
 // set on the connection underneath.
 type Conn struct {
-	w io.Writer
-	r *bufio.Reader
+	w       io.Writer
+	r       *bufio.Reader
+	maxRead int // bytes of a message that is read
 }
 
 // NewConn makes a Conn of a connection.
 func NewConn(rw io.ReadWriter) *Conn {
-	return &Conn{w: rw, r: bufio.NewReaderSize(rw, 16<<10)}
+	return &Conn{w: rw, r: bufio.NewReaderSize(rw, 16<<10), maxRead: types.MaxMessage}
+}
+
+// NewLimitedConn makes a Conn that reads no message of more than maxRead bytes, of one
+// of many peers.
+func NewLimitedConn(rw io.ReadWriter, maxRead int) *Conn {
+	return &Conn{w: rw, r: bufio.NewReaderSize(rw, 4<<10), maxRead: maxRead}
 }
 
 // Send writes one message.
@@ -34,7 +42,7 @@ func (c *Conn) Send(message any) error {
 		return fmt.Errorf("encode message: %w", err)
 	}
 	if len(line) > types.MaxMessage {
-		return ErrTooLong
+		return fmt.Errorf("%w: more than %d bytes", ErrTooLong, types.MaxMessage)
 	}
 	_, err = c.w.Write(append(line, '\n'))
 	return err
@@ -50,8 +58,8 @@ func (c *Conn) ReadLine() ([]byte, error) {
 		switch {
 		case err == nil:
 			return line[:len(line)-1], nil
-		case len(line) > types.MaxMessage:
-			return nil, ErrTooLong
+		case len(line) > c.maxRead:
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLong, c.maxRead)
 		case errors.Is(err, io.EOF) && len(line) > 0:
 			return nil, io.ErrUnexpectedEOF
 		case !errors.Is(err, bufio.ErrBufferFull):

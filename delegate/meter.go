@@ -1,0 +1,80 @@
+package delegate
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// maxPhases bounds what one call tells of itself.
+const maxPhases = 512
+
+// meter measures the phases of one call. A nil meter measures nothing.
+type meter struct {
+	mu     sync.Mutex
+	began  time.Time
+	phases []types.Phase
+}
+
+func newMeter() *meter { return &meter{began: time.Now()} }
+
+// phase begins a phase and gives what ends it.
+func (m *meter) phase(p types.Phase) (end func(error)) {
+	if m == nil {
+		return func(error) {}
+	}
+	began := time.Now()
+	return func(err error) {
+		p.After, p.Took, p.Code = types.Duration(began.Sub(m.began)), types.Duration(time.Since(began)), codeOf(err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if len(m.phases) < maxPhases {
+			m.phases = append(m.phases, p)
+		}
+	}
+}
+
+// codeOf gives the CNI code of an error, 0 for none.
+func codeOf(err error) uint {
+	if err == nil {
+		return 0
+	}
+	return types.CodeOf(err, types.CodeFailed)
+}
+
+// report tells how the call went, if it ends now with err.
+func (m *meter) report(command, containerID, traceParent string, err error) *types.CallReport {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &types.CallReport{
+		Command:     command,
+		ContainerID: containerID,
+		Started:     m.began.UTC(),
+		Took:        types.Duration(time.Since(m.began)),
+		Code:        codeOf(err),
+		Phases:      m.phases,
+		TraceParent: traceParent,
+	}
+}
+
+// report tells how a call went, as far as it has come.
+func (e *Engine) report(command string, call *Call, err error) *types.CallReport {
+	return e.meter.report(command, call.Sandbox.ContainerID, e.TraceParent, err)
+}
+
+// unmeasured gives an engine for the business of other sandboxes.
+func (e *Engine) unmeasured() *Engine {
+	other := *e
+	other.meter = nil
+	return &other
+}
+
+// tell hands over how a call went that has nothing else to make known. Nobody waits.
+func (e *Engine) tell(ctx context.Context, command string, call *Call, err error) {
+	request := &types.PublishRequest{Pod: call.Pod, Report: e.report(command, call, err)}
+	if _, tellErr := e.Source.Publish(ctx, request); tellErr != nil {
+		e.Log.Debug("report the call", "error", tellErr)
+	}
+}
