@@ -25,17 +25,39 @@ type access struct {
 	wrap func(http.RoundTripper) (http.RoundTripper, error)
 }
 
+// LoadConfig reads the way to the API server from a kubeconfig, or, without one, from a
+// pod's environment.
+func LoadConfig(kubeconfig string) (*rest.Config, error) {
+	load := rest.InClusterConfig
+	if kubeconfig != "" {
+		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
+	}
+	config, err := load()
+	if err != nil {
+		return nil, types.WithCode(codeOf(err), fmt.Errorf("%s: %w", credentials(kubeconfig), err))
+	}
+	return config, nil
+}
+
 // loadAccess reads the credentials anew: files that are renewed are seen as they are.
 func loadAccess(kubeconfig string) (*access, error) {
-	what, load := "kubeconfig "+kubeconfig, func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
-	if kubeconfig == "" {
-		what, load = "reach the API server as a pod does, since no kubeconfig is configured", rest.InClusterConfig
-	}
-	a, err := accessOf(load)
+	config, err := LoadConfig(kubeconfig)
 	if err != nil {
-		return nil, types.WithCode(codeOf(err), fmt.Errorf("%s: %w", what, err))
+		return nil, err
+	}
+	a, err := accessOf(config)
+	if err != nil {
+		return nil, types.WithCode(codeOf(err), fmt.Errorf("%s: %w", credentials(kubeconfig), err))
 	}
 	return a, nil
+}
+
+// credentials names where they come from.
+func credentials(kubeconfig string) string {
+	if kubeconfig == "" {
+		return "reach the API server as a pod does, since no kubeconfig is configured"
+	}
+	return "kubeconfig " + kubeconfig
 }
 
 // codeOf says to try again later where a file is missing: it may be just being renewed.
@@ -46,11 +68,7 @@ func codeOf(err error) uint {
 	return types.CodeInvalidConfig
 }
 
-func accessOf(load func() (*rest.Config, error)) (*access, error) {
-	config, err := load()
-	if err != nil {
-		return nil, err
-	}
+func accessOf(config *rest.Config) (*access, error) {
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+
+	"k8s.io/client-go/rest"
 )
 
 // Options say how to reach the API server, and as whom.
@@ -17,8 +19,7 @@ type Options struct {
 	UserAgent string
 }
 
-// Client reads pods and networks from an API server and writes status and events. It
-// is made for one call: it reads the credentials once, and has one connection. Its
+// Client reads pods and networks from an API server and writes status and events. Its
 // methods are safe for concurrent use.
 type Client struct {
 	http     *http.Client
@@ -27,7 +28,8 @@ type Client struct {
 	nodeName string
 }
 
-// New makes a client and begins to connect, without waiting for it.
+// New makes a client for one call and begins to connect, without waiting for it: it
+// reads the credentials once, and has one connection.
 func New(opts Options) (*Client, error) {
 	a, err := loadAccess(opts.Kubeconfig)
 	if err != nil {
@@ -41,4 +43,19 @@ func New(opts Options) (*Client, error) {
 		c.nodeName, _ = os.Hostname()
 	}
 	return c, nil
+}
+
+// NewResident makes a client for a program that stays, over a connection of client-go's
+// that it shares with others: credentials in files are read anew when they are renewed.
+func NewResident(config *rest.Config, shared *http.Client, opts Options) (*Client, error) {
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, err
+	}
+	client := *shared
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{
+		http: &client, server: server.JoinPath(),
+		header: http.Header{"User-Agent": {opts.UserAgent}}, nodeName: opts.NodeName,
+	}, nil
 }

@@ -20,23 +20,44 @@ const (
 	mirrorTimeout = 500 * time.Millisecond
 )
 
-// Facts reads the pod, unless the runtime handed its annotations over, and every
-// network that it or the request names.
+// Reader looks objects up: at the API server, or in caches.
+type Reader interface {
+	// ReadPod gives the pod, or ErrPodNotFound. An error carries CodeTryAgainLater if
+	// that may help.
+	ReadPod(ctx context.Context, pod *types.Pod) (*PodObject, error)
+	// ReadNetworks describes networks, in the order of refs, and what became of those
+	// that cannot be read: whether it matters is for the plan to say.
+	ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network
+}
+
+// Facts asks the API server, as FactsFrom does.
 func (c *Client) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
+	return FactsFrom(ctx, c, req)
+}
+
+// FactsFrom reads the pod, unless the runtime handed its annotations over, and every
+// network that it or the request names, in a little less time than the asker waits.
+func FactsFrom(ctx context.Context, r Reader, req *types.FactsRequest) (*types.Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, factsBudget(req))
 	defer cancel()
-	var found *podObject
+	var found *PodObject
 	if req.Pod.Known() && !req.HasAnnotations {
 		var err error
-		if found, err = c.readPod(ctx, &req.Pod, graphTimeout); err != nil {
-			return nil, coded(err)
+		if found, err = r.ReadPod(ctx, &req.Pod); err != nil {
+			return nil, err
 		}
 	}
 	pod, err := judgePod(req, found)
 	if err != nil {
 		return nil, err
 	}
-	return &types.Facts{Pod: pod, Networks: c.readNetworks(ctx, wantedRefs(req, &pod))}, nil
+	return &types.Facts{Pod: pod, Networks: r.ReadNetworks(ctx, wantedRefs(req, &pod))}, nil
+}
+
+// ReadPod reads what is needed of a pod's metadata.
+func (c *Client) ReadPod(ctx context.Context, pod *types.Pod) (*PodObject, error) {
+	found, err := c.readPod(ctx, pod, graphTimeout)
+	return found, coded(err)
 }
 
 // factsBudget leaves the asker the time to hear the answer.
@@ -45,8 +66,7 @@ func factsBudget(req *types.FactsRequest) time.Duration {
 	return budget - min(budget/10, 500*time.Millisecond)
 }
 
-// readPod reads what is needed of a pod's metadata.
-func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time.Duration) (*podObject, error) {
+func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time.Duration) (found *PodObject, err error) {
 	body, err := c.do(ctx, &call{
 		what: "read pod " + pod.String(), method: http.MethodGet,
 		path: podPath(pod), accept: metadataOnly, graphPatience: graphPatience,
@@ -59,16 +79,19 @@ func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time
 	case err != nil:
 		return nil, err
 	}
-	var object struct {
-		Metadata struct {
-			UID         string            `json:"uid"`
-			Annotations map[string]string `json:"annotations"`
-		} `json:"metadata"`
-	}
-	if err := json.Unmarshal(body, &object); err != nil {
+	found, err = decodePod(body)
+	if err != nil {
 		return nil, fmt.Errorf("read pod %s at %s: %w", pod, c.server.Redacted(), err)
 	}
-	return &podObject{UID: object.Metadata.UID, Annotations: object.Metadata.Annotations}, nil
+	return found, nil
+}
+
+func decodePod(body []byte) (*PodObject, error) {
+	var object struct {
+		Metadata PodObject `json:"metadata"`
+	}
+	err := json.Unmarshal(body, &object)
+	return &object.Metadata, err
 }
 
 func podPath(pod *types.Pod, subresource ...string) []string {

@@ -6,15 +6,22 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// podObject is what is read of a pod, from the API server or from a manifest.
-type podObject struct {
-	UID         string
-	Annotations map[string]string
+// PodObject is what is read of a pod, from the API server or from a manifest.
+type PodObject struct {
+	UID             string            `json:"uid"`
+	ResourceVersion string            `json:"resourceVersion"` // empty of a manifest
+	Annotations     map[string]string `json:"annotations"`
+}
+
+// Is tells whether this is the pod that the runtime knows under uid: the pod itself, or
+// the mirror by which the API server shows a static one.
+func (p *PodObject) Is(uid string) bool {
+	return p.UID == uid || p.Annotations[types.AnnotationConfigMirror] == uid || p.Annotations[types.AnnotationConfigHash] == uid
 }
 
 // judgePod makes the pod of the facts: the one that the runtime called for, with what
 // a source found. found is nil if the source did not have to look.
-func judgePod(req *types.FactsRequest, found *podObject) (types.Pod, error) {
+func judgePod(req *types.FactsRequest, found *PodObject) (types.Pod, error) {
 	pod := req.Pod
 	if found == nil {
 		pod.Static = pod.Static || types.IsStatic(pod.Annotations)

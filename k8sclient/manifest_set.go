@@ -39,14 +39,14 @@ type manifestMeta struct {
 
 // manifestSet is what the manifests of a folder define.
 type manifestSet struct {
-	pods     map[types.Ref]podObject
+	pods     map[types.Ref]PodObject
 	networks map[types.Ref]types.Network
 	where    map[string]string // kind and name to where it is defined
 }
 
 func newManifestSet() *manifestSet {
 	return &manifestSet{
-		pods:     map[types.Ref]podObject{},
+		pods:     map[types.Ref]PodObject{},
 		networks: map[types.Ref]types.Network{},
 		where:    map[string]string{},
 	}
@@ -134,7 +134,7 @@ func (s *manifestSet) addPod(where string, object manifest) error {
 	if err != nil {
 		return err
 	}
-	s.pods[ref] = podObject{UID: meta.UID, Annotations: meta.Annotations}
+	s.pods[ref] = PodObject{UID: meta.UID, Annotations: meta.Annotations}
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Fac
 	return facts, nil
 }
 
-func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*podObject, error) {
+func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*PodObject, error) {
 	if !req.Pod.Known() {
 		return nil, nil
 	}

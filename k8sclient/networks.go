@@ -19,9 +19,8 @@ type networkSpec struct {
 	Config string `json:"config"`
 }
 
-// readNetworks reads networks in parallel, each once. What cannot be read is
-// described: whether it matters is for the plan to say.
-func (c *Client) readNetworks(ctx context.Context, refs []types.Ref) []types.Network {
+// ReadNetworks reads networks in parallel, each once.
+func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network {
 	networks := make([]types.Network, len(refs))
 	free := make(chan struct{}, maxParallel)
 	var all sync.WaitGroup

@@ -27,22 +27,36 @@ func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []type
 			return false, coded(err)
 		}
 	}
+	if _, err = c.PatchStatus(ctx, pod, status); err == nil || IsGone(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// PatchStatus writes the network-status annotation of the pod that the API server knows
+// under this UID, of whatever pod has the name if there is none, and gives the pod as it is
+// then. IsGone tells the error for a pod that does not exist any more.
+func (c *Client) PatchStatus(ctx context.Context, pod types.Pod, status []types.NetworkStatus) (*PodObject, error) {
 	patch, err := statusPatch(pod.UID, status)
 	if err != nil {
-		return false, fmt.Errorf("status of pod %s: %w", &pod, err)
+		return nil, fmt.Errorf("status of pod %s: %w", &pod, err)
 	}
-	_, err = c.do(ctx, &call{
+	body, err := c.do(ctx, &call{
 		what: "patch status of pod " + pod.String(), method: http.MethodPatch,
 		path: podPath(&pod, "status"), contentType: mergePatch, body: patch, accept: metadataOnly,
 	})
-	if err == nil || isGone(err) {
-		return true, nil
+	if err != nil {
+		return nil, coded(err)
 	}
-	return false, coded(err)
+	found, err := decodePod(body)
+	if err != nil {
+		return &PodObject{UID: pod.UID}, nil // it is written, whatever the answer looks like
+	}
+	return found, nil
 }
 
-// isGone tells whether the pod does not exist, or is another one of that name.
-func isGone(err error) bool {
+// IsGone tells whether the pod does not exist, or is another one of that name.
+func IsGone(err error) bool {
 	var answer *statusError
 	return errors.As(err, &answer) && (answer.code == http.StatusNotFound && answer.reason == "NotFound" ||
 		answer.code == http.StatusUnprocessableEntity && slices.Contains(answer.fields, "metadata.uid"))
@@ -68,13 +82,9 @@ func (c *Client) mirror(ctx context.Context, pod types.Pod) (types.Pod, error) {
 		return pod, fmt.Errorf("pod %s: %w", &pod, ErrNoMirror)
 	case err != nil:
 		return pod, err
-	case pod.UID != "" && !mirrors(found, pod.UID):
+	case pod.UID != "" && !found.Is(pod.UID):
 		return pod, fmt.Errorf("pod %s: %w: the one it has is of another version", &pod, ErrNoMirror)
 	}
 	pod.UID = found.UID
 	return pod, nil
-}
-
-func mirrors(found *podObject, uid string) bool {
-	return found.Annotations[types.AnnotationConfigMirror] == uid || found.Annotations[types.AnnotationConfigHash] == uid || found.UID == uid
 }

@@ -1,0 +1,149 @@
+// Package watched knows the pods of one node and all networks, from watches: it answers
+// without asking the API server, but for what it has not heard of yet.
+//
+// It is apart from package k8sclient because plexus-once, which links that one, pays for
+// every package on every pod of a node without an agent.
+package watched
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Kinds of objects, as Options.Count and Sizes name them.
+const (
+	KindPods     = "pods"
+	KindNetworks = "networks"
+)
+
+// Options say what to watch, and whom to tell.
+type Options struct {
+	Config *rest.Config
+	HTTP   *http.Client // of client-go, made for Config; shared with others
+	Node   string       // whose pods are watched
+	// Live reads what the watches have not brought.
+	Live k8sclient.Reader
+	// PodChanged is told of every pod that comes, changes or goes. It must not wait.
+	PodChanged func(types.Ref)
+	// Count is told of every object that was asked for, and whether it was read live.
+	Count func(kind string, live bool)
+	Log   *slog.Logger
+}
+
+// Cache answers for the pods of a node and for networks. It is a k8sclient.Reader. Its
+// methods are safe for concurrent use.
+type Cache struct {
+	pods     *store[k8sclient.PodObject]
+	networks *store[network]
+	live     k8sclient.Reader
+	count    func(kind string, live bool)
+	watches  []func(context.Context)
+}
+
+var _ k8sclient.Reader = (*Cache)(nil)
+
+// New makes a cache, which knows nothing before Run.
+func New(opts Options) (*Cache, error) {
+	c := &Cache{
+		pods:     newStore(KindPods, podOf, opts.PodChanged),
+		networks: newStore(KindNetworks, networkOf, func(types.Ref) {}),
+		live:     opts.Live,
+		count:    opts.Count,
+	}
+	podWatch, err := watchPods(&opts, c.pods)
+	if err != nil {
+		return nil, err
+	}
+	networkWatch, err := watchNetworks(&opts, c.networks)
+	if err != nil {
+		return nil, err
+	}
+	c.watches = []func(context.Context){podWatch, networkWatch}
+	return c, nil
+}
+
+// Run keeps the cache true until ctx ends.
+func (c *Cache) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, watch := range c.watches {
+		running.Go(func() { watch(ctx) })
+	}
+	running.Wait()
+}
+
+// Facts answers from the cache, and reads once, live, what it does not have.
+func (c *Cache) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	return k8sclient.FactsFrom(ctx, c, request)
+}
+
+// Pod gives a pod of this node as the watch has it.
+func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) { return c.pods.get(ref) }
+
+// Ready tells why the cache cannot answer yet, nil if it can.
+func (c *Cache) Ready() error { return errors.Join(c.pods.ready(), c.networks.ready()) }
+
+// Synced waits until the cache can answer for everything.
+func (c *Cache) Synced(ctx context.Context) error {
+	return errors.Join(c.pods.wait(ctx), c.networks.wait(ctx))
+}
+
+// Sizes gives the number of objects of each kind, and whether all of them are known.
+func (c *Cache) Sizes() map[string]Size {
+	return map[string]Size{KindPods: c.pods.size(), KindNetworks: c.networks.size()}
+}
+
+// ReadPod gives the pod that the runtime called for; of another one of that name the
+// watch may not have heard yet.
+func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObject, error) {
+	err := c.pods.wait(ctx)
+	if err != nil && !errors.Is(err, errAskLive) {
+		return nil, err
+	}
+	found, known := c.pods.get(types.Ref{Namespace: pod.Namespace, Name: pod.Name})
+	if known && (pod.UID == "" || found.Is(pod.UID)) {
+		c.count(KindPods, false)
+		return &found, nil
+	}
+	c.count(KindPods, true)
+	return c.live.ReadPod(ctx, pod)
+}
+
+// ReadNetworks gives networks in the order of refs.
+func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network {
+	networks := make([]types.Network, len(refs))
+	if len(refs) == 0 {
+		return networks
+	}
+	if err := c.networks.wait(ctx); err != nil && !errors.Is(err, errAskLive) {
+		for i, ref := range refs {
+			networks[i] = types.Network{Ref: ref, Problem: err.Error(), Code: types.CodeOf(err, 0)}
+		}
+		return networks
+	}
+	var unknown []types.Ref
+	var places []int
+	for i, ref := range refs {
+		found, known := c.networks.get(ref)
+		c.count(KindNetworks, !known)
+		if !known {
+			unknown, places = append(unknown, ref), append(places, i)
+			continue
+		}
+		networks[i] = types.Network{Ref: ref, Config: found.config, ResourceName: found.resourceName}
+	}
+	if len(unknown) == 0 {
+		return networks
+	}
+	for i, network := range c.live.ReadNetworks(ctx, unknown) {
+		networks[places[i]] = network
+	}
+	return networks
+}

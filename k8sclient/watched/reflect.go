@@ -1,0 +1,126 @@
+package watched
+
+import (
+	"context"
+	"fmt"
+
+	nadv1 "github.com/k8snetworkplumbingwg/network-attachment-definition-client/pkg/apis/k8s.cni.cncf.io/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// network is what is kept of a NetworkAttachmentDefinition.
+type network struct{ config, resourceName string }
+
+// keptAnnotations are those of pods that somebody here reads.
+var keptAnnotations = append([]string{
+	types.AnnotationNetworkStatus,
+	types.AnnotationConfigSource, types.AnnotationConfigHash, types.AnnotationConfigMirror,
+}, types.ReadAnnotations...)
+
+// strip drops what nobody reads from an object that came from the API server.
+func strip(object any) (any, error) {
+	meta, ok := object.(metav1.Object)
+	if !ok {
+		return object, nil
+	}
+	meta.SetManagedFields(nil)
+	meta.SetOwnerReferences(nil)
+	meta.SetLabels(nil)
+	meta.SetFinalizers(nil)
+	kept := map[string]string{}
+	for _, key := range append(keptAnnotations, types.AnnotationResourceName) {
+		if value, ok := meta.GetAnnotations()[key]; ok {
+			kept[key] = value
+		}
+	}
+	meta.SetAnnotations(kept)
+	return object, nil
+}
+
+func podOf(object any) (k8sclient.PodObject, bool) {
+	stripped, _ := strip(object)
+	pod, ok := stripped.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return k8sclient.PodObject{}, false
+	}
+	return k8sclient.PodObject{UID: string(pod.UID), ResourceVersion: pod.ResourceVersion, Annotations: pod.Annotations}, true
+}
+
+func networkOf(object any) (network, bool) {
+	definition, ok := object.(*nadv1.NetworkAttachmentDefinition)
+	if !ok {
+		return network{}, false
+	}
+	return network{definition.Spec.Config, definition.Annotations[types.AnnotationResourceName]}, true
+}
+
+// watchPods watches the metadata of the node's pods: what they specify is not needed,
+// and a watch of it would carry every change of their state too.
+func watchPods(opts *Options, into *store[k8sclient.PodObject]) (func(context.Context), error) {
+	client, err := metadata.NewForConfigAndClient(opts.Config, opts.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for pods: %w", err)
+	}
+	pods := client.Resource(corev1.SchemeGroupVersion.WithResource("pods"))
+	mine := fields.OneTermEqualSelector("spec.nodeName", opts.Node).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.FieldSelector = mine
+			return pods.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = mine
+			return pods.Watch(ctx, options)
+		},
+	}
+	return reflectInto(lw, &metav1.PartialObjectMetadata{}, into), nil
+}
+
+// watchNetworks watches all NetworkAttachmentDefinitions.
+func watchNetworks(opts *Options, into *store[network]) (func(context.Context), error) {
+	scheme := runtime.NewScheme()
+	if err := nadv1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("make a client for networks: %w", err)
+	}
+	config := rest.CopyConfig(opts.Config)
+	config.APIPath = "/apis"
+	config.GroupVersion = &nadv1.SchemeGroupVersion
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.ContentType = runtime.ContentTypeJSON // a custom resource has no protobuf
+	config.AcceptContentTypes = runtime.ContentTypeJSON
+	client, err := rest.RESTClientForConfigAndClient(config, opts.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for networks: %w", err)
+	}
+	lw := cache.NewListWatchFromClient(client, "network-attachment-definitions", metav1.NamespaceAll, fields.Everything())
+	return reflectInto(lw, &nadv1.NetworkAttachmentDefinition{}, into), nil
+}
+
+// reflectInto gives what keeps a store true until its context ends.
+func reflectInto[T any](lw *cache.ListWatch, expected any, into *store[T]) func(context.Context) {
+	noting := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			list, err := lw.ListWithContext(ctx, options)
+			into.note(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			w, err := lw.WatchWithContext(ctx, options)
+			into.note(err)
+			return w, err
+		},
+	}
+	reflector := cache.NewReflectorWithOptions(noting, expected, into, cache.ReflectorOptions{Name: into.kind})
+	return reflector.RunWithContext
+}

@@ -1,0 +1,191 @@
+package watched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// errAskLive is the error for a watch that the API server refuses: a live read says what
+// is wrong better than waiting would.
+var errAskLive = errors.New("cannot be watched")
+
+// Size tells how much of a kind is known.
+type Size struct {
+	Objects int
+	Synced  bool
+}
+
+// store holds what is needed of the objects of one kind. It is what a reflector of
+// client-go writes to, and much smaller than the one of an informer.
+type store[T any] struct {
+	kind    string
+	reduce  func(object any) (T, bool)
+	changed func(types.Ref)
+
+	mu     sync.RWMutex // guards what follows
+	items  map[types.Ref]T
+	fault  error         // of the last request; nil after one that succeeded
+	news   chan struct{} // closed, and made anew, when fault changes
+	synced chan struct{} // closed once all objects are known
+}
+
+func newStore[T any](kind string, reduce func(any) (T, bool), changed func(types.Ref)) *store[T] {
+	return &store[T]{
+		kind: kind, reduce: reduce, changed: changed,
+		items: map[types.Ref]T{}, news: make(chan struct{}), synced: make(chan struct{}),
+	}
+}
+
+func (s *store[T]) get(ref types.Ref) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	item, known := s.items[ref]
+	return item, known
+}
+
+func (s *store[T]) size() Size {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return Size{Objects: len(s.items), Synced: s.isSynced()}
+}
+
+func (s *store[T]) isSynced() bool {
+	select {
+	case <-s.synced:
+		return true
+	default:
+		return false
+	}
+}
+
+// ready tells why not all objects are known yet.
+func (s *store[T]) ready() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.isSynced():
+		return nil
+	case s.fault != nil:
+		return fmt.Errorf("%s are not known yet: %w", s.kind, s.fault)
+	default:
+		return fmt.Errorf("%s are not known yet: the API server has not answered", s.kind)
+	}
+}
+
+// wait waits until all objects are known. The error is errAskLive if that cannot be
+// expected, or else has the code to try again later.
+func (s *store[T]) wait(ctx context.Context) error {
+	for {
+		s.mu.RLock()
+		fault, news := s.fault, s.news
+		s.mu.RUnlock()
+		switch {
+		case s.isSynced():
+			return nil
+		case refused(fault):
+			return fmt.Errorf("%s: %w: %w", s.kind, errAskLive, fault)
+		}
+		select {
+		case <-s.synced:
+		case <-news:
+		case <-ctx.Done():
+			return types.WithCode(types.CodeTryAgainLater, s.ready())
+		}
+	}
+}
+
+// refused tells an answer that will be the same tomorrow: no permission, or no such kind.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsUnauthorized(err)
+}
+
+// note keeps how the last request for this kind ended.
+func (s *store[T]) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = err
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// Transformer makes objects small before client-go keeps them.
+func (*store[T]) Transformer() cache.TransformFunc { return strip }
+
+// Add is called by a reflector.
+func (s *store[T]) Add(object any) error { return s.Update(object) }
+
+// Update is called by a reflector.
+func (s *store[T]) Update(object any) error {
+	ref, err := refOf(object)
+	item, ok := s.reduce(object)
+	if err != nil || !ok {
+		return fmt.Errorf("watch of %s: unexpected %T: %w", s.kind, object, err)
+	}
+	s.mu.Lock()
+	s.items[ref] = item
+	s.mu.Unlock()
+	s.changed(ref)
+	return nil
+}
+
+// Delete is called by a reflector.
+func (s *store[T]) Delete(object any) error {
+	ref, err := refOf(object)
+	if err != nil {
+		return fmt.Errorf("watch of %s: unexpected %T: %w", s.kind, object, err)
+	}
+	s.mu.Lock()
+	delete(s.items, ref)
+	s.mu.Unlock()
+	s.changed(ref)
+	return nil
+}
+
+// Replace is called by a reflector with all objects that there are.
+func (s *store[T]) Replace(objects []any, _ string) error {
+	items := make(map[types.Ref]T, len(objects))
+	for _, object := range objects {
+		ref, err := refOf(object)
+		item, ok := s.reduce(object)
+		if err != nil || !ok {
+			return fmt.Errorf("list of %s: unexpected %T: %w", s.kind, object, err)
+		}
+		items[ref] = item
+	}
+	s.mu.Lock()
+	touched := make(map[types.Ref]T, len(items))
+	maps.Copy(touched, s.items)
+	maps.Copy(touched, items)
+	s.items = items
+	if !s.isSynced() {
+		close(s.synced)
+	}
+	s.mu.Unlock()
+	for ref := range touched {
+		s.changed(ref)
+	}
+	return nil
+}
+
+// Resync is called by a reflector; there is nothing to do.
+func (*store[T]) Resync() error { return nil }
+
+func refOf(object any) (types.Ref, error) {
+	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = gone.Obj
+	}
+	meta, ok := object.(metav1.Object)
+	if !ok {
+		return types.Ref{}, errors.New("it is no object of Kubernetes")
+	}
+	return types.Ref{Namespace: meta.GetNamespace(), Name: meta.GetName()}, nil
+}
