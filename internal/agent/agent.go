@@ -1,0 +1,198 @@
+// Package agent is the resident part of a node: it answers the plugin from watches, and
+// publishes what the journal says is attached.
+//
+// It needs no privilege: it runs no plugin, enters no namespace and writes nothing but
+// its socket.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/version"
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/watched"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Options say how an agent runs.
+type Options struct {
+	Kubeconfig string // a file; without one, the environment of a pod is used
+	NodeName   string
+	Socket     string // where plugins ask
+	StateDir   string // the journal, read only
+	// MetricsAddress is where probes and metrics are answered; nowhere if it is empty.
+	MetricsAddress string
+	// EventsForAllPods puts events on pods too that have their default network alone.
+	EventsForAllPods bool
+	Log              *slog.Logger
+}
+
+func (o *Options) check() error {
+	var faults []error
+	for _, required := range []struct{ flag, value string }{{"node-name", o.NodeName}, {"socket", o.Socket}, {"state-dir", o.StateDir}} {
+		if required.value == "" {
+			faults = append(faults, fmt.Errorf("%s: must be set", required.flag))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// agent is one that runs.
+type agent struct {
+	opts      *Options
+	cache     *watched.Cache
+	publisher *publisher
+	events    *events
+	traces    *traces
+	metrics   *metrics
+	reports   chan *types.PublishRequest
+	log       *slog.Logger
+}
+
+// maxReports is how many ended calls may wait to be counted.
+const maxReports = 1024
+
+// Run runs an agent until ctx ends. An error is of its own set-up or of the socket's
+// folder: whatever else is missing is waited for.
+func Run(ctx context.Context, opts Options) error {
+	if err := opts.check(); err != nil {
+		return err
+	}
+	klog.SetSlogLogger(opts.Log)
+	a, err := newAgent(&opts)
+	if err != nil {
+		return err
+	}
+	return a.run(ctx)
+}
+
+func newAgent(opts *Options) (*agent, error) {
+	bootID, err := journal.BootID()
+	if err != nil {
+		return nil, err
+	}
+	config, err := k8sclient.LoadConfig(opts.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "plexus-agent/" + version.Version
+	config.QPS = -1 // the few requests that there are have bounds of their own
+	// One connection for everything: ten thousand nodes have as many.
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("reach the API server: %w", err)
+	}
+	live, err := k8sclient.NewResident(config, client, k8sclient.Options{NodeName: opts.NodeName, UserAgent: config.UserAgent})
+	if err != nil {
+		return nil, err
+	}
+	a := &agent{opts: opts, metrics: newMetrics(), reports: make(chan *types.PublishRequest, maxReports), log: opts.Log}
+	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
+	a.cache, err = watched.New(watched.Options{
+		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
+		PodChanged: a.publisher.look, Count: a.countFacts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.publisher.pod, a.publisher.patch = a.cache.Pod, live.PatchStatus
+	if a.events, err = newEvents(config, client, opts.NodeName, opts.EventsForAllPods, a.metrics); err != nil {
+		return nil, err
+	}
+	if a.traces, err = newTraces(opts.NodeName, a.metrics, opts.Log); err != nil {
+		return nil, err
+	}
+	a.metrics.registry.MustRegister(&gauges{
+		journal: a.publisher.records.tally, queue: a.publisher.queue.Len, caches: a.cache.Sizes,
+	})
+	return a, nil
+}
+
+func (a *agent) countFacts(kind string, live bool) {
+	source := "cache"
+	if live {
+		source = "live"
+	}
+	a.metrics.facts.WithLabelValues(kind, source).Inc()
+}
+
+// run waits in readiness for the socket, if another agent has it, and then serves.
+func (a *agent) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel()
+	defer a.events.stop()
+	web := &httpServer{address: a.opts.MetricsAddress, ready: a.cache.Ready, metrics: a.metrics, log: a.log}
+	for _, part := range []func(context.Context){a.cache.Run, web.run, a.traces.run, a.count, a.settleDown} {
+		parts.Go(func() { part(ctx) })
+	}
+	seat, err := takeSeat(ctx, a.opts.Socket, func() {
+		a.log.Info("another agent answers on the socket; waiting for it to end", "socket", a.opts.Socket)
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was asked to stop while it waited
+		}
+		return err
+	}
+	defer seat.leave()
+	parts.Go(func() { a.publisher.run(ctx) })
+	a.metrics.serving.Set(1)
+	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
+	s := newServer(a.cache.Facts, a.take, a.metrics, a.log)
+	return s.serve(ctx, seat)
+}
+
+// settleDown gives back the memory that the first lists took.
+func (a *agent) settleDown(ctx context.Context) {
+	if a.cache.Synced(ctx) == nil {
+		a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
+		debug.FreeOSMemory()
+	}
+}
+
+// take takes what a call leaves to be done. It does not wait.
+func (a *agent) take(request *types.PublishRequest) {
+	select {
+	case a.reports <- request:
+	default:
+		a.metrics.refused.WithLabelValues("busy").Inc()
+	}
+}
+
+// count works through what calls left: their events, their figures, their spans, and
+// that their record changed.
+func (a *agent) count(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case request := <-a.reports:
+			a.events.put(&request.Pod, request.Events)
+			if request.Report == nil {
+				continue
+			}
+			a.metrics.observe(request.Report)
+			a.traces.add(&request.Pod, request.Report)
+			if request.Report.ContainerID != "" {
+				a.publisher.told(request.Report.ContainerID)
+			}
+		}
+	}
+}
+
+func newServer(facts factsFunc, publish func(*types.PublishRequest), m *metrics, log *slog.Logger) *server {
+	return &server{facts: facts, publish: publish, checkPeer: rpc.CheckPeer, metrics: m, log: log, conns: connSet{}}
+}

@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	publishWorkers = 4
+	firstRetry     = 200 * time.Millisecond
+	longestRetry   = 2 * time.Minute
+	patchTimeout   = 15 * time.Second
+	// rescanPause is between two looks at the whole journal: what plexus told nobody
+	// about, because no agent was there, or was deaf.
+	rescanPause = 30 * time.Second
+)
+
+// publisher makes the network-status annotation of every pod of the node say what the
+// journal says. It is level-triggered: what a call tells it is only that it may look.
+type publisher struct {
+	records *records
+	// pod gives a pod as the watch has it.
+	pod   func(types.Ref) (k8sclient.PodObject, bool)
+	patch func(context.Context, types.Pod, []types.NetworkStatus) (*k8sclient.PodObject, error)
+
+	queue   workqueue.TypedRateLimitingInterface[types.Ref]
+	metrics *metrics
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	written map[types.Ref]k8sclient.PodObject // as our last write left it
+}
+
+func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.Ref](firstRetry, longestRetry)
+	return &publisher{
+		records: r,
+		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
+		metrics: m,
+		log:     log,
+		written: map[types.Ref]k8sclient.PodObject{},
+	}
+}
+
+// look makes the publisher see to a pod. It does not wait.
+func (p *publisher) look(pod types.Ref) { p.queue.Add(pod) }
+
+// told makes the publisher see to the pods of a container whose record changed.
+func (p *publisher) told(containerID string) {
+	changed, err := p.records.of(containerID)
+	if err != nil {
+		p.log.Warn("read the journal", "sandbox", containerID, "error", err)
+	}
+	p.lookAll(changed)
+}
+
+func (p *publisher) lookAll(pods []types.Ref) {
+	for _, pod := range pods {
+		// What an earlier attempt met may have passed.
+		p.queue.Forget(pod)
+		p.queue.Add(pod)
+	}
+}
+
+// run works until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, p.queue.ShutDown)()
+	var working sync.WaitGroup
+	for range publishWorkers {
+		working.Go(func() { p.work(ctx) })
+	}
+	for ctx.Err() == nil {
+		changed, err := p.records.scan()
+		if err != nil {
+			p.log.Warn("read the journal; the status of pods is not published meanwhile", "error", err)
+		}
+		p.lookAll(changed)
+		pause(ctx, rescanPause)
+	}
+	working.Wait()
+}
+
+func (p *publisher) work(ctx context.Context) {
+	for {
+		ref, closed := p.queue.Get()
+		if closed {
+			return
+		}
+		if err := p.settle(ctx, ref); err != nil && ctx.Err() == nil {
+			p.log.Warn("the network status of a pod could not be published; it will be tried again",
+				"pod", ref.String(), "attempt", p.queue.NumRequeues(ref)+1, "error", err)
+			p.queue.AddRateLimited(ref)
+		} else {
+			p.queue.Forget(ref)
+		}
+		p.queue.Done(ref)
+	}
+}
+
+// settle makes the annotation of one pod right. A pod that the watch does not have is
+// gone, or will be heard of.
+func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
+	pod, known := p.current(ref)
+	if !known {
+		return nil
+	}
+	ours, status, attached := p.records.newest(ref, pod.Is)
+	if !attached || status == pod.Annotations[types.AnnotationNetworkStatus] {
+		return nil
+	}
+	parsed, err := types.ParseStatus(status)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patchTimeout)
+	defer cancel()
+	ours.UID = pod.UID // of the mirror, where the pod is static
+	written, err := p.patch(ctx, ours, parsed)
+	switch {
+	case k8sclient.IsGone(err):
+		p.metrics.publications.WithLabelValues("gone").Inc()
+		return nil
+	case err != nil:
+		p.metrics.publications.WithLabelValues("error").Inc()
+		return err
+	}
+	p.metrics.publications.WithLabelValues("ok").Inc()
+	p.log.Debug("published the network status", "pod", ref.String())
+	p.remember(ref, *written)
+	return nil
+}
+
+// current gives the pod as the watch has it, or as our own last write left it, if the
+// watch has not heard of that yet.
+func (p *publisher) current(ref types.Ref) (k8sclient.PodObject, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen, known := p.pod(ref)
+	mine, wrote := p.written[ref]
+	if !wrote {
+		return seen, known
+	}
+	if known && seen.UID == mine.UID && older(seen.ResourceVersion, mine.ResourceVersion) {
+		return mine, true
+	}
+	delete(p.written, ref)
+	return seen, known
+}
+
+func (p *publisher) remember(ref types.Ref, written k8sclient.PodObject) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written[ref] = written
+}
+
+// older tells whether version a is before b. Of versions that cannot be compared, what
+// the watch says counts.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
+}

@@ -1,0 +1,178 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// sandbox is what is kept of a record in the journal.
+type sandbox struct {
+	stamp    journal.Stamp
+	pod      types.Pod
+	created  time.Time
+	alive    bool   // complete, of this boot, and nothing of it released
+	complete bool   // its ADD came to its end
+	damaged  bool   // it cannot be read
+	status   string // the value of the network-status annotation
+	attached int    // attachments
+}
+
+func (s *sandbox) ref() types.Ref { return types.Ref{Namespace: s.pod.Namespace, Name: s.pod.Name} }
+
+// records is what the journal says, read again where it has changed. The agent writes
+// nothing there.
+type records struct {
+	journal *journal.Journal
+	bootID  string
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	known map[journal.Key]*sandbox
+}
+
+func newRecords(stateDir, bootID string, log *slog.Logger) *records {
+	return &records{journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{}}
+}
+
+// scan reads what has changed, and gives the pods of all records that came or changed.
+func (r *records) scan() ([]types.Ref, error) {
+	keys, err := r.journal.List()
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	listed := make(map[journal.Key]bool, len(keys))
+	var changed []types.Ref
+	for _, key := range keys {
+		listed[key] = true
+		changed = r.refresh(key, changed)
+	}
+	for key := range r.known {
+		if !listed[key] {
+			delete(r.known, key)
+		}
+	}
+	return changed, nil
+}
+
+// of reads the records of one container.
+func (r *records) of(containerID string) ([]types.Ref, error) {
+	keys, err := r.journal.OfContainer(containerID)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.known {
+		if key.ContainerID == containerID && !slices.Contains(keys, key) {
+			delete(r.known, key)
+		}
+	}
+	var changed []types.Ref
+	for _, key := range keys {
+		changed = r.refresh(key, changed)
+	}
+	return changed, nil
+}
+
+// refresh reads one record if it has changed, and adds its pod to changed.
+func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
+	stamp, err := r.journal.Stamp(key)
+	if err != nil {
+		delete(r.known, key)
+		return changed
+	}
+	if before := r.known[key]; before != nil && before.stamp == stamp {
+		return changed
+	}
+	record, err := r.journal.Read(key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		delete(r.known, key)
+		return changed
+	case err != nil:
+		r.log.Warn("read a record of the journal", "sandbox", key.ContainerID, "error", err)
+		r.known[key] = &sandbox{stamp: stamp, damaged: true}
+		return changed
+	}
+	now := r.reduce(record)
+	now.stamp = stamp
+	r.known[key] = now
+	if !now.pod.Known() {
+		return changed
+	}
+	return append(changed, now.ref())
+}
+
+func (r *records) reduce(record *types.Record) *sandbox {
+	s := &sandbox{pod: record.Plan.Pod, created: record.Created, complete: record.Complete}
+	s.pod.Annotations = nil
+	released := 0
+	for _, progress := range record.Progress {
+		if progress.Released {
+			released++
+		}
+		if progress.Result != nil && !progress.Released {
+			s.attached++
+		}
+	}
+	s.alive = record.Complete && record.BootID == r.bootID && released == 0
+	if s.alive {
+		// A status that came out of a record can be written again.
+		s.status, _ = types.FormatStatus(record.Status)
+	}
+	return s
+}
+
+// newest gives the status of the newest sandbox of a pod, by the UID under which the
+// runtime knows it; false if no sandbox of it is attached.
+func (r *records) newest(ref types.Ref, is func(uid string) bool) (pod types.Pod, status string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var newest *sandbox
+	for _, s := range r.known {
+		if !s.alive || s.ref() != ref || s.pod.UID != "" && !is(s.pod.UID) {
+			continue
+		}
+		if newest == nil || s.created.After(newest.created) {
+			newest = s
+		}
+	}
+	if newest == nil {
+		return types.Pod{}, "", false
+	}
+	return newest.pod, newest.status, true
+}
+
+// tally is the size of the journal.
+type tally struct {
+	complete, incomplete, damaged int
+	attachments                   int
+	bytes                         int64
+}
+
+func (r *records) tally() (t tally) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.known {
+		t.bytes += s.stamp.Size
+		t.attachments += s.attached
+		switch {
+		case s.damaged:
+			t.damaged++
+		case s.complete:
+			t.complete++
+		default:
+			t.incomplete++
+		}
+	}
+	return t
+}

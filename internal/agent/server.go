@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	// maxConnections is more than a node starts pods at a time; others wait their turn.
+	maxConnections = 256
+	// maxRequest is room for all of a pod's annotations (256 KiB), however they are escaped.
+	maxRequest = 2 << 20
+	// requestTimeout is how long a request may take to arrive.
+	requestTimeout = 10 * time.Second
+	// answerTimeout is how long a peer may take to read its answer.
+	answerTimeout = 10 * time.Second
+	// maxFactsWait is how long an answer may wait for the watches.
+	maxFactsWait = 30 * time.Second
+)
+
+type (
+	factsFunc func(context.Context, *types.FactsRequest) (*types.Facts, error)
+	connSet   map[net.Conn]bool
+)
+
+// server answers plugins on a socket.
+type server struct {
+	facts   factsFunc
+	publish func(*types.PublishRequest) // must not wait
+	// checkPeer refuses whoever is not root.
+	checkPeer func(net.Conn) error
+	metrics   *metrics
+	log       *slog.Logger
+
+	mu    sync.Mutex
+	conns connSet
+}
+
+// serve answers until ctx ends, and then lets those be answered who have asked, for a
+// moment. An error is of the listener.
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	defer s.hurry()
+	slots := make(chan struct{}, maxConnections)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		conn, err := listener.Accept()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case isTemporary(err):
+			s.log.Warn("accept a connection", "error", err)
+			pause(ctx, standbyPause)
+			<-slots
+		case err != nil:
+			return fmt.Errorf("accept a connection: %w", err)
+		default:
+			answering.Go(func() {
+				defer func() { <-slots }()
+				s.handle(ctx, conn)
+			})
+		}
+	}
+}
+
+// isTemporary tells that one connection was lost, or that there are no descriptors left
+// for the moment.
+func isTemporary(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// hurry ends the connections on which nothing was asked yet.
+func (s *server) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		_ = conn.SetReadDeadline(time.Now())
+	}
+}
+
+func (s *server) handle(ctx context.Context, conn net.Conn) {
+	s.track(conn, true)
+	defer s.track(conn, false)
+	defer conn.Close()
+	defer s.survive(conn)
+	messages := rpc.NewLimitedConn(conn, maxRequest)
+	if err := s.checkPeer(conn); err != nil {
+		s.metrics.refused.WithLabelValues("peer").Inc()
+		s.log.Warn("refused a connection", "error", err)
+		s.send(conn, messages, types.ErrorResponse(err))
+		return
+	}
+	for ctx.Err() == nil && s.answerOne(ctx, conn, messages) {
+		continue
+	}
+}
+
+// survive keeps one bad request from ending the agent.
+func (s *server) survive(conn net.Conn) {
+	if fault := recover(); fault != nil {
+		s.metrics.refused.WithLabelValues("panic").Inc()
+		s.log.Error("a request made the agent panic; this is a defect", "panic", fmt.Sprint(fault), "peer", conn.RemoteAddr().String())
+	}
+}
+
+func (s *server) track(conn net.Conn, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if open {
+		s.conns[conn] = true
+	} else {
+		delete(s.conns, conn)
+	}
+	s.metrics.connections.Set(float64(len(s.conns)))
+}
+
+// answerOne answers one request, and tells whether another may come.
+func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Conn) bool {
+	if err := conn.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return false
+	}
+	line, err := messages.ReadLine()
+	switch {
+	case errors.Is(err, io.EOF): // somebody only looked whether anybody listens
+		return false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.metrics.refused.WithLabelValues("slow").Inc()
+		return false
+	case err != nil:
+		s.metrics.refused.WithLabelValues("malformed").Inc()
+		s.send(conn, messages, types.ErrorResponse(err))
+		return false
+	}
+	request, err := types.ParseRequest(line)
+	if err != nil {
+		s.metrics.refused.WithLabelValues("malformed").Inc()
+		s.log.Warn("refused a request", "error", err)
+		return s.send(conn, messages, types.ErrorResponse(err))
+	}
+	return s.send(conn, messages, s.answer(ctx, request))
+}
+
+func (s *server) answer(ctx context.Context, request *types.Request) *types.Response {
+	if request.Publish != nil {
+		s.publish(request.Publish)
+		return &types.Response{Version: types.WireVersion}
+	}
+	asked := request.Facts
+	asked.Timeout = types.Duration(min(asked.Timeout.TimeoutOr(maxFactsWait), maxFactsWait))
+	facts, err := s.facts(ctx, asked)
+	if ctx.Err() != nil {
+		err = types.Errorf(types.CodeTryAgainLater, "the agent is being stopped")
+	}
+	if err != nil {
+		s.log.Info("facts", "pod", asked.Pod.String(), "error", err)
+		return types.ErrorResponse(err)
+	}
+	return &types.Response{Version: types.WireVersion, Facts: facts}
+}
+
+// send tells whether the peer took the answer.
+func (s *server) send(conn net.Conn, messages *rpc.Conn, response *types.Response) bool {
+	if err := conn.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return false
+	}
+	err := messages.Send(response)
+	if errors.Is(err, rpc.ErrTooLong) {
+		err = messages.Send(types.ErrorResponse(err))
+	}
+	return err == nil
+}
