@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
@@ -43,7 +44,15 @@ variables of the CNI specification, and passes the configuration on standard inp
 Configuration: docs/configuration.md. Try it without a cluster: make demo.
 `
 
-func main() { os.Exit(run(os.Args[1:])) }
+// maxMemory is more than any call should need. Below it nothing is collected: a call is
+// over before that would pay.
+const maxMemory = 64 << 20
+
+func main() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(maxMemory)
+	os.Exit(run(os.Args[1:]))
+}
 
 // run gives the exit code: 0, 1 for an error that was printed as CNI has it, 2 for
 // misuse by a person.

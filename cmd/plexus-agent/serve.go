@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexus-cni/plexus/internal/agent"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const defaultMetricsAddress = "127.0.0.1:9729"
+
+func newServe() *cobra.Command {
+	var opts agent.Options
+	var logs logOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer the plugin on this node, and publish what is attached",
+		Long: `serve watches the pods of this node and all networks, answers the CNI plugin plexus
+on a socket that root alone may use, and writes the network-status annotation and the
+events of the node's pods.
+
+It waits for what is not there yet: the API server, the CustomResourceDefinition, the
+folder of the journal, the metrics address, another agent that still has the socket.
+It ends on SIGTERM; plexus does without it meanwhile.
+
+On the metrics address:
+  /livez    200 as long as it runs
+  /readyz   200 once the pods of this node and all networks are known
+  /metrics  in the format of Prometheus
+
+Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
+(http/protobuf); the other variables of OpenTelemetry's OTLP exporter count too.`,
+		Example: `  plexus-agent serve --node-name worker-1
+  plexus-agent serve --node-name worker-1 --kubeconfig /etc/kubernetes/kubelet.conf --log-format text
+  PLEXUS_AGENT_NODE_NAME=worker-1 plexus-agent serve --config /etc/plexus/agent.yaml`,
+		Args: func(_ *cobra.Command, args []string) error { return noArgs(args) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(os.Stderr)
+			if err != nil {
+				return misuse(err)
+			}
+			if opts.NodeName == "" {
+				return misuse(fmt.Errorf("--node-name (or %s): must be set to the name of this node in Kubernetes", envName("node-name")))
+			}
+			opts.Log = log
+			return agent.Run(cmd.Context(), opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.Kubeconfig, "kubeconfig", "", "`file` with the way to the API server; without it, the in-cluster environment")
+	flags.StringVar(&opts.NodeName, "node-name", "", "`name` of this node in Kubernetes (required)")
+	flags.StringVar(&opts.Socket, "socket", types.DefaultAgentSocket, "unix `socket` on which plexus asks; its folder becomes root's alone")
+	flags.StringVar(&opts.StateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
+	flags.StringVar(&opts.MetricsAddress, "metrics-address", defaultMetricsAddress, "`address` of probes and metrics; empty for none")
+	flags.BoolVar(&opts.EventsForAllPods, "events-for-all-pods", false, "put events on pods too that have their default network alone")
+	logs.bind(flags)
+	return cmd
+}

@@ -1,0 +1,199 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ciliumSuffix is what Cilium appends to the name of every other configuration.
+const ciliumSuffix = ".cilium_bak"
+
+// follower keeps our configuration in its place, and in step with the default network.
+type follower struct {
+	*Installer
+	master  string // the file that content is made around
+	content []byte // what is to be in our file
+	written []byte // what was put into it last
+	trouble backoff
+}
+
+// Follow installs, and then keeps the configuration in its place and in step with the
+// default network until ctx ends, which is no error. The configuration stays.
+func (i *Installer) Follow(ctx context.Context) error {
+	if err := i.prepare(); err != nil {
+		return err
+	}
+	// What an uninstall looks for: it would be undone here.
+	release, err := lockFolder(ctx, i.ConfDir, unix.LOCK_SH)
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	defer release()
+	content, err := i.install(ctx)
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	f := &follower{
+		Installer: i, content: content, written: content,
+		trouble: backoff{first: i.pace.first, longest: i.pace.longest},
+	}
+	f.run(ctx)
+	i.log.Info("following has ended; the configuration stays", "file", i.confPath())
+	return nil
+}
+
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (f *follower) run(ctx context.Context) {
+	watch := f.newWatch()
+	defer watch.close()
+	f.log.Info("following the default network", "folder", f.ConfDir)
+	for {
+		pause := f.round(ctx)
+		if watch.wait(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// round looks once, does what is to be done, and gives how long nothing more is, unless
+// something changes.
+func (f *follower) round(ctx context.Context) time.Duration {
+	fresh := f.refresh()
+	state, err := f.look()
+	switch {
+	case err != nil:
+		f.news.warn("look", "look at the configuration of plexus", "error", err)
+	case state == intact:
+		f.news.over("ours")
+		f.warnOfRivals()
+	case state == foreign:
+		f.news.warn("ours", "somebody has put another configuration in the place of that of plexus, which is not used: move it away", "file", f.confPath())
+	case state == edited:
+		f.news.warn("ours", "the configuration of plexus was changed by another install or by hand, and is left as it is: remove it to have it made anew", "file", f.confPath())
+	case state == outdated:
+		f.log.Info("the default network has changed", "master", f.master)
+		return f.put(ctx)
+	case !fresh:
+		f.news.warn("ours", "the configuration of plexus is gone, and is put back once the default network is ready", "file", f.confPath())
+	default:
+		return f.restore(ctx, state)
+	}
+	return f.pace.recheck
+}
+
+// refresh makes the configuration for the default network as it is now, and tells
+// whether there is one. If there is none, what was made last is kept.
+func (f *follower) refresh() bool {
+	files, err := readConfDir(f.ConfDir)
+	if err == nil {
+		err = f.stillReadable(files)
+	}
+	var master *confFile
+	if err == nil {
+		master, err = f.choose(files)
+	}
+	if err == nil {
+		err = f.ready(master)
+	}
+	var content []byte
+	if err == nil {
+		content, err = f.generate(master)
+	}
+	if err != nil {
+		f.news.warn("master", "the configuration of plexus is kept as it is", "reason", err)
+		return false
+	}
+	f.news.over("master")
+	f.master, f.content = master.name, content
+	return true
+}
+
+// stillReadable gives an error if the present default network's file is there but
+// broken: it may be half-written, which is no reason to change to another network.
+func (f *follower) stillReadable(files []confFile) error {
+	for _, file := range files {
+		if file.name == f.master && file.fault != nil {
+			return fmt.Errorf("%w: %s: %w", errNotYet, file.name, file.fault)
+		}
+	}
+	return nil
+}
+
+// state is what has become of our file.
+type state int
+
+const (
+	intact   state = iota
+	outdated       // it is as it was written, for a default network that has changed
+	missing
+	renamed // by Cilium
+	edited  // it is Plexus's, but not as it was written here
+	foreign // it is somebody else's
+)
+
+func (f *follower) look() (state, error) {
+	data, err := readSmall(f.confPath())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if isOurs(f.confPath() + ciliumSuffix) {
+			return renamed, nil
+		}
+		return missing, nil
+	case err != nil:
+		return 0, named(f.confPath(), err)
+	case bytes.Equal(data, f.content):
+		return intact, nil
+	case bytes.Equal(data, f.written):
+		return outdated, nil
+	case ownerOf(data) == plexus:
+		return edited, nil
+	}
+	return foreign, nil
+}
+
+// isOurs tells whether the file at path is there and a configuration of Plexus.
+func isOurs(path string) bool {
+	data, err := readSmall(path)
+	return err == nil && ownerOf(data) == plexus
+}
+
+// restore puts our file back, unless it is too early to do so again.
+func (f *follower) restore(ctx context.Context, state state) time.Duration {
+	if early := f.trouble.remaining(time.Now()); early > 0 {
+		return early
+	}
+	f.trouble.strike(time.Now())
+	next := f.trouble.pause
+	if state == renamed {
+		f.blameCilium()
+		f.log.Warn("the configuration of plexus is put back", "file", f.confPath(), "notAgainBefore", next)
+	} else {
+		f.log.Warn("somebody has removed the configuration of plexus; it is put back", "file", f.confPath(), "notAgainBefore", next)
+	}
+	return f.put(ctx)
+}
+
+// put writes our file, and tells how long to wait if that fails.
+func (f *follower) put(ctx context.Context) time.Duration {
+	if err := f.writeConf(ctx, f.content); err != nil {
+		f.trouble.strike(time.Now())
+		f.log.Error("write the configuration of plexus", "file", filepath.Base(f.confPath()), "error", err)
+		return f.trouble.remaining(time.Now())
+	}
+	f.written = f.content
+	f.warnOfRivals()
+	return f.pace.recheck
+}

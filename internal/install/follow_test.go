@@ -1,0 +1,187 @@
+package install
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// following installs on a node with a default network and follows until the test ends.
+func following(t *testing.T) (n *testNode, stop func() error) {
+	t.Helper()
+	n = newTestNode(t)
+	n.conf("10-a.conflist", bridgeList)
+	stop = n.background(n.installer().Follow)
+	n.eventually("it follows", n.logged("following the default network"))
+	return n, stop
+}
+
+// around tells whether our configuration is one around a file.
+func (n *testNode) around(file string) func() bool {
+	return func() bool {
+		data, err := os.ReadFile(n.ours())
+		return err == nil && strings.Contains(string(data), `"`+n.confPath(file)+`"`)
+	}
+}
+
+func TestFollowTheDefaultNetwork(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(n *testNode)
+		is     func(n *testNode) bool
+	}{
+		{"another comes before it", func(n *testNode) { n.conf("05-b.conf", single) }, func(n *testNode) bool { return n.around("05-b.conf")() }},
+		{"it is renamed", func(n *testNode) { must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("20-a.conflist"))) }, func(n *testNode) bool { return n.around("20-a.conflist")() }},
+		{"it is removed, and another is there", func(n *testNode) {
+			n.conf("20-b.conf", single)
+			must(n.t, os.Remove(n.confPath("10-a.conflist")))
+		}, func(n *testNode) bool { return n.around("20-b.conf")() }},
+		{"another capability", func(n *testNode) {
+			n.conf("10-a.conflist", strings.ReplaceAll(bridgeList, "portMappings", "bandwidth"))
+		}, func(n *testNode) bool {
+			data, err := os.ReadFile(n.ours())
+			return err == nil && strings.Contains(string(data), `"bandwidth": true`) && !strings.Contains(string(data), "portMappings")
+		}},
+		{"ours is removed", func(n *testNode) { must(n.t, os.Remove(n.ours())) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
+		{"ours is renamed", func(n *testNode) { must(n.t, os.Rename(n.ours(), n.ours()+".bak")) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n, stop := following(t)
+			tc.change(n)
+			n.eventually("the configuration is as it should be", func() bool { return tc.is(n) })
+			must(t, stop())
+			if !tc.is(n) {
+				t.Error("the end of following has changed the configuration")
+			}
+		})
+	}
+}
+
+// TestFollowKeeps: what is there stays when nothing better is known.
+func TestFollowKeeps(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(n *testNode)
+		words  string
+	}{
+		{"no default network is left", func(n *testNode) { must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
+		{"it is put aside by Cilium", func(n *testNode) {
+			must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("10-a.conflist.cilium_bak")))
+		}, "no configuration of a default network"},
+		{"another is not ready", func(n *testNode) { n.conf("05-b.conf", missingConf) }, "yet: not-there"},
+		{"it is half written, and another is there", func(n *testNode) {
+			n.conf("20-b.conf", single)
+			n.conf("10-a.conflist", bridgeList[:50])
+		}, "10-a.conflist: error parsing"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n, stop := following(t)
+			was := read(t, n.ours())
+			tc.change(n)
+			n.eventually("it says so", n.logged(tc.words))
+			must(t, stop())
+			equal(t, "configuration", read(t, n.ours()), was)
+		})
+	}
+}
+
+// TestFollowDoesNotPutBackWithoutADefaultNetwork: it would lead nowhere.
+func TestFollowDoesNotPutBackWithoutADefaultNetwork(t *testing.T) {
+	n, stop := following(t)
+	must(t, os.Remove(n.confPath("10-a.conflist")))
+	n.eventually("it is noticed", n.logged("kept as it is"))
+	must(t, os.Remove(n.ours()))
+	n.eventually("it is noticed", n.logged("is put back once the default network is ready"))
+	if exists(n.ours()) {
+		t.Error("it was put back")
+	}
+	n.conf("10-a.conflist", bridgeList)
+	n.eventually("it is put back", n.around("10-a.conflist"))
+	must(t, stop())
+}
+
+// TestFollowCilium: Cilium renames what is not its own, again and again.
+func TestFollowCilium(t *testing.T) {
+	n, stop := following(t)
+	for round := 1; round <= 3; round++ {
+		must(t, os.Rename(n.ours(), n.ours()+ciliumSuffix))
+		n.eventually("it is put back", n.around("10-a.conflist"))
+		n.eventually("it says so each time", func() bool {
+			return countLines(n.logs.String(), "Cilium has renamed") == round && !exists(n.ours()+ciliumSuffix)
+		})
+	}
+	contains(t, "log", n.logs.String(), "cni.exclusive: false", "cilium-config")
+	must(t, stop())
+}
+
+// TestFollowLeavesAlone what others have put in the place of ours.
+func TestFollowLeavesAlone(t *testing.T) {
+	for name, tc := range map[string]struct{ content, words string }{
+		"another plexus's":  {ourList, "changed by another install or by hand"},
+		"somebody else's":   {single, "somebody has put another configuration in the place"},
+		"what nobody reads": {"{", "somebody has put another configuration in the place"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, stop := following(t)
+			n.conf(n.options.ConfName, tc.content)
+			n.eventually("it says so", n.logged(tc.words))
+			n.conf("05-b.conf", single)
+			n.conf("04-x.conf", "no JSON")
+			n.eventually("it has looked again", n.logged("04-x.conf"))
+			equal(t, "content", read(t, n.ours()), tc.content)
+			must(t, os.Remove(n.ours()))
+			n.eventually("it is made anew", n.around("05-b.conf"))
+			must(t, stop())
+		})
+	}
+}
+
+func TestFollowEndsWhileItWaits(t *testing.T) {
+	n := newTestNode(t)
+	stop := n.background(n.installer().Follow)
+	n.eventually("it waits", n.logged("waiting for the default network"))
+	must(t, stop())
+	if exists(n.ours()) {
+		t.Error("there is a configuration")
+	}
+}
+
+func TestFollowRefuses(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("00-plexus.conflist", single)
+	fails(t, n.installer().Follow(context.Background()), "is no configuration of plexus")
+}
+
+// TestFollowGoesOnWhenItCannotWrite: a full disk, a folder that is mounted read-only.
+func TestFollowGoesOnWhenItCannotWrite(t *testing.T) {
+	n, stop := following(t)
+	blocker := n.confPath(".00-plexus.conflist.plexus-tmp")
+	must(t, os.MkdirAll(blocker+"/x", 0o755)) // a temporary file that cannot be removed
+	must(t, os.Remove(n.ours()))
+	n.eventually("it says so", n.logged("write the configuration of plexus"))
+	must(t, os.RemoveAll(blocker))
+	n.eventually("it is put back", n.around("10-a.conflist"))
+	must(t, stop())
+}
+
+func TestUninstallRefusesBesideAFollower(t *testing.T) {
+	n, stop := following(t)
+	fails(t, n.uninstaller(false).Uninstall(context.Background()), "delete plexus's DaemonSet first")
+	if !exists(n.ours()) || !exists(n.bin("plexus")) {
+		t.Error("something is gone")
+	}
+	must(t, stop())
+	must(t, n.uninstaller(false).Uninstall(context.Background()))
+	// An uninstall that is under way keeps a follower out.
+	release, err := tryLockFolder(n.options.ConfDir, unix.LOCK_EX)
+	must(t, err)
+	stop = n.background(n.installer().Follow)
+	must(t, stop())
+	release()
+	if exists(n.ours()) {
+		t.Error("it was installed all the same")
+	}
+}

@@ -1,0 +1,204 @@
+package install
+
+import (
+	"bytes"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// bridgeList is the configuration of a default network.
+const bridgeList = `{"cniVersion": "1.0.0", "name": "cbr0", "plugins": [
+	{"type": "bridge", "ipam": {"type": "host-local"}},
+	{"type": "portmap", "capabilities": {"portMappings": true, "snat": false}}]}`
+
+// testPace is for tests that wait for what happens, not for time.
+var testPace = pace{recheck: 50 * time.Millisecond, settle: time.Millisecond, remind: time.Minute, first: time.Millisecond, longest: 10 * time.Millisecond}
+
+// testNode is the folders of a node without a runtime.
+type testNode struct {
+	t       *testing.T
+	options Options
+	logs    *logBuffer
+}
+
+// newTestNode makes a node with the executables of bridgeList, and something to install.
+func newTestNode(t *testing.T) *testNode {
+	t.Helper()
+	dir := t.TempDir()
+	n := &testNode{t: t, logs: &logBuffer{}, options: Options{
+		From: filepath.Join(dir, "from"), BinDir: filepath.Join(dir, "bin"), ConfDir: filepath.Join(dir, "net.d"), ConfName: DefaultConfName,
+		NetworkName: DefaultNetworkName, Socket: "/run/plexus/agent.sock", CNIDir: filepath.Join(dir, "cni"),
+	}}
+	for _, folder := range []string{n.options.From, n.options.BinDir, n.options.ConfDir} {
+		must(t, os.Mkdir(folder, 0o755))
+	}
+	for _, name := range []string{"bridge", "host-local", "portmap"} {
+		n.executable(filepath.Join(n.options.BinDir, name), "")
+	}
+	for _, name := range executables {
+		n.executable(filepath.Join(n.options.From, name), "echo "+name+" v1")
+	}
+	return n
+}
+
+// executable writes a script.
+func (n *testNode) executable(path, body string) {
+	n.t.Helper()
+	must(n.t, os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755))
+}
+
+// conf writes a file into the folder of configurations as careful people do.
+func (n *testNode) conf(name, content string) {
+	n.t.Helper()
+	temp := filepath.Join(n.options.ConfDir, name+".new")
+	must(n.t, os.WriteFile(temp, []byte(content), 0o600))
+	must(n.t, os.Rename(temp, n.confPath(name)))
+}
+
+func (n *testNode) confPath(name string) string { return filepath.Join(n.options.ConfDir, name) }
+func (n *testNode) ours() string                { return n.confPath(n.options.ConfName) }
+
+func (n *testNode) installer() *Installer {
+	n.t.Helper()
+	i, err := New(n.options, n.logs.logger())
+	must(n.t, err)
+	i.pace = testPace
+	return i
+}
+
+// files gives the names of the files in the node's folders.
+func (n *testNode) files() []string {
+	n.t.Helper()
+	names := []string{}
+	for _, dir := range []string{n.options.BinDir, n.options.ConfDir} {
+		entries, err := os.ReadDir(dir)
+		must(n.t, err)
+		for _, entry := range entries {
+			names = append(names, filepath.Base(dir)+"/"+entry.Name())
+		}
+	}
+	return names
+}
+
+// tree gives the content and the mode of every file below the folders of the node.
+func (n *testNode) tree() map[string]string {
+	n.t.Helper()
+	all := map[string]string{}
+	for _, dir := range []string{n.options.BinDir, n.options.ConfDir} {
+		must(n.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			info, err := entry.Info()
+			must(n.t, err)
+			data, err := os.ReadFile(path)
+			all[path] = info.Mode().String() + " " + string(data)
+			return err
+		}))
+	}
+	return all
+}
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// eventually demands that something comes true.
+func (n *testNode) eventually(what string, is func() bool) {
+	n.t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.After(30 * time.Second); !is(); {
+		select {
+		case <-deadline:
+			n.t.Fatalf("it never came about: %s; the log is\n%s", what, n.logs)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (n *testNode) logged(words string) func() bool {
+	return func() bool { return strings.Contains(n.logs.String(), words) }
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return string(data)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// contains demands every part in the text.
+func contains(t testing.TB, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s lacks %q: %s", what, part, text)
+		}
+	}
+}
+
+// fails demands an error with every part in its message.
+func fails(t testing.TB, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("there is no error, want one with %q", parts)
+		return
+	}
+	contains(t, "error", err.Error(), parts...)
+}
+
+func (n *testNode) bin(name string) string { return filepath.Join(n.options.BinDir, name) }
+
+func countLines(text, words string) int {
+	count := 0
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, words) {
+			count++
+		}
+	}
+	return count
+}

@@ -1,0 +1,272 @@
+package install_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/internal/install"
+	"github.com/plexus-cni/plexus/internal/nodetest"
+)
+
+// programVar makes this test's executable install or uninstall, as plexus-agent does:
+// an install in a container runs in a process that has no capability.
+const programVar = "PLEXUS_INSTALL_TEST_PROGRAM"
+
+type program struct {
+	Install   *install.Options
+	Uninstall *install.UninstallOptions
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(programVar); text != "" {
+		os.Exit(runProgram(text))
+	}
+	os.Exit(m.Run())
+}
+
+func runProgram(text string) int {
+	var p program
+	err := json.Unmarshal([]byte(text), &p)
+	if err == nil {
+		err = p.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return 1
+	}
+	return 0
+}
+
+func (p *program) run() error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if p.Uninstall != nil {
+		u, err := install.NewUninstaller(*p.Uninstall, log)
+		if err != nil {
+			return err
+		}
+		return u.Uninstall(context.Background())
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(status), "CapEff:\t0000000000000000\n") || os.Geteuid() != 0 {
+		return errors.New("this is to be run by root without any capability")
+	}
+	i, err := install.New(*p.Install, log)
+	if err != nil {
+		return err
+	}
+	return i.Install(context.Background())
+}
+
+// host is a node that has a default network, and no Plexus yet.
+type host struct {
+	*nodetest.Node
+	t       *testing.T
+	confDir string
+	binDir  string
+}
+
+func newHost(t *testing.T) *host {
+	n := nodetest.New(t)
+	h := &host{Node: n, t: t, confDir: n.Path("etc"), binDir: n.Path("bin")}
+	master := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(), nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
+	h.WriteFile(filepath.Join(h.confDir, "10-cbr0.conflist"), master.String())
+	h.WriteFile(filepath.Join(h.confDir, "00-multus.conf.off"), "not a configuration")
+	must(t, os.Mkdir(h.binDir, 0o755))
+	for _, plugin := range []string{"bridge", "host-local", "portmap"} {
+		must(t, os.Symlink(filepath.Join(n.CNIBin, plugin), filepath.Join(h.binDir, plugin)))
+	}
+	return h
+}
+
+// run runs this executable as a program, by a wrapper if there is one.
+func (h *host) run(p program, wrapper ...string) (string, error) {
+	h.t.Helper()
+	text, err := json.Marshal(p)
+	must(h.t, err)
+	self, err := os.Executable()
+	must(h.t, err)
+	args := append([]string{programVar + "=" + string(text)}, append(wrapper, self)...)
+	return h.Try("env", args...)
+}
+
+func (h *host) options() install.Options {
+	return install.Options{
+		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName,
+		NetworkName: "plexus", CNIDir: h.CNIDir,
+		Extra: map[string]json.RawMessage{"manifests": quote(h.Manifests), "confDir": quote(h.ConfDir)},
+	}
+}
+
+func quote(text string) json.RawMessage { return json.RawMessage(fmt.Sprintf("%q", text)) }
+
+// install runs as the container of the DaemonSet: by root, with every capability dropped.
+func (h *host) install() (string, error) {
+	h.t.Helper()
+	options := h.options()
+	return h.run(program{Install: &options}, "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")
+}
+
+func (h *host) mustInstall() {
+	h.t.Helper()
+	if out, err := h.install(); err != nil {
+		h.t.Fatalf("install: %v\n%s", err, out)
+	}
+}
+
+func (h *host) uninstall(release bool) (string, error) {
+	h.t.Helper()
+	return h.run(program{Uninstall: &install.UninstallOptions{
+		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName, Release: release,
+	}})
+}
+
+// runtime calls as a container runtime does: with the first configuration of the folder.
+func (h *host) runtime(call func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error) error {
+	h.t.Helper()
+	files, err := libcni.ConfFiles(h.confDir, []string{".conf", ".conflist", ".json"})
+	must(h.t, err)
+	list, err := libcni.ConfListFromFile(files[0])
+	must(h.t, err)
+	var called error
+	h.Do(func() error {
+		called = call(libcni.NewCNIConfigWithCacheDir([]string{h.binDir}, "/var/lib/cni", nil), list)
+		return nil
+	})
+	return called
+}
+
+func runtimeConf(s *nodetest.Sandbox) *libcni.RuntimeConf {
+	return &libcni.RuntimeConf{
+		ContainerID: s.ID, NetNS: s.Path, IfName: "eth0",
+		Args:           [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", s.PodName}},
+		CapabilityArgs: map[string]any{"portMappings": []map[string]any{}},
+	}
+}
+
+// add attaches a sandbox whose pod asks for one more network.
+func (h *host) add(id string) *nodetest.Sandbox {
+	h.t.Helper()
+	h.PodWith(id, "second")
+	s := h.Sandbox(id)
+	must(h.t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
+		_, err := cni.AddNetworkList(context.Background(), list, runtimeConf(s))
+		return err
+	}))
+	equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
+	return s
+}
+
+// tree gives the content, or the target, and the mode of every file in the folders that
+// an install changes.
+func (h *host) tree() map[string]string {
+	h.t.Helper()
+	all := map[string]string{}
+	for _, dir := range []string{h.confDir, h.binDir} {
+		must(h.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			info, err := entry.Info()
+			must(h.t, err)
+			data, err := os.ReadFile(path)
+			all[path] = info.Mode().String() + " " + string(data)
+			return err
+		}))
+	}
+	return all
+}
+
+func TestNetnsInstallAndUninstall(t *testing.T) {
+	h := newHost(t)
+	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	was := h.tree()
+	h.mustInstall()
+	s := h.add("c1")
+	must(t, s.Ping("10.1.0.1"))
+	there := h.tree()
+	out, err := h.uninstall(false)
+	if err == nil || !strings.Contains(out, "sandbox c1 (pod default/c1): drain the node") {
+		t.Errorf("uninstall while c1 lives: error %v\n%s", err, out)
+	}
+	equal(t, "files after a refusal", h.tree(), there)
+	must(t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
+		return cni.DelNetworkList(context.Background(), list, runtimeConf(s))
+	}))
+	if out, err := h.uninstall(false); err != nil {
+		t.Fatalf("uninstall: %v\n%s", err, out)
+	}
+	equal(t, "files", h.tree(), was)
+	equal(t, "interfaces", s.InterfaceNames(), []string{})
+	h.MustBeClean()
+}
+
+func TestNetnsUninstallReleases(t *testing.T) {
+	h := newHost(t)
+	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	was := h.tree()
+	h.mustInstall()
+	alive, gone := h.add("c1"), h.add("c2")
+	gone.Destroy()
+	if out, err := h.uninstall(true); err != nil {
+		t.Fatalf("uninstall --release: %v\n%s", err, out)
+	}
+	equal(t, "files", h.tree(), was)
+	equal(t, "interfaces", alive.InterfaceNames(), []string{})
+	equal(t, "reservations", h.Reservations(), map[string][]string{})
+	if _, err := os.Stat(h.CNIDir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder of the state is left: %v", err)
+	}
+}
+
+// TestNetnsUninstallReleasesTheDead: a node whose pods have all gone without a DEL.
+func TestNetnsUninstallReleasesTheDead(t *testing.T) {
+	h := newHost(t)
+	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	h.mustInstall()
+	h.add("c1").Destroy()
+	if out, err := h.uninstall(false); err != nil {
+		t.Fatalf("uninstall: %v\n%s", err, out)
+	}
+	equal(t, "reservations", h.Reservations(), map[string][]string{})
+}
+
+// TestNetnsInstallWhereRootMayNotWrite: some distributions give the folder of the
+// plugins to another user, and root without capabilities is nobody special.
+func TestNetnsInstallWhereRootMayNotWrite(t *testing.T) {
+	h := newHost(t)
+	must(t, os.Chown(h.binDir, 1001, 0))
+	was := h.tree()
+	out, err := h.install()
+	if err == nil || !strings.Contains(out, h.binDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
+		t.Errorf("error %v\n%s", err, out)
+	}
+	equal(t, "files", h.tree(), was)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}

@@ -1,0 +1,155 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// errNotYet is the kind of an error that time may mend.
+var errNotYet = errors.New("the default network is not ready")
+
+// findMaster chooses the file of the default network. An error of errNotYet says what
+// is still to come: with a file that it is not ready, without one that there is none.
+func (i *Installer) findMaster() (*confFile, error) {
+	files, err := readConfDir(i.ConfDir)
+	if err != nil {
+		return nil, err
+	}
+	master, err := i.choose(files)
+	if err != nil {
+		return nil, err
+	}
+	return master, i.ready(master)
+}
+
+// choose gives the first file that may be the default network's, in the runtime's order.
+func (i *Installer) choose(files []confFile) (*confFile, error) {
+	var passed []string
+	for n := range files {
+		file := &files[n]
+		if !i.isCandidate(file) {
+			continue
+		}
+		why := unfit(file)
+		if why == "" {
+			return file, nil
+		}
+		passed = append(passed, file.name+": "+why)
+		i.news.info("unfit "+file.name, "a configuration is passed over", "file", file.name, "reason", why)
+	}
+	what := "no configuration of a default network"
+	if i.Master != "" {
+		what = fmt.Sprintf("no configuration %q (--master)", i.Master)
+	}
+	if len(passed) > 0 {
+		what += " (passed over: " + strings.Join(passed, "; ") + ")"
+	}
+	return nil, fmt.Errorf("%w: %s in %s", errNotYet, what, i.ConfDir)
+}
+
+// isCandidate tells whether a file is one of those that --master leaves to choose from.
+func (i *Installer) isCandidate(file *confFile) bool {
+	switch {
+	case file.name == i.ConfName && file.owner == plexus:
+		return false // it need not be told that ours is not the default network's
+	case i.Master == "":
+		return true
+	case slices.Contains(extensions, filepath.Ext(i.Master)):
+		return file.name == i.Master
+	}
+	return file.conf != nil && file.conf.Name == i.Master
+}
+
+// unfit tells why a file cannot be the default network's, "" if it can.
+func unfit(file *confFile) string {
+	switch {
+	case file.owner != others:
+		return "it is " + file.owner.String() + " own"
+	case file.fault != nil:
+		return file.fault.Error()
+	}
+	return ""
+}
+
+// ready gives an error of errNotYet if the default network's plugins, or its file that
+// says so, are not there yet.
+func (i *Installer) ready(master *confFile) error {
+	var missing []string
+	for _, name := range executablesOf(master.conf) {
+		info, err := os.Stat(filepath.Join(i.BinDir, name))
+		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s names executables that are not in %s yet: %s", errNotYet, master.name, i.BinDir, strings.Join(missing, ", "))
+	}
+	if i.ReadinessFile == "" {
+		return nil
+	}
+	if _, err := os.Stat(i.ReadinessFile); err != nil {
+		return fmt.Errorf("%w: --readiness-file: %w", errNotYet, err)
+	}
+	return nil
+}
+
+// awaitMaster waits for the default network until it is ready, ctx ends, or the time is
+// over. The error then says what was missing.
+func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
+	waiting, cancel := i.limited(ctx)
+	defer cancel()
+	watch := i.newWatch() // before the first look, so that nothing is missed between
+	defer watch.close()
+	reason := reminder{every: i.pace.remind}
+	for {
+		master, err := i.findMaster()
+		if err == nil {
+			i.log.Info("the default network is ready", "file", master.name, "network", master.conf.Name)
+			return master, nil
+		}
+		if !errors.Is(err, errNotYet) {
+			return nil, err
+		}
+		if reason.due(err.Error(), time.Now()) {
+			i.log.Info("waiting for the default network", "reason", err)
+		}
+		if ended := watch.wait(waiting, i.pace.remind); ended != nil {
+			return nil, i.gaveUp(ctx, err)
+		}
+	}
+}
+
+func (i *Installer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if i.Timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, i.Timeout)
+}
+
+func (i *Installer) gaveUp(ctx context.Context, reason error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted, and no configuration written: %w", reason)
+	}
+	return fmt.Errorf("--timeout: gave up after %v: %w", i.Timeout, reason)
+}
+
+// capabilitiesOf gives the capabilities that a network's plugins declare.
+func capabilitiesOf(conf *types.NetConf) map[string]bool {
+	all := map[string]bool{}
+	for _, plugin := range conf.Plugins {
+		for name, wanted := range plugin.Capabilities {
+			if wanted {
+				all[name] = true
+			}
+		}
+	}
+	return all
+}
