@@ -194,5 +194,8 @@ func (a *agent) count(ctx context.Context) {
 }
 
 func newServer(facts factsFunc, publish func(*types.PublishRequest), m *metrics, log *slog.Logger) *server {
-	return &server{facts: facts, publish: publish, checkPeer: rpc.CheckPeer, metrics: m, log: log, conns: connSet{}}
+	return &server{
+		facts: facts, publish: publish, checkPeer: rpc.CheckPeer, metrics: m, log: log, conns: connSet{},
+		limits: limits{message: maxRequest, request: requestTimeout, answer: answerTimeout},
+	}
 }

@@ -18,6 +18,7 @@ const (
 	firstRetry     = 200 * time.Millisecond
 	longestRetry   = 2 * time.Minute
 	patchTimeout   = 15 * time.Second
+	toldPause      = 25 * time.Millisecond
 	// rescanPause is between two looks at the whole journal: what plexus told nobody
 	// about, because no agent was there, or was deaf.
 	rescanPause = 30 * time.Second
@@ -53,18 +54,21 @@ func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
 // look makes the publisher see to a pod. It does not wait.
 func (p *publisher) look(pod types.Ref) { p.queue.Add(pod) }
 
-// told makes the publisher see to the pods of a container whose record changed.
+// told makes the publisher see to the pods of a container whose record changed, a moment
+// later: whoever tells it has an answer to give, on the same cores.
 func (p *publisher) told(containerID string) {
 	changed, err := p.records.of(containerID)
 	if err != nil {
 		p.log.Warn("read the journal", "sandbox", containerID, "error", err)
 	}
-	p.lookAll(changed)
+	for _, pod := range changed {
+		p.queue.Forget(pod) // what an earlier attempt met may have passed
+		p.queue.AddAfter(pod, toldPause)
+	}
 }
 
 func (p *publisher) lookAll(pods []types.Ref) {
 	for _, pod := range pods {
-		// What an earlier attempt met may have passed.
 		p.queue.Forget(pod)
 		p.queue.Add(pod)
 	}

@@ -41,11 +41,18 @@ type server struct {
 	publish func(*types.PublishRequest) // must not wait
 	// checkPeer refuses whoever is not root.
 	checkPeer func(net.Conn) error
+	limits    limits
 	metrics   *metrics
 	log       *slog.Logger
 
 	mu    sync.Mutex
 	conns connSet
+}
+
+// limits are what a peer may use of the server.
+type limits struct {
+	message         int // bytes of one
+	request, answer time.Duration
 }
 
 // serve answers until ctx ends, and then lets those be answered who have asked, for a
@@ -64,6 +71,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		}
 		conn, err := listener.Accept()
 		switch {
+		case ctx.Err() != nil && err == nil:
+			_ = conn.Close()
+			return nil
 		case ctx.Err() != nil:
 			return nil
 		case isTemporary(err):
@@ -108,7 +118,7 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 	defer s.track(conn, false)
 	defer conn.Close()
 	defer s.survive(conn)
-	messages := rpc.NewLimitedConn(conn, maxRequest)
+	messages := rpc.NewLimitedConn(conn, s.limits.message)
 	if err := s.checkPeer(conn); err != nil {
 		s.metrics.refused.WithLabelValues("peer").Inc()
 		s.log.Warn("refused a connection", "error", err)
@@ -141,7 +151,8 @@ func (s *server) track(conn net.Conn, open bool) {
 
 // answerOne answers one request, and tells whether another may come.
 func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Conn) bool {
-	if err := conn.SetReadDeadline(time.Now().Add(requestTimeout)); err != nil {
+	// Of a deadline that is set before the context ends, hurry makes an earlier one.
+	if err := conn.SetReadDeadline(time.Now().Add(s.limits.request)); err != nil || ctx.Err() != nil {
 		return false
 	}
 	line, err := messages.ReadLine()
@@ -185,7 +196,7 @@ func (s *server) answer(ctx context.Context, request *types.Request) *types.Resp
 
 // send tells whether the peer took the answer.
 func (s *server) send(conn net.Conn, messages *rpc.Conn, response *types.Response) bool {
-	if err := conn.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := conn.SetWriteDeadline(time.Now().Add(s.limits.answer)); err != nil {
 		return false
 	}
 	err := messages.Send(response)
