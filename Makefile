@@ -13,7 +13,7 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
 MODULE  := github.com/plexus-cni/plexus
 OUT     := $(CURDIR)/out
 TESTSUM := $(OUT)/testsum
-MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./e2e/go.mod))
+MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./e2e/go.mod ./hack/*/go.mod))
 
 # What a user may set.
 RUN          ?=
@@ -22,6 +22,9 @@ FUZZTIME     ?= 30s
 BENCHFLAGS   ?=
 KEEP         ?=
 COVERAGE_MIN ?= 85
+PLATFORMS    ?= linux/amd64,linux/arm64
+IMAGE        ?= localhost/plexus:$(version)
+PUSH         ?=
 RACE         ?= $(if $(shell command -v gcc),-race)
 
 # Debian packages that tests of real networks need, as command:package.
@@ -32,6 +35,7 @@ export PLEXUS_BIN := $(CURDIR)/bin
 VAR_plugins := PLEXUS_CNI_BIN
 VAR_kube    := PLEXUS_KUBE_BIN
 VAR_multus  := PLEXUS_MULTUS_BIN
+VAR_deploy  := PLEXUS_DEPLOY_BIN
 # $(call with,SETS) builds the sets, if need be, and exports where they are.
 with = $(foreach s,$(1),$(VAR_$(s))="$$(e2e/tools/build $(s))" && export $(VAR_$(s)) &&)
 
@@ -69,12 +73,19 @@ build: ## build every command into bin/
 		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date)" \
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
+.PHONY: image
+image: ## the container image, without a base image, into out/; IMAGE=, PLATFORMS=, PUSH=1
+	@mkdir -p $(OUT)
+	@(cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .)
+	@$(OUT)/image --source . --output $(OUT)/plexus-image.tar --docker --platforms "$(PLATFORMS)" --ref "$(IMAGE)" \
+		--version "$(version)" --commit "$(commit)" --date "$(date)" $(if $(PUSH),--push)
+
 # Each part runs whatever became of the one before, so that the count is of all.
 .PHONY: test
 test: $(TESTSUM) ## lint and every test, with a count of passes, failures and skips
 	@export TESTSUM_STORE=$(OUT)/tests.jsonl; \
 	rm -f "$$TESTSUM_STORE" $(UNIT_PROFILE) $(NETNS_PROFILE) $(DRIVEN_PROFILE); \
-	for t in lint test-unit test-netns test-integration cover; do \
+	for t in lint test-unit test-image test-netns test-integration cover; do \
 		echo "==== $$t"; \
 		$(TESTSUM) step "make $$t" $(MAKE) $$t || true; \
 	done; \
@@ -83,6 +94,10 @@ test: $(TESTSUM) ## lint and every test, with a count of passes, failures and sk
 .PHONY: test-unit
 test-unit: build $(TESTSUM) ## tests that need neither root nor a cluster
 	@$(TESTSUM) run unit $(call go_test,$(UNIT_PROFILE)) -timeout 10m $(RACE) -skip '^TestNetns' $(if $(RUN),-run '$(RUN)') ./...
+
+.PHONY: test-image
+test-image: $(TESTSUM) ## the container image: what is in it, and that it is the same twice
+	@cd hack/image && $(TESTSUM) run image go test -json -count=1 -timeout 10m $(if $(RUN),-run '$(RUN)') ./...
 
 .PHONY: test-netns
 test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, with the reference plugins (root)
@@ -95,7 +110,7 @@ test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, 
 
 .PHONY: test-integration
 test-integration: need-root deps-net build $(TESTSUM) ## tests with a real etcd and kube-apiserver (root)
-	@$(call with,plugins kube multus) \
+	@$(call with,plugins kube multus deploy) \
 	cd e2e && $(TESTSUM) run integration go test -json -count=1 -timeout 20m -run '$(or $(RUN),^TestKube)' ./...
 
 .PHONY: cover
@@ -147,7 +162,7 @@ clean: ## remove bin/ and out/; never the cache (that is clean-cache)
 .PHONY: clean-cache
 clean-cache: ## remove the cached executables of e2e/tools
 	@cache="$${PLEXUS_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/plexus}"; \
-	for s in plugins kube lint multus; do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done
+	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done
 
 $(TESTSUM): $(wildcard internal/testsum/*.go)
 	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/testsum

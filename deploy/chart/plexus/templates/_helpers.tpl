@@ -1,0 +1,148 @@
+{{- define "plexus.namespace" -}}
+{{- .Values.namespace.name | default .Release.Namespace -}}
+{{- end -}}
+
+{{- define "plexus.selector" -}}
+app.kubernetes.io/name: plexus
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{- define "plexus.labels" -}}
+app.kubernetes.io/name: plexus
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "plexus.agentLabels" -}}
+{{ include "plexus.labels" . }}
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{- define "plexus.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Root, because the folders and the socket are root's; of root's powers it has none. */}}
+{{- define "plexus.securityContext" -}}
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsUser: 0
+runAsGroup: 0
+capabilities:
+  drop: ["ALL"]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* One variable of the environment, if it has a value. */}}
+{{- define "plexus.env" -}}
+{{- if ne (toString .value) "" }}
+- name: {{ .name }}
+  value: {{ .value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "plexus.logEnv" -}}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_LOG_FORMAT" "value" .Values.log.format) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_LOG_LEVEL" "value" .Values.log.level) }}
+{{- end -}}
+
+{{- define "plexus.installEnv" -}}
+- name: PLEXUS_AGENT_FROM
+  value: /opt/plexus/bin
+- name: PLEXUS_AGENT_BIN_DIR
+  value: /host/opt/cni/bin
+- name: PLEXUS_AGENT_HOST_BIN_DIR
+  value: {{ .Values.paths.cniBin | quote }}
+- name: PLEXUS_AGENT_CONF_DIR
+  value: /host/etc/cni/net.d
+- name: PLEXUS_AGENT_HOST_CONF_DIR
+  value: {{ .Values.paths.cniConf | quote }}
+- name: PLEXUS_AGENT_CNI_DIR
+  value: {{ .Values.paths.cniState | quote }}
+- name: PLEXUS_AGENT_SOCKET
+  value: {{ printf "%s/agent.sock" .Values.paths.run | quote }}
+{{- with .Values.install }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_HOST_KUBECONFIG" "value" .kubeconfig) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_MASTER" "value" .master) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_CONF_NAME" "value" .confName) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_NETWORK_NAME" "value" .networkName) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_READINESS_FILE" "value" .readinessFile) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_PLUGIN_LOG_LEVEL" "value" .pluginLogLevel) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_PLUGIN_LOG_FILE" "value" .pluginLogFile) }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_TIMEOUT" "value" .timeout) }}
+{{- with .extraConfig }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_EXTRA_CONFIG" "value" (toJson .)) }}
+{{- end }}
+{{- end }}
+{{- include "plexus.logEnv" . }}
+{{- with .Values.install.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "plexus.installMounts" -}}
+- name: cni-bin
+  mountPath: /host/opt/cni/bin
+- name: cni-conf
+  mountPath: /host/etc/cni/net.d
+{{- with .Values.install.readinessFile }}
+- name: readiness
+  mountPath: {{ dir . | quote }}
+  readOnly: true
+{{- end }}
+{{- with .Values.install.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "plexus.metricsOnNode" -}}
+{{- if or .Values.metrics.onNodeAddress .Values.monitoring.enabled }}true{{ end -}}
+{{- end -}}
+
+{{- define "plexus.agentEnv" -}}
+- name: PLEXUS_AGENT_NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+- name: PLEXUS_AGENT_SOCKET
+  value: {{ printf "%s/agent.sock" .Values.paths.run | quote }}
+- name: PLEXUS_AGENT_STATE_DIR
+  value: {{ printf "%s/plexus" .Values.paths.cniState | quote }}
+{{- if include "plexus.metricsOnNode" . }}
+- name: HOST_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.hostIP
+- name: PLEXUS_AGENT_METRICS_ADDRESS
+  value: "[$(HOST_IP)]:{{ .Values.metrics.port }}"
+{{- else }}
+- name: PLEXUS_AGENT_METRICS_ADDRESS
+  value: 127.0.0.1:{{ .Values.metrics.port }}
+{{- end }}
+- name: GOMEMLIMIT
+  valueFrom:
+    resourceFieldRef:
+      containerName: agent
+      resource: limits.memory
+{{- if .Values.agent.eventsForAllPods }}
+- name: PLEXUS_AGENT_EVENTS_FOR_ALL_PODS
+  value: "true"
+{{- end }}
+{{- include "plexus.env" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .Values.agent.otlpEndpoint) }}
+{{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_HOST" "value" .Values.apiServer.host) }}
+{{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_PORT" "value" .Values.apiServer.port) }}
+{{- include "plexus.logEnv" . }}
+{{- with .Values.agent.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
