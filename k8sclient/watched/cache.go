@@ -137,7 +137,7 @@ func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Netw
 			unknown, places = append(unknown, ref), append(places, i)
 			continue
 		}
-		networks[i] = types.Network{Ref: ref, Config: found.config, ResourceName: found.resourceName}
+		networks[i] = types.Network{Ref: ref, Config: found.config.text(), ResourceName: found.resourceName}
 	}
 	if len(unknown) == 0 {
 		return networks

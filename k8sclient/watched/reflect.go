@@ -20,7 +20,10 @@ import (
 )
 
 // network is what is kept of a NetworkAttachmentDefinition.
-type network struct{ config, resourceName string }
+type network struct {
+	config       packed
+	resourceName string
+}
 
 // keptAnnotations are those of pods that somebody here reads.
 var keptAnnotations = append([]string{
@@ -62,7 +65,7 @@ func networkOf(object any) (network, bool) {
 	if !ok {
 		return network{}, false
 	}
-	return network{definition.Spec.Config, definition.Annotations[types.AnnotationResourceName]}, true
+	return network{pack(definition.Spec.Config), definition.Annotations[types.AnnotationResourceName]}, true
 }
 
 // watchPods watches the metadata of the node's pods: what they specify is not needed,
