@@ -61,6 +61,9 @@ func (l *lab) newOnceCall(sc *scenario, dir, kubeconfig string) *onceCall {
 func (l *lab) measureFacts(ctx context.Context, scenarios []*scenario) error {
 	for round := range l.pairs + warmUp {
 		for _, sc := range scenarios {
+			if sc.once == nil {
+				continue
+			}
 			t, err := sc.once.run(ctx)
 			if err != nil {
 				return fmt.Errorf("%s: %s, %d networks: %w", onceName, sc.source, sc.count, err)

@@ -28,6 +28,7 @@ type lab struct {
 	dir     string
 	cluster *kube.Cluster // nil if no source needs it
 	made    string        // a folder that was made to be mounted over
+	agents  []*agent
 }
 
 func newLab(ctx context.Context, opts *options) (_ *lab, retErr error) {
@@ -107,6 +108,9 @@ func network() error {
 
 // close stops the servers and removes what is on disk; the namespaces end with the process.
 func (l *lab) close() {
+	for _, a := range l.agents {
+		a.end()
+	}
 	if err := l.cluster.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}

@@ -26,6 +26,8 @@ const insideVar = "PLEXUS_BENCH_INSIDE"
 // options say what to measure.
 type options struct {
 	pairs    int
+	bursts   int // of burstSize sandboxes at once
+	scale    bool
 	counts   []int // of secondary networks
 	sources  []string
 	markdown bool
@@ -70,6 +72,8 @@ func parseFlags() (*options, error) {
 	}
 	var counts, sources string
 	flag.IntVar(&opts.pairs, "n", 25, "`number` of pairs of each kind")
+	flag.IntVar(&opts.bursts, "bursts", 7, "`number` of pairs of bursts; 0 for none")
+	flag.BoolVar(&opts.scale, "scale", true, "measure an agent in a large cluster")
 	flag.StringVar(&counts, "networks", "0,2,8", "`numbers` of secondary networks")
 	flag.StringVar(&sources, "sources", strings.Join(allSources, ","), "where facts come from: `some` of these")
 	flag.BoolVar(&opts.markdown, "markdown", false, "print tables for docs/performance.md")
@@ -134,10 +138,28 @@ func measure(ctx context.Context, opts *options) error {
 	if err := l.measureFacts(ctx, scenarios); err != nil {
 		return err
 	}
+	bursts, err := l.measureBursts(ctx, scenarios)
+	if err != nil {
+		return err
+	}
+	for _, sc := range scenarios {
+		if sc.agent == nil {
+			continue
+		}
+		if sc.parts, err = sc.agent.parts(ctx); err != nil {
+			return err
+		}
+	}
 	disk, err := l.measureDisk()
 	if err != nil {
 		return err
 	}
-	(&report{options: opts, starts: starts, scenarios: scenarios, disk: disk}).print(os.Stdout)
+	var large *scale
+	if opts.scale && l.cluster != nil {
+		if large, err = l.measureScale(ctx); err != nil {
+			return fmt.Errorf("large cluster: %w", err)
+		}
+	}
+	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, disk: disk, scale: large}).print(os.Stdout)
 	return nil
 }

@@ -19,9 +19,10 @@ const (
 	manifests = "manifests"  // a folder of YAML
 	api       = "api"        // the API server, the pod too
 	apiHanded = "api-handed" // the same, but the runtime hands the pod's annotations over
+	byAgent   = "agent"      // plexus-agent
 )
 
-var allSources = []string{manifests, api, apiHanded}
+var allSources = []string{manifests, api, apiHanded, byAgent}
 
 const (
 	maxCount  = 64
@@ -41,6 +42,8 @@ type scenario struct {
 	pairs  []pair
 	facts  []factsTimes
 	once   *onceCall // nil if no plexus-once is asked
+	agent  *agent    // nil if none is asked
+	parts  []part    // of an ADD, as the agent counted them
 }
 
 func ipam(subnet string) object { return object{"type": "host-local", "subnet": subnet} }
@@ -190,7 +193,16 @@ func (l *lab) newScenario(ctx context.Context, source string, count int, kubecon
 		sc.plexus.capabilities = object{types.CapabilityPodAnnotations: pod.Annotations}
 	}
 	sc.direct.pod, sc.plexus.pod = pod, pod
-	sc.once = l.newOnceCall(sc, dir, kubeconfig)
+	if source == byAgent {
+		if sc.agent, err = l.startAgent(ctx, fmt.Sprintf("agent-%d", count)); err != nil {
+			return nil, err
+		}
+		config["agentSocket"] = sc.agent.socket
+		sc.direct.pause, sc.plexus.pause = agentPause, agentPause
+	} else {
+		config["agentSocket"] = ""
+		sc.once = l.newOnceCall(sc, dir, kubeconfig)
+	}
 	if err := sc.direct.load(defaultNetwork()); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,9 @@ type side struct {
 	lists        []*libcni.NetworkConfigList
 	pod          types.Pod
 	capabilities object
+	// pause is for an agent to publish what was attached: a DEL does not follow right upon
+	// its ADD, and the API server is not on the node's cores.
+	pause time.Duration
 }
 
 func (l *lab) newSide() *side {
@@ -38,17 +41,23 @@ type times struct {
 // pair is one of each, run right after another.
 type pair struct{ direct, plexus times }
 
-func (s *side) runtimeConf(sandbox string, i int) *libcni.RuntimeConf {
+// sandbox is what a runtime calls for.
+type sandbox struct {
+	id, netns string
+	pod       types.Pod
+}
+
+func (s *side) runtimeConf(sb sandbox, i int) *libcni.RuntimeConf {
 	conf := &libcni.RuntimeConf{
-		ContainerID: sandbox,
-		NetNS:       netns,
+		ContainerID: sb.id,
+		NetNS:       sb.netns,
 		IfName:      "eth0",
 		Args: [][2]string{
 			{"IgnoreUnknown", "1"},
-			{"K8S_POD_NAMESPACE", s.pod.Namespace},
-			{"K8S_POD_NAME", s.pod.Name},
-			{"K8S_POD_INFRA_CONTAINER_ID", sandbox},
-			{"K8S_POD_UID", s.pod.UID},
+			{"K8S_POD_NAMESPACE", sb.pod.Namespace},
+			{"K8S_POD_NAME", sb.pod.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", sb.id},
+			{"K8S_POD_UID", sb.pod.UID},
 		},
 		CapabilityArgs: s.capabilities,
 	}
@@ -58,24 +67,41 @@ func (s *side) runtimeConf(sandbox string, i int) *libcni.RuntimeConf {
 	return conf
 }
 
-// run attaches a sandbox and detaches it, with nothing else running meanwhile.
-func (s *side) run(ctx context.Context, sandbox string) (t times, err error) {
-	began := time.Now()
+func (s *side) attach(ctx context.Context, sb sandbox) error {
 	for i, list := range s.lists {
-		if _, err := s.cni.AddNetworkList(ctx, list, s.runtimeConf(sandbox, i)); err != nil {
-			return t, fmt.Errorf("ADD of network %s: %w", list.Name, err)
+		if _, err := s.cni.AddNetworkList(ctx, list, s.runtimeConf(sb, i)); err != nil {
+			return fmt.Errorf("ADD of network %s: %w", list.Name, err)
 		}
+	}
+	return nil
+}
+
+func (s *side) detach(ctx context.Context, sb sandbox) error {
+	for i := len(s.lists) - 1; i >= 0; i-- {
+		if err := s.cni.DelNetworkList(ctx, s.lists[i], s.runtimeConf(sb, i)); err != nil {
+			return fmt.Errorf("DEL of network %s: %w", s.lists[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// run attaches a sandbox and detaches it, with nothing else running meanwhile.
+func (s *side) run(ctx context.Context, id string) (t times, err error) {
+	sb := sandbox{id, netns, s.pod}
+	began := time.Now()
+	if err := s.attach(ctx, sb); err != nil {
+		return t, err
 	}
 	t.add = time.Since(began)
 	t.after = settle()
+	time.Sleep(s.pause)
 	began = time.Now()
-	for i := len(s.lists) - 1; i >= 0; i-- {
-		if err := s.cni.DelNetworkList(ctx, s.lists[i], s.runtimeConf(sandbox, i)); err != nil {
-			return t, fmt.Errorf("DEL of network %s: %w", s.lists[i].Name, err)
-		}
+	if err := s.detach(ctx, sb); err != nil {
+		return t, err
 	}
 	t.del = time.Since(began)
 	settle()
+	time.Sleep(s.pause)
 	return t, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -18,15 +19,23 @@ type report struct {
 	*options
 	starts    []*start
 	scenarios []*scenario
+	bursts    []*burst
 	disk      []time.Duration
+	scale     *scale // nil if it was not measured
 }
 
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\n", r.machine())
 	r.table(w, r.pairRows("ADD", func(t times) time.Duration { return t.add }))
 	r.table(w, r.pairRows("DEL", func(t times) time.Duration { return t.del }))
+	r.table(w, r.burstRows())
 	r.table(w, r.partRows())
+	r.table(w, r.agentPartRows())
 	r.table(w, r.startRows())
+	if r.scale != nil {
+		r.table(w, r.scaleRows())
+		r.table(w, r.memoryRows())
+	}
 }
 
 func (r *report) machine() string {
@@ -72,11 +81,36 @@ func (r *report) pairRows(verb string, of func(times) time.Duration) [][]string 
 	return rows
 }
 
+// burstRows compares the rate of many ADDs at once: more is better.
+func (r *report) burstRows() [][]string {
+	rows := [][]string{{fmt.Sprintf("%d ADDs at once", burstSize), "networks", "libcni, s", "plexus, s", "rate", "middle half"}}
+	for _, b := range r.bursts {
+		if len(b.direct) == 0 {
+			continue
+		}
+		var rates []float64
+		for i := range b.direct {
+			rates = append(rates, float64(b.direct[i])/float64(b.plexus[i]))
+		}
+		rows = append(rows, []string{
+			b.source, fmt.Sprint(b.count), seconds(median(b.direct)), seconds(median(b.plexus)),
+			fmt.Sprintf("%.2f", median(rates)),
+			fmt.Sprintf("%.2f to %.2f", quantile(rates, 0.25), quantile(rates, 0.75)),
+		})
+	}
+	return rows
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
+
 // partRows tells where the time goes that an ADD takes longer.
 func (r *report) partRows() [][]string {
 	rows := [][]string{{"more in ADD, ms", "networks", "total", "start", "facts", "status", "rest", "of it disk", "after the answer"}}
 	begin := median(r.start(plexusStart).times)
 	for _, sc := range r.scenarios {
+		if sc.once == nil {
+			continue
+		}
 		var more, facts, publish, after []time.Duration
 		for _, p := range sc.pairs {
 			more, after = append(more, p.plexus.add-p.direct.add), append(after, p.plexus.after-p.direct.after)
@@ -92,6 +126,67 @@ func (r *report) partRows() [][]string {
 	}
 	return rows
 }
+
+// agentPartRows tells where the time of an ADD goes with an agent: means of all calls.
+func (r *report) agentPartRows() [][]string {
+	rows := [][]string{{"part of an ADD with agent", "networks", "times", "ms each", "ms"}}
+	begin := median(r.start(plexusStart).times)
+	for _, sc := range r.scenarios {
+		if sc.agent == nil {
+			continue
+		}
+		calls := float64(len(sc.pairs) + warmUp)
+		var whole, known time.Duration
+		for _, p := range sc.pairs {
+			whole += p.plexus.add / time.Duration(len(sc.pairs))
+		}
+		row := func(name string, times float64, each, total time.Duration) {
+			known += total
+			rows = append(rows, []string{name, fmt.Sprint(sc.count), fmt.Sprintf("%.0f", times), ms(each), ms(total)})
+		}
+		row("start and end of plexus", 1, begin, begin)
+		for _, p := range sc.parts {
+			row(p.name, p.times/calls, p.total/time.Duration(p.times), p.total/time.Duration(calls))
+		}
+		row("the rest", 1, whole-known, whole-known)
+	}
+	return rows
+}
+
+// scaleRows tells what an agent and the API server exchange in the large cluster.
+func (r *report) scaleRows() [][]string {
+	rows := [][]string{{"agent in a large cluster", "requests", "sent, kB", "received, kB"}}
+	for _, t := range []struct {
+		what string
+		traffic
+	}{
+		{fmt.Sprintf("start: %d networks, %d of %d pods (%s s)", scaleNetworks, scalePodsOnNode, scalePods, seconds(r.scale.ready)), r.scale.start},
+		{fmt.Sprintf("%s of doing nothing", scaleRest), r.scale.idle},
+		{fmt.Sprintf("%d ADDs with %d networks", scaleAdds, burstNetworks), r.scale.adds},
+		{fmt.Sprintf("%d DELs", scaleAdds), r.scale.dels},
+		{fmt.Sprintf("%d changes of state of own pods, %d of others'", scaleAdds, scaleAdds), r.scale.churn},
+	} {
+		var requests []string
+		for _, kind := range slices.Sorted(maps.Keys(t.requests)) {
+			requests = append(requests, fmt.Sprintf("%d %s", t.requests[kind], kind))
+		}
+		rows = append(rows, []string{t.what, strings.Join(requests, ", "), kB(t.sent), kB(t.received)})
+	}
+	return rows
+}
+
+func (r *report) memoryRows() [][]string {
+	rows := [][]string{{"agent's memory in a large cluster", "MB"}}
+	for _, m := range []struct{ what, key string }{
+		{"resident", "VmRSS"}, {"of it anonymous", "RssAnon"}, {"of it the executable and files", "RssFile"}, {"resident, at most", "VmHWM"},
+	} {
+		rows = append(rows, []string{m.what, mB(r.scale.memory[m.key])})
+	}
+	return append(rows, []string{"heap in use", mB(r.scale.heap)})
+}
+
+func kB(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e3) }
+func mB(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
 // start gives the starts of one kind.
 func (r *report) start(what string) *start {

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	burstSize = 40
+	// burstNetworks is the number of secondary networks of each of its pods.
+	burstNetworks = 2
+)
+
+// burst is many ADDs at once, again and again, of one scenario.
+type burst struct {
+	*scenario
+	direct, plexus []time.Duration // from the first call to the last answer
+}
+
+// measureBursts attaches many sandboxes at once, by libcni alone and through plexus in turn.
+func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burst, error) {
+	var bursts []*burst
+	pods, err := l.burstPods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, sc := range scenarios {
+		if sc.count == burstNetworks && sc.source != manifests {
+			bursts = append(bursts, &burst{scenario: sc})
+		}
+	}
+	for round := range l.bursts + 1 {
+		if l.bursts == 0 {
+			break // the pods are needed all the same
+		}
+		for i, b := range bursts {
+			fmt.Fprintf(os.Stderr, "\rbench: burst %d of %d ", round*len(bursts)+i+1, (l.bursts+1)*len(bursts))
+			if err := b.run(ctx, round, pods); err != nil {
+				return nil, fmt.Errorf("burst: %s: %w", b.source, err)
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	return bursts, nil
+}
+
+// run measures one pair; the first one only warms up.
+func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
+	sides := []*side{b.scenario.direct, b.scenario.plexus}
+	if round%2 == 1 {
+		sides[0], sides[1] = sides[1], sides[0]
+	}
+	for _, s := range sides {
+		took, err := s.burst(ctx, fmt.Sprintf("burst-%d", round), pods)
+		switch {
+		case err != nil:
+			return err
+		case round == 0:
+		case s == b.scenario.direct:
+			b.direct = append(b.direct, took)
+		default:
+			b.plexus = append(b.plexus, took)
+		}
+	}
+	return nil
+}
+
+// burst attaches a sandbox of every pod at once, and gives the time that takes; then it
+// detaches them.
+func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Duration, error) {
+	sandboxes := make([]sandbox, len(pods))
+	for i := range pods {
+		sandboxes[i] = sandbox{fmt.Sprintf("%s-%d", id, i), burstNetns(i), pods[i]}
+	}
+	took, addErr := atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
+	settle()
+	time.Sleep(s.pause)
+	_, delErr := atOnce(sandboxes, func(sb sandbox) error { return s.detach(ctx, sb) })
+	settle()
+	time.Sleep(s.pause)
+	return took, errors.Join(addErr, delErr)
+}
+
+func atOnce(sandboxes []sandbox, do func(sandbox) error) (time.Duration, error) {
+	faults := make([]error, len(sandboxes))
+	var all sync.WaitGroup
+	began := time.Now()
+	for i, sb := range sandboxes {
+		all.Go(func() { faults[i] = do(sb) })
+	}
+	all.Wait()
+	return time.Since(began), errors.Join(faults...)
+}
+
+func burstNetns(i int) string { return fmt.Sprintf("/run/netns/burst-%d", i) }
+
+// burstPods makes the pods of a burst, and their namespaces. In the cluster, where there is
+// one, they are made as the pod of the pairs was.
+func (l *lab) burstPods(ctx context.Context) ([]types.Pod, error) {
+	pods := make([]types.Pod, burstSize)
+	dir := filepath.Join(l.dir, "burst")
+	objects := map[string]object{}
+	for i := range pods {
+		if out, err := exec.Command("ip", "netns", "add", filepath.Base(burstNetns(i))).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("ip netns add: %w: %s", err, out)
+		}
+		pods[i] = types.Pod{Namespace: namespace, Name: fmt.Sprintf("burst-%d", i)}
+		o := podObject(burstNetworks)
+		maps.Copy(o["metadata"].(object), object{"name": pods[i].Name})
+		objects[pods[i].Name+".yaml"] = o
+	}
+	if l.cluster == nil {
+		return pods, nil
+	}
+	if err := errors.Join(writeYAML(dir, objects), l.apply(ctx, dir)); err != nil {
+		return nil, err
+	}
+	list, err := l.cluster.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range pods {
+		for j := range list.Items {
+			if list.Items[j].Name == pods[i].Name {
+				pods[i].UID = string(list.Items[j].UID)
+			}
+		}
+	}
+	return pods, nil
+}
