@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -51,6 +52,7 @@ const maxMemory = 64 << 20
 func main() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(maxMemory)
+	runtime.GOMAXPROCS(1) // it waits for plugins: more threads would only cost
 	os.Exit(run(os.Args[1:]))
 }
 
