@@ -47,6 +47,12 @@ var rules = []rule{
 	{folder: "delegate/journal", ours: []string{"types"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
 	{folder: "k8sclient", ours: []string{"types", "sriov"}},
+	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
+	{folder: "cmd/plexus-once", any: true, never: []string{
+		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
+	}},
+	// The agent runs no plugin and enters no namespace.
+	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, []string{
 		module + "/k8sclient", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -154,7 +160,9 @@ func TestImports(t *testing.T) {
 	}
 	// Nor does one that forbids what nobody links: these are linked by somebody.
 	for _, path := range []string{
-		"github.com/containernetworking/cni/libcni", "github.com/vishvananda/netlink", "log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc",
+		"github.com/containernetworking/cni/libcni", "github.com/vishvananda/netlink", "k8s.io/api/core/v1", "k8s.io/client-go/tools/cache",
+		"github.com/spf13/cobra", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel/exporters/otlp/otlptrace",
+		"log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc",
 	} {
 		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == path }) {
 			t.Errorf("nobody links %s: the list is not of the whole module, or the rules are out of date", path)
@@ -194,6 +202,8 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/internal/rpc", ""},
 		{"cmd/plexus-once", "net/http", ""},
 		{"internal/agent", module + "/k8sclient", ""},
+		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},
+		{"cmd/plexus-once", "k8s.io/api/core/v1", "cmd/plexus-once links k8s.io/api/core/v1: it must not link k8s.io/api"},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {
