@@ -22,6 +22,7 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(e.Config.AddTimeout))
 	defer cancel()
 	e.meter = newMeter()
+	call.plain = call.Annotations != nil && e.isPlain(call.Annotations)
 	s, result, err := e.add(ctx, call)
 	if err != nil {
 		e.reportFailure(ctx, call, err)
@@ -77,7 +78,7 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	if err != nil {
 		return nil, namePod(&call.Pod, err)
 	}
-	call.plain = asksNothing(&facts.Pod)
+	call.plain = e.isPlain(facts.Pod.Annotations)
 	if facts.Pod.Namespace != call.Pod.Namespace || facts.Pod.Name != call.Pod.Name {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
@@ -87,9 +88,10 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	return plan, err
 }
 
-// asksNothing tells a pod that wants no more than its default network.
-func asksNothing(pod *types.Pod) bool {
-	return pod.Annotations[types.AnnotationNetworks] == "" && pod.Annotations[types.AnnotationDefaultNetwork] == ""
+// isPlain tells a pod that gets no more than its default network, and asked for nothing.
+func (e *Engine) isPlain(annotations map[string]string) bool {
+	return annotations[types.AnnotationNetworks] == "" && annotations[types.AnnotationDefaultNetwork] == "" &&
+		len(e.Config.DefaultNetworks) == 0 && len(e.Config.Delegates) <= 1 && e.Config.AuxiliaryCNIChainName == ""
 }
 
 // namePod makes sure that an error says which pod it is about.

@@ -86,7 +86,7 @@ func (s *session) publish(ctx context.Context, call *Call) {
 	request := &types.PublishRequest{
 		Pod:     s.record.Plan.Pod,
 		Status:  s.record.Status,
-		Events:  s.events(),
+		Events:  s.events(call),
 		Report:  s.report("ADD", call, nil),
 		Timeout: types.Duration(publishTimeout),
 	}
@@ -103,18 +103,18 @@ func (s *session) publish(ctx context.Context, call *Call) {
 }
 
 // events tells the pod's readers what was attached.
-func (s *session) events() []types.PodEvent {
+func (s *session) events(call *Call) []types.PodEvent {
 	var events []types.PodEvent
 	for _, entry := range s.record.Status {
 		events = append(events, types.PodEvent{
 			Type:    types.EventNormal,
 			Reason:  types.ReasonAddedInterface,
 			Message: fmt.Sprintf("Add %s [%s] from %s", entry.Interface, strings.Join(entry.IPs, " "), entry.Name),
-			Plain:   len(s.record.Plan.Attachments) == 1,
+			Plain:   call.plain,
 		})
 	}
 	for _, message := range s.missing {
-		events = append(events, types.PodEvent{Type: types.EventWarning, Reason: types.ReasonNoSuchInterface, Message: message})
+		events = append(events, types.PodEvent{Type: types.EventWarning, Reason: types.ReasonNoSuchInterface, Message: message, Plain: call.plain})
 	}
 	return events
 }

@@ -26,8 +26,9 @@ type Reader interface {
 	// that may help.
 	ReadPod(ctx context.Context, pod *types.Pod) (*PodObject, error)
 	// ReadNetworks describes networks, in the order of refs, and what became of those
-	// that cannot be read: whether it matters is for the plan to say.
-	ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network
+	// that cannot be read: whether it matters is for the plan to say. The error is for a
+	// source that knows no networks at all, where another may.
+	ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error)
 }
 
 // Facts asks the API server, as FactsFrom does.
@@ -51,7 +52,11 @@ func FactsFrom(ctx context.Context, r Reader, req *types.FactsRequest) (*types.F
 	if err != nil {
 		return nil, err
 	}
-	return &types.Facts{Pod: pod, Networks: r.ReadNetworks(ctx, wantedRefs(req, &pod))}, nil
+	networks, err := r.ReadNetworks(ctx, wantedRefs(req, &pod))
+	if err != nil {
+		return nil, err
+	}
+	return &types.Facts{Pod: pod, Networks: networks}, nil
 }
 
 // ReadPod reads what is needed of a pod's metadata.

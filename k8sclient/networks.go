@@ -19,8 +19,8 @@ type networkSpec struct {
 	Config string `json:"config"`
 }
 
-// ReadNetworks reads networks in parallel, each once.
-func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network {
+// ReadNetworks reads networks in parallel, each once. There is no error.
+func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
 	networks := make([]types.Network, len(refs))
 	free := make(chan struct{}, maxParallel)
 	var all sync.WaitGroup
@@ -32,7 +32,7 @@ func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Net
 		})
 	}
 	all.Wait()
-	return networks
+	return networks, nil
 }
 
 func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {

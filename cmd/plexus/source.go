@@ -227,7 +227,7 @@ func (s *source) Publish(ctx context.Context, request *types.PublishRequest) (bo
 	if s.config.Manifests != "" {
 		return true, nil
 	}
-	if s.child == nil && s.config.AgentSocket != "" && s.tellAgent(request) == nil {
+	if s.config.AgentSocket != "" && s.tellAgent(request, s.child == nil) == nil && s.child == nil {
 		return false, nil
 	}
 	request.Events = slices.DeleteFunc(request.Events, func(e types.PodEvent) bool { return e.Plain })
@@ -248,8 +248,9 @@ func (s *source) Publish(ctx context.Context, request *types.PublishRequest) (bo
 }
 
 // tellAgent sends the request, without the status, which the agent reads in the journal,
-// and does not wait for an answer.
-func (s *source) tellAgent(request *types.PublishRequest) error {
+// and does not wait for an answer. Where plexus-once puts the events, the agent gets the
+// report alone.
+func (s *source) tellAgent(request *types.PublishRequest, withEvents bool) error {
 	conn, err := s.dialAgent()
 	if err != nil {
 		return err
@@ -260,6 +261,9 @@ func (s *source) tellAgent(request *types.PublishRequest) error {
 	}
 	told := *request
 	told.Status = nil
+	if !withEvents {
+		told.Events = nil
+	}
 	return rpc.NewConn(conn).Send(&types.Request{Version: types.WireVersion, Publish: &told})
 }
 

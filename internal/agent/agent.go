@@ -70,19 +70,34 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	klog.SetSlogLogger(opts.Log)
-	a, err := newAgent(&opts)
+	a, err := newAgent(ctx, &opts)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	return a.run(ctx)
 }
 
-func newAgent(opts *Options) (*agent, error) {
+// loadConfig waits for credentials that are not there yet.
+func loadConfig(ctx context.Context, opts *Options) (*rest.Config, error) {
+	for {
+		config, err := k8sclient.LoadConfig(opts.Kubeconfig)
+		if types.CodeOf(err, 0) != types.CodeTryAgainLater || ctx.Err() != nil {
+			return config, err
+		}
+		opts.Log.Warn("waiting for credentials", "error", err)
+		pause(ctx, listenPause)
+	}
+}
+
+func newAgent(ctx context.Context, opts *Options) (*agent, error) {
 	bootID, err := journal.BootID()
 	if err != nil {
 		return nil, err
 	}
-	config, err := k8sclient.LoadConfig(opts.Kubeconfig)
+	config, err := loadConfig(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +116,7 @@ func newAgent(opts *Options) (*agent, error) {
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
-		PodChanged: a.publisher.look, Count: a.countFacts,
+		PodChanged: a.publisher.look, Count: a.countFacts, Log: opts.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -114,7 +129,7 @@ func newAgent(opts *Options) (*agent, error) {
 		return nil, err
 	}
 	a.metrics.registry.MustRegister(&gauges{
-		journal: a.publisher.records.tally, queue: a.publisher.queue.Len, caches: a.cache.Sizes,
+		journal: a.publisher.records.tally, queue: a.publisher.behind, caches: a.cache.Sizes,
 	})
 	return a, nil
 }
@@ -164,10 +179,14 @@ func (a *agent) settleDown(ctx context.Context) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	if a.cache.Synced(ctx) == nil {
-		a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
-		debug.FreeOSMemory()
+	for a.cache.Synced(ctx) != nil {
+		pause(ctx, rescanPause)
+		if ctx.Err() != nil {
+			return
+		}
 	}
+	a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
+	debug.FreeOSMemory()
 }
 
 // take takes what a call leaves to be done. It does not wait.

@@ -38,6 +38,7 @@ type publisher struct {
 
 	mu      sync.Mutex
 	written map[types.Ref]k8sclient.PodObject // as our last write left it
+	failing map[types.Ref]bool                // to be tried again
 }
 
 func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
@@ -48,6 +49,7 @@ func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
 		metrics: m,
 		log:     log,
 		written: map[types.Ref]k8sclient.PodObject{},
+		failing: map[types.Ref]bool{},
 	}
 }
 
@@ -98,7 +100,9 @@ func (p *publisher) work(ctx context.Context) {
 		if closed {
 			return
 		}
-		if err := p.settle(ctx, ref); err != nil && ctx.Err() == nil {
+		err := p.settle(ctx, ref)
+		p.note(ref, err)
+		if err != nil && ctx.Err() == nil {
 			p.log.Warn("the network status of a pod could not be published; it will be tried again",
 				"pod", ref.String(), "attempt", p.queue.NumRequeues(ref)+1, "error", err)
 			p.queue.AddRateLimited(ref)
@@ -107,6 +111,23 @@ func (p *publisher) work(ctx context.Context) {
 		}
 		p.queue.Done(ref)
 	}
+}
+
+func (p *publisher) note(ref types.Ref, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.failing[ref] = true
+	} else {
+		delete(p.failing, ref)
+	}
+}
+
+// behind gives the number of pods that are still to be looked at, or to be tried again.
+func (p *publisher) behind() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.Len() + len(p.failing)
 }
 
 // settle makes the annotation of one pod right. A pod that the watch does not have is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -29,20 +30,25 @@ func (s *sandbox) ref() types.Ref { return types.Ref{Namespace: s.pod.Namespace,
 // records is what the journal says, read again where it has changed. The agent writes
 // nothing there.
 type records struct {
+	dir     string
 	journal *journal.Journal
 	bootID  string
 	log     *slog.Logger
+
+	missing bool // the folder, at the last scan
 
 	mu    sync.Mutex
 	known map[journal.Key]*sandbox
 }
 
 func newRecords(stateDir, bootID string, log *slog.Logger) *records {
-	return &records{journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{}}
+	return &records{dir: stateDir, journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{}}
 }
 
-// scan reads what has changed, and gives the pods of all records that came or changed.
+// scan reads what has changed, and gives the pods of all records that came, changed or
+// went.
 func (r *records) scan() ([]types.Ref, error) {
+	r.lookForFolder()
 	keys, err := r.journal.List()
 	if err != nil {
 		return nil, err
@@ -57,10 +63,24 @@ func (r *records) scan() ([]types.Ref, error) {
 	}
 	for key := range r.known {
 		if !listed[key] {
-			delete(r.known, key)
+			changed = r.forget(key, changed)
 		}
 	}
 	return changed, nil
+}
+
+// lookForFolder says when the folder is not there: a new node's is not, and that of a
+// wrong --state-dir never is.
+func (r *records) lookForFolder() {
+	_, err := os.Stat(r.dir)
+	there := err == nil
+	if !there && !r.missing {
+		r.log.Warn("the folder of the journal is not there; no status is published before it is", "folder", r.dir)
+	}
+	if there && r.missing {
+		r.log.Info("the folder of the journal is there", "folder", r.dir)
+	}
+	r.missing = !there
 }
 
 // of reads the records of one container.
@@ -71,12 +91,12 @@ func (r *records) of(containerID string) ([]types.Ref, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var changed []types.Ref
 	for key := range r.known {
 		if key.ContainerID == containerID && !slices.Contains(keys, key) {
-			delete(r.known, key)
+			changed = r.forget(key, changed)
 		}
 	}
-	var changed []types.Ref
 	for _, key := range keys {
 		changed = r.refresh(key, changed)
 	}
@@ -87,8 +107,7 @@ func (r *records) of(containerID string) ([]types.Ref, error) {
 func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 	stamp, err := r.journal.Stamp(key)
 	if err != nil {
-		delete(r.known, key)
-		return changed
+		return r.forget(key, changed)
 	}
 	if before := r.known[key]; before != nil && before.stamp == stamp {
 		return changed
@@ -96,8 +115,7 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 	record, err := r.journal.Read(key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		delete(r.known, key)
-		return changed
+		return r.forget(key, changed)
 	case err != nil:
 		r.log.Warn("read a record of the journal", "sandbox", key.ContainerID, "error", err)
 		r.known[key] = &sandbox{stamp: stamp, damaged: true}
@@ -110,6 +128,17 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 		return changed
 	}
 	return append(changed, now.ref())
+}
+
+// forget forgets a record that is gone, and adds its pod to changed: an older sandbox of
+// it may be the newest now.
+func (r *records) forget(key journal.Key, changed []types.Ref) []types.Ref {
+	gone := r.known[key]
+	delete(r.known, key)
+	if gone == nil || !gone.pod.Known() {
+		return changed
+	}
+	return append(changed, gone.ref())
 }
 
 func (r *records) reduce(record *types.Record) *sandbox {

@@ -58,6 +58,7 @@ type limits struct {
 // serve answers until ctx ends, and then lets those be answered who have asked, for a
 // moment. An error is of the listener.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	defer listener.Close()
 	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
 	var answering sync.WaitGroup
 	defer answering.Wait()
@@ -190,6 +191,12 @@ func (s *server) answer(ctx context.Context, request *types.Request) *types.Resp
 	if err != nil {
 		s.log.Info("facts", "pod", asked.Pod.String(), "error", err)
 		return types.ErrorResponse(err)
+	}
+	for i := range facts.Networks {
+		if network := &facts.Networks[i]; network.Missing || network.Problem != "" {
+			s.log.Info("network asked for cannot be had", "pod", asked.Pod.String(), "network", network.Ref.String(),
+				"missing", network.Missing, "problem", network.Problem)
+		}
 	}
 	return &types.Response{Version: types.WireVersion, Facts: facts}
 }

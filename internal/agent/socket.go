@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ type seat struct {
 // takeSeat waits until no other agent answers on the socket, and then listens. waiting
 // is called once if there is another.
 func takeSeat(ctx context.Context, path string, waiting func()) (*seat, error) {
-	if err := prepareDir(filepath.Dir(path)); err != nil {
+	if err := prepareDir(path); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, socketMode)
@@ -50,10 +51,29 @@ func takeSeat(ctx context.Context, path string, waiting func()) (*seat, error) {
 	return &seat{path: path, lock: lock, Listener: listener}, nil
 }
 
-// prepareDir makes the folder of the socket, root's alone. An older one is narrowed.
-func prepareDir(dir string) error {
+// prepareDir makes the folder of the socket, root's alone. An older one is narrowed,
+// unless it is wide and others use it: nobody wants /run for root alone.
+func prepareDir(path string) error {
+	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("folder of the socket: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("folder of the socket: %w", err)
+	}
+	if info.Mode().Perm() == dirMode {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("folder of the socket: %w", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), filepath.Base(path)) {
+			return fmt.Errorf("socket %s: its folder would become root's alone, and %s is in it: give the socket a folder of its own",
+				path, filepath.Join(dir, entry.Name()))
+		}
 	}
 	if err := os.Chmod(dir, dirMode); err != nil {
 		return fmt.Errorf("folder of the socket: it must be for its owner alone: %w", err)

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,10 +57,10 @@ func (c *Conn) ReadLine() ([]byte, error) {
 		part, err := c.r.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
+		case len(bytes.TrimSuffix(line, []byte("\n"))) > c.maxRead:
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLong, c.maxRead)
 		case err == nil:
 			return line[:len(line)-1], nil
-		case len(line) > c.maxRead:
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLong, c.maxRead)
 		case errors.Is(err, io.EOF) && len(line) > 0:
 			return nil, io.ErrUnexpectedEOF
 		case !errors.Is(err, bufio.ErrBufferFull):

@@ -53,8 +53,8 @@ var _ k8sclient.Reader = (*Cache)(nil)
 // New makes a cache, which knows nothing before Run.
 func New(opts Options) (*Cache, error) {
 	c := &Cache{
-		pods:     newStore(KindPods, podOf, opts.PodChanged),
-		networks: newStore(KindNetworks, networkOf, func(types.Ref) {}),
+		pods:     newStore(KindPods, podOf, opts.PodChanged, opts.Log),
+		networks: newStore(KindNetworks, networkOf, func(types.Ref) {}, opts.Log),
 		live:     opts.Live,
 		count:    opts.Count,
 	}
@@ -117,17 +117,14 @@ func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObje
 }
 
 // ReadNetworks gives networks in the order of refs.
-func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Network {
-	networks := make([]types.Network, len(refs))
+func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
 	if len(refs) == 0 {
-		return networks
+		return nil, nil
 	}
 	if err := c.networks.wait(ctx); err != nil && !errors.Is(err, errAskLive) {
-		for i, ref := range refs {
-			networks[i] = types.Network{Ref: ref, Problem: err.Error(), Code: types.CodeOf(err, 0)}
-		}
-		return networks
+		return nil, err
 	}
+	networks := make([]types.Network, len(refs))
 	var unknown []types.Ref
 	var places []int
 	for i, ref := range refs {
@@ -140,10 +137,14 @@ func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) []types.Netw
 		networks[i] = types.Network{Ref: ref, Config: found.config.text(), ResourceName: found.resourceName}
 	}
 	if len(unknown) == 0 {
-		return networks
+		return networks, nil
 	}
-	for i, network := range c.live.ReadNetworks(ctx, unknown) {
+	live, err := c.live.ReadNetworks(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	for i, network := range live {
 		networks[places[i]] = network
 	}
-	return networks
+	return networks, nil
 }

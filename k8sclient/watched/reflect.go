@@ -25,9 +25,9 @@ type network struct {
 	resourceName string
 }
 
-// keptAnnotations are those of pods that somebody here reads.
+// keptAnnotations are those that somebody here reads.
 var keptAnnotations = append([]string{
-	types.AnnotationNetworkStatus,
+	types.AnnotationNetworkStatus, types.AnnotationResourceName,
 	types.AnnotationConfigSource, types.AnnotationConfigHash, types.AnnotationConfigMirror,
 }, types.ReadAnnotations...)
 
@@ -42,7 +42,7 @@ func strip(object any) (any, error) {
 	meta.SetLabels(nil)
 	meta.SetFinalizers(nil)
 	kept := map[string]string{}
-	for _, key := range append(keptAnnotations, types.AnnotationResourceName) {
+	for _, key := range keptAnnotations {
 		if value, ok := meta.GetAnnotations()[key]; ok {
 			kept[key] = value
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// errAskLive is the error for a watch that the API server refuses: a live read says what
-// is wrong better than waiting would.
+// errAskLive is the error for a kind that the API server does not know: a live read says
+// what is wrong better than waiting would.
 var errAskLive = errors.New("cannot be watched")
 
 // Size tells how much of a kind is known.
@@ -30,6 +31,7 @@ type store[T any] struct {
 	kind    string
 	reduce  func(object any) (T, bool)
 	changed func(types.Ref)
+	log     *slog.Logger
 
 	mu     sync.RWMutex // guards what follows
 	items  map[types.Ref]T
@@ -38,9 +40,9 @@ type store[T any] struct {
 	synced chan struct{} // closed once all objects are known
 }
 
-func newStore[T any](kind string, reduce func(any) (T, bool), changed func(types.Ref)) *store[T] {
+func newStore[T any](kind string, reduce func(any) (T, bool), changed func(types.Ref), log *slog.Logger) *store[T] {
 	return &store[T]{
-		kind: kind, reduce: reduce, changed: changed,
+		kind: kind, reduce: reduce, changed: changed, log: log,
 		items: map[types.Ref]T{}, news: make(chan struct{}), synced: make(chan struct{}),
 	}
 }
@@ -74,6 +76,8 @@ func (s *store[T]) ready() error {
 	switch {
 	case s.isSynced():
 		return nil
+	case apierrors.IsNotFound(s.fault):
+		return fmt.Errorf("%s are not known yet: the API server does not know the kind, apply deploy/crd.yaml: %w", s.kind, s.fault)
 	case s.fault != nil:
 		return fmt.Errorf("%s are not known yet: %w", s.kind, s.fault)
 	default:
@@ -91,8 +95,11 @@ func (s *store[T]) wait(ctx context.Context) error {
 		switch {
 		case s.isSynced():
 			return nil
-		case refused(fault):
+		case apierrors.IsNotFound(fault):
 			return fmt.Errorf("%s: %w: %w", s.kind, errAskLive, fault)
+		case apierrors.IsForbidden(fault) || apierrors.IsUnauthorized(fault):
+			// Waiting does not help; somebody with other credentials may.
+			return types.WithCode(types.CodeTryAgainLater, s.ready())
 		}
 		select {
 		case <-s.synced:
@@ -103,15 +110,16 @@ func (s *store[T]) wait(ctx context.Context) error {
 	}
 }
 
-// refused tells an answer that will be the same tomorrow: no permission, or no such kind.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsUnauthorized(err)
-}
-
 // note keeps how the last request for this kind ended.
 func (s *store[T]) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case err != nil && (s.fault == nil || s.fault.Error() != err.Error()):
+		s.log.Warn("the watch fails; it will be tried again", "of", s.kind, "error", err)
+	case err == nil && s.fault != nil:
+		s.log.Info("the watch is back", "of", s.kind)
+	}
 	s.fault = err
 	close(s.news)
 	s.news = make(chan struct{})
