@@ -46,6 +46,7 @@ func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burs
 		}
 		for i, b := range bursts {
 			fmt.Fprintf(os.Stderr, "\rbench: burst %d of %d ", round*len(bursts)+i+1, (l.bursts+1)*len(bursts))
+			b.favour()
 			if err := b.run(ctx, round, pods); err != nil {
 				return nil, fmt.Errorf("burst: %s: %w", b.source, err)
 			}

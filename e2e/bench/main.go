@@ -138,10 +138,6 @@ func measure(ctx context.Context, opts *options) error {
 	if err := l.measureFacts(ctx, scenarios); err != nil {
 		return err
 	}
-	bursts, err := l.measureBursts(ctx, scenarios)
-	if err != nil {
-		return err
-	}
 	for _, sc := range scenarios {
 		if sc.agent == nil {
 			continue
@@ -149,6 +145,10 @@ func measure(ctx context.Context, opts *options) error {
 		if sc.parts, err = sc.agent.parts(ctx); err != nil {
 			return err
 		}
+	}
+	bursts, err := l.measureBursts(ctx, scenarios)
+	if err != nil {
+		return err
 	}
 	disk, err := l.measureDisk()
 	if err != nil {

@@ -114,6 +114,7 @@ func (l *lab) measurePairs(ctx context.Context, scenarios []*scenario) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			sc.favour()
 			p, err := sc.run(ctx, fmt.Sprintf("bench-%d-%d", round, i), round%2 == 0)
 			if err != nil {
 				return fmt.Errorf("%s, %d networks: %w", sc.source, sc.count, err)

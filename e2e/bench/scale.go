@@ -52,9 +52,9 @@ func (t traffic) minus(before traffic) traffic {
 // scale is what one agent costs in the large cluster.
 type scale struct {
 	before, start, idle, adds, dels, churn traffic
-	ready                          time.Duration // from the agent's start
-	memory                         map[string]int64
-	heap                           int64
+	ready                                  time.Duration // from the agent's start
+	memory                                 map[string]int64
+	heap                                   int64
 }
 
 // measureScale fills the cluster and measures one agent. It is the last measurement: the cluster
