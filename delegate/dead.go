@@ -72,6 +72,10 @@ func (e *Engine) deadKeys() []journal.Key {
 // isDead tells whether the sandbox of a record is gone, and how often releasing it has
 // failed. Of a damaged record libcni's cache may know the namespace.
 func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
+	where, err := e.Journal().Whereabouts(key)
+	if err == nil && where.BootID == e.BootID && namespaceLives(where.NetNS, where.NetNSInode) {
+		return 0, false // as nearly all are
+	}
 	record, err := e.Journal().Read(key)
 	if errors.Is(err, types.ErrDamagedRecord) {
 		return deadPatience, e.cacheSaysDead(key)

@@ -103,6 +103,35 @@ func ParseRecord(data []byte) (*Record, error) {
 	return record, nil
 }
 
+// IntentHead is the part of an intent that tells where its sandbox is.
+type IntentHead struct {
+	Format     int    `json:"format"`
+	BootID     string `json:"bootID"`
+	NetNSInode uint64 `json:"netnsInode"`
+	Plan       struct {
+		Sandbox struct {
+			ContainerID string `json:"containerID"`
+			NetNS       string `json:"netns"`
+		} `json:"sandbox"`
+	} `json:"plan"`
+}
+
+// ParseIntentHead reads that part of a record's first line. The errors are those of
+// ParseRecord, of which it finds fewer.
+func ParseIntentHead(line []byte) (*IntentHead, error) {
+	var head IntentHead
+	err := json.Unmarshal(line, &head)
+	switch {
+	case err == nil && head.Format > RecordFormat:
+		return nil, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewerRecord, head.Format, RecordFormat)
+	case err == nil && (head.Format < 1 || head.Plan.Sandbox.ContainerID == ""):
+		return nil, fmt.Errorf("%w: first line: no format, or no container ID", ErrDamagedRecord)
+	case err != nil:
+		return nil, fmt.Errorf("%w: first line: %w", ErrDamagedRecord, err)
+	}
+	return &head, nil
+}
+
 func (i *Intent) check() error {
 	switch {
 	case i.Format < 1:

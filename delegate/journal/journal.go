@@ -9,9 +9,11 @@
 package journal
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,6 +151,33 @@ func (j *Journal) Read(key Key) (*types.Record, error) {
 		return nil, fmt.Errorf("%s: %w: it says it is the %s", key, types.ErrDamagedRecord, got)
 	}
 	return record, nil
+}
+
+// Whereabouts is where a record's sandbox is: enough to tell whether it lives.
+type Whereabouts struct {
+	BootID     string
+	NetNSInode uint64
+	NetNS      string
+}
+
+// Whereabouts reads no more of a record than its first line, and of that only a part:
+// every call looks at dozens of records that are none of its business. What is damaged
+// further on is not noticed. The errors are those of Read.
+func (j *Journal) Whereabouts(key Key) (Whereabouts, error) {
+	file, err := os.Open(j.path(key))
+	if err != nil {
+		return Whereabouts{}, fmt.Errorf("%s: %w", key, err)
+	}
+	defer file.Close()
+	line, err := bufio.NewReader(file).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Whereabouts{}, fmt.Errorf("%s: %w", key, err)
+	}
+	intent, err := types.ParseIntentHead(line)
+	if err != nil {
+		return Whereabouts{}, fmt.Errorf("%s: %w", key, err)
+	}
+	return Whereabouts{BootID: intent.BootID, NetNSInode: intent.NetNSInode, NetNS: intent.Plan.Sandbox.NetNS}, nil
 }
 
 // KeyOf gives the key of a record.

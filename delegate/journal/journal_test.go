@@ -393,3 +393,36 @@ func FuzzJournalRead(f *testing.F) {
 		}
 	})
 }
+
+// What tells whether a sandbox lives is found without reading its whole record.
+func TestWhereaboutsAndStamp(t *testing.T) {
+	j, lock := locked(t)
+	key := Key{ContainerID: "c1", Network: "n", IfName: "eth0"}
+	if _, err := j.Whereabouts(key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of none: %v", err)
+	}
+	intent := intentOf(key)
+	intent.BootID, intent.NetNSInode, intent.Plan.Sandbox.NetNS = "boot", 42, "/run/netns/x"
+	if err := lock.Create(key, intent); err != nil {
+		t.Fatal(err)
+	}
+	before, err := j.Stamp(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Append(key, types.Entry{Event: types.EventTrying}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := j.Whereabouts(key)
+	want := Whereabouts{BootID: "boot", NetNSInode: 42, NetNS: "/run/netns/x"}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if after, err := j.Stamp(key); err != nil || after == before {
+		t.Errorf("the stamp did not change with the record: %+v, %v", after, err)
+	}
+	write(t, j.path(key), "not a record")
+	if _, err := j.Whereabouts(key); !errors.Is(err, types.ErrDamagedRecord) {
+		t.Errorf("of a damaged one: %v", err)
+	}
+}
