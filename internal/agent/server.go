@@ -194,7 +194,7 @@ func (s *server) answer(ctx context.Context, request *types.Request) *types.Resp
 	}
 	for i := range facts.Networks {
 		if network := &facts.Networks[i]; network.Missing || network.Problem != "" {
-			s.log.Info("network asked for cannot be had", "pod", asked.Pod.String(), "network", network.Ref.String(),
+			s.log.Info("network asked for cannot be had", "pod", asked.Pod.String(), "network", network.String(),
 				"missing", network.Missing, "problem", network.Problem)
 		}
 	}

@@ -24,7 +24,7 @@ var deflaters = sync.Pool{New: func() any {
 
 func pack(text string) packed {
 	var buffer bytes.Buffer
-	w := deflaters.Get().(*flate.Writer) //nolint:errcheck,forcetypeassert // nothing else is put there
+	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	w.Reset(&buffer)
 	_, _ = io.WriteString(w, text) // a buffer takes everything

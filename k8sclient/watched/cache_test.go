@@ -1,0 +1,225 @@
+package watched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apitypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// live is an API server that answers by name, and notes what it is asked for.
+type live struct {
+	fault error // of networks
+	mu    sync.Mutex
+	asked []string
+}
+
+func (l *live) note(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = append(l.asked, what)
+}
+
+func (l *live) ReadPod(_ context.Context, pod *types.Pod) (*k8sclient.PodObject, error) {
+	l.note("pod " + pod.Name)
+	if pod.Name == "gone" {
+		return nil, fmt.Errorf("pod %s: %w", pod, k8sclient.ErrPodNotFound)
+	}
+	return &k8sclient.PodObject{UID: "live-uid", Annotations: map[string]string{types.AnnotationNetworks: "live"}}, nil
+}
+
+func (l *live) ReadNetworks(_ context.Context, refs []types.Ref) ([]types.Network, error) {
+	networks := make([]types.Network, len(refs))
+	for i, ref := range refs {
+		l.note("network " + ref.Name)
+		networks[i] = types.Network{Ref: ref, Config: "live-" + ref.Name, Missing: ref.Name == "missing"}
+	}
+	return networks, l.fault
+}
+
+// counts notes what Options.Count is told.
+type counts struct {
+	mu  sync.Mutex
+	got map[string]int
+}
+
+func (c *counts) count(kind string, live bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got[fmt.Sprintf("%s live=%v", kind, live)]++
+}
+
+// newTestCache makes a cache that nobody fills.
+func newTestCache() (*Cache, *live, *counts) {
+	l, c := &live{}, &counts{got: map[string]int{}}
+	return &Cache{
+		pods: newStore(KindPods, podOf, func(types.Ref) {}, noLog()), networks: newStore(KindNetworks, networkOf, func(types.Ref) {}, noLog()),
+		live: l, count: c.count,
+	}, l, c
+}
+
+func podMeta(name, uid, networks string) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "d", Name: name, UID: apitypes.UID(uid), Annotations: map[string]string{types.AnnotationNetworks: networks},
+	}}
+}
+
+func filled(t *testing.T) (*Cache, *live, *counts) {
+	t.Helper()
+	c, l, counts := newTestCache()
+	static := podMeta("static", "mirror", "a")
+	static.Annotations[types.AnnotationConfigMirror] = "hash"
+	must(t, c.pods.Replace([]any{podMeta("web", "u1", "a,b"), static}, "1"))
+	must(t, c.networks.Replace([]any{nad("a", "A"), nad("b", "B")}, "1"))
+	return c, l, counts
+}
+
+func TestReadPod(t *testing.T) {
+	for name, test := range map[string]struct {
+		pod   types.Pod
+		uid   string // of what is read
+		live  []string
+		fails bool
+	}{
+		"known":                       {pod: types.Pod{Name: "web", UID: "u1"}, uid: "u1"},
+		"known, by its name alone":    {pod: types.Pod{Name: "web"}, uid: "u1"},
+		"a mirror, by the static UID": {pod: types.Pod{Name: "static", UID: "hash"}, uid: "mirror"},
+		"another of that name":        {pod: types.Pod{Name: "web", UID: "u2"}, uid: "live-uid", live: []string{"pod web"}},
+		"not heard of":                {pod: types.Pod{Name: "new", UID: "u3"}, uid: "live-uid", live: []string{"pod new"}},
+		"not there":                   {pod: types.Pod{Name: "gone"}, live: []string{"pod gone"}, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, l, counts := filled(t)
+			test.pod.Namespace = "d"
+			found, err := c.ReadPod(t.Context(), &test.pod)
+			if (err != nil) != test.fails || err == nil && found.UID != test.uid {
+				t.Fatalf("got %+v, %v", found, err)
+			}
+			if diff := cmp.Diff(test.live, l.asked); diff != "" {
+				t.Errorf("live reads (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(map[string]int{fmt.Sprintf("pods live=%v", test.live != nil): 1}, counts.got); diff != "" {
+				t.Errorf("counts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Networks come in the order in which they are asked for, wherever they are found, and
+// each that is not known is read once.
+func TestReadNetworks(t *testing.T) {
+	c, l, counts := filled(t)
+	got, err := c.ReadNetworks(t.Context(), []types.Ref{ref("new"), ref("b"), ref("missing"), ref("a"), {Namespace: "other", Name: "a"}})
+	must(t, err)
+	want := []types.Network{
+		{Ref: ref("new"), Config: "live-new"},
+		{Ref: ref("b"), Config: "B"},
+		{Ref: ref("missing"), Config: "live-missing", Missing: true},
+		{Ref: ref("a"), Config: "A"},
+		{Ref: types.Ref{Namespace: "other", Name: "a"}, Config: "live-a"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("networks (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"network new", "network missing", "network a"}, l.asked); diff != "" {
+		t.Errorf("live reads (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int{"networks live=true": 3, "networks live=false": 2}, counts.got); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// Where nothing is asked for, nobody waits.
+func TestReadNoNetworks(t *testing.T) {
+	c, l, _ := newTestCache()
+	if got, err := c.ReadNetworks(t.Context(), nil); err != nil || len(got) != 0 || len(l.asked) != 0 {
+		t.Errorf("got %v, %v, asked %v", got, err, l.asked)
+	}
+}
+
+// A cache that is not filled in time says to try again later, and reads nothing.
+func TestReadBeforeAllIsKnown(t *testing.T) {
+	c, l, _ := newTestCache()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := c.ReadPod(ctx, &types.Pod{Namespace: "d", Name: "web"})
+	if types.CodeOf(err, 0) != types.CodeTryAgainLater {
+		t.Errorf("pod: %v", err)
+	}
+	if networks, err := c.ReadNetworks(ctx, []types.Ref{ref("a"), ref("b")}); types.CodeOf(err, 0) != types.CodeTryAgainLater || networks != nil {
+		t.Errorf("networks: %v, %v", networks, err)
+	}
+	if len(l.asked) > 0 {
+		t.Errorf("live reads: %v", l.asked)
+	}
+}
+
+// A kind that the API server does not know is read live, every time: the answer says so.
+func TestReadWhatCannotBeWatched(t *testing.T) {
+	c, l, _ := newTestCache()
+	c.pods.note(status(404))
+	c.networks.note(status(404))
+	facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web"}, Networks: []types.Ref{ref("a")}})
+	must(t, err)
+	want := &types.Facts{
+		Pod:      types.Pod{Namespace: "d", Name: "web", UID: "live-uid", Annotations: map[string]string{types.AnnotationNetworks: "live"}},
+		Networks: []types.Network{{Ref: ref("a"), Config: "live-a"}, {Ref: ref("live"), Config: "live-live"}},
+	}
+	if diff := cmp.Diff(want, facts); diff != "" {
+		t.Errorf("facts (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"pod web", "network a", "network live"}, l.asked); diff != "" {
+		t.Errorf("live reads (-want +got):\n%s", diff)
+	}
+	if c.Ready() == nil {
+		t.Error("it is ready")
+	}
+}
+
+// A kind that the agent may not watch is no wrong answer: somebody else may be asked.
+func TestReadWhatMayNotBeWatched(t *testing.T) {
+	for _, code := range []int{401, 403} {
+		c, l, _ := newTestCache()
+		must(t, c.pods.Replace([]any{podMeta("web", "u1", "a")}, "1"))
+		c.networks.note(status(code))
+		facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web"}})
+		if types.CodeOf(err, 0) != types.CodeTryAgainLater || len(l.asked) > 0 {
+			t.Errorf("%d: got %+v, %v, asked %v", code, facts, err, l.asked)
+		}
+	}
+}
+
+func TestReadNetworksFails(t *testing.T) {
+	c, l, _ := filled(t)
+	l.fault = errors.New("no such luck")
+	if networks, err := c.ReadNetworks(t.Context(), []types.Ref{ref("a"), ref("new")}); !errors.Is(err, l.fault) {
+		t.Errorf("got %v, %v", networks, err)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	c, _, _ := filled(t)
+	must(t, c.Synced(t.Context()))
+	want := map[string]Size{KindPods: {Objects: 2, Synced: true}, KindNetworks: {Objects: 2, Synced: true}}
+	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
+		t.Errorf("sizes (-want +got):\n%s", diff)
+	}
+	if err := c.Ready(); err != nil {
+		t.Error(err)
+	}
+	c, _, _ = newTestCache()
+	must(t, c.networks.Replace(nil, "1"))
+	want = map[string]Size{KindPods: {}, KindNetworks: {Synced: true}}
+	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
+		t.Errorf("sizes (-want +got):\n%s", diff)
+	}
+}
