@@ -115,15 +115,16 @@ func (s *source) waitForAgent(ctx context.Context, request *types.FactsRequest) 
 }
 
 func (s *source) askAgent(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	asked := *request // plexus-once, if it is asked after, has a time of its own
 	if deadline, ok := ctx.Deadline(); ok {
-		request.Timeout = types.Duration(time.Until(deadline))
+		asked.Timeout = types.Duration(time.Until(deadline))
 	}
 	conn, err := s.dialAgent()
 	if err != nil {
 		return nil, s.noAgent(err)
 	}
 	defer conn.Close()
-	response, err := rpc.Call(ctx, conn, rpc.NewConn(conn), &types.Request{Facts: request})
+	response, err := rpc.Call(ctx, conn, rpc.NewConn(conn), &types.Request{Facts: &asked})
 	switch {
 	case errors.Is(err, rpc.ErrNoAnswer):
 		return nil, s.noAgent(err)

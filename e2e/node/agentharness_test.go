@@ -18,10 +18,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apitypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/plexus-cni/plexus/e2e/kube"
+	"github.com/plexus-cni/plexus/e2e/kube/faultproxy"
+	"github.com/plexus-cni/plexus/types"
 )
 
 const (
@@ -39,6 +42,8 @@ type agent struct {
 	cmd     *exec.Cmd
 	log     string
 	address string // of its probes and metrics
+
+	kubeconfig string
 }
 
 // agentKubeconfig gives the agent's credentials, through the node's proxy.
@@ -61,6 +66,7 @@ func (n *node) socket() string { return filepath.Join(n.dir, "run", "agent.sock"
 func (n *node) startAgent(kubeconfig string, more ...string) *agent {
 	n.t.Helper()
 	a := n.launch(filepath.Join(n.t.TempDir(), "agent.log"), n.agentCommand(kubeconfig, more...))
+	a.kubeconfig = kubeconfig
 	if i := slices.Index(more, "--metrics-address"); i >= 0 {
 		a.address = more[i+1]
 	}
@@ -265,4 +271,66 @@ func (a *agent) wantMetric(series, want string) error {
 		return fmt.Errorf("%s is %q, want %q", series, got, want)
 	}
 	return nil
+}
+
+// sandboxOf makes another sandbox of a pod, with an ID of its own.
+func (n *node) sandboxOf(pod *corev1.Pod, id string) *sandbox {
+	n.t.Helper()
+	if out, err := exec.Command("ip", "netns", "add", id).CombinedOutput(); err != nil {
+		n.t.Fatalf("ip netns add: %v: %s", err, out)
+	}
+	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", id).Run() })
+	return &sandbox{node: n, id: id, netns: "/run/netns/" + id, pod: pod, uid: string(pod.UID), annotations: pod.Annotations}
+}
+
+// podWith makes a pod of the node that asks for networks.
+func (n *node) podWith(namespace, name, networks string) *corev1.Pod {
+	n.t.Helper()
+	return n.cluster.MakePod(n.t, kube.Pod{
+		Namespace: namespace, Name: name, Node: n.name, Annotations: map[string]string{types.AnnotationNetworks: networks},
+	})
+}
+
+// annotation gives the pod's network-status annotation; "" if there is none.
+func (n *node) annotation(pod *corev1.Pod) string {
+	n.t.Helper()
+	found, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Get(n.t.Context(), pod.Name, metav1.GetOptions{})
+	must(n.t, err)
+	return found.Annotations[statusAnnotation]
+}
+
+// annotate overwrites the pod's network-status annotation; nil removes it.
+func (n *node) annotate(pod *corev1.Pod, value any) {
+	n.t.Helper()
+	patch := toJSON(n.t, map[string]any{"metadata": map[string]any{"annotations": map[string]any{statusAnnotation: value}}})
+	_, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Patch(n.t.Context(), pod.Name, apitypes.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	must(n.t, err)
+}
+
+// deletePod deletes a pod at once, as a kubelet does in the end.
+func (n *node) deletePod(pod *corev1.Pod) {
+	n.t.Helper()
+	now := int64(0)
+	must(n.t, n.cluster.Client().CoreV1().Pods(pod.Namespace).Delete(n.t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+}
+
+// awaitHits waits until a fault has met so many requests.
+func (n *node) awaitHits(fault *faultproxy.Injection, hits int) {
+	n.t.Helper()
+	n.await("the fault to meet requests", func() error {
+		if got := fault.Hits(); got < hits {
+			return fmt.Errorf("it has met %d of %d", got, hits)
+		}
+		return nil
+	})
+}
+
+// patchesOf gives the writes of a pod's status so far.
+func (n *node) patchesOf(pod *corev1.Pod) (patches []faultproxy.Request) {
+	for _, request := range n.proxy.Requests(statusPatches) {
+		if request.Namespace == pod.Namespace && request.Name == pod.Name {
+			patches = append(patches, request)
+		}
+	}
+	return patches
 }
