@@ -22,6 +22,7 @@ func readSettings(flags *pflag.FlagSet) error {
 	v.SetEnvPrefix(envPrefix)
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	v.AutomaticEnv()
+	v.AllowEmptyEnv(true) // "" is a value: no metrics address, no socket
 	if file := firstOf(flags.Lookup(configFlag).Value.String(), v.GetString(configFlag)); file != "" {
 		v.SetConfigFile(file)
 		v.SetConfigType("yaml")

@@ -207,6 +207,9 @@ func (j *Journal) Stamp(key Key) (Stamp, error) {
 	if err := unix.Stat(j.path(key), &stat); err != nil {
 		return Stamp{}, fmt.Errorf("%s: %w", key, err)
 	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return Stamp{}, fmt.Errorf("%s: %w: it is no file", key, types.ErrDamagedRecord)
+	}
 	return Stamp{Size: stat.Size, ModTime: time.Unix(stat.Mtim.Unix()), Inode: stat.Ino}, nil
 }
 

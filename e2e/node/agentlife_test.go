@@ -400,3 +400,15 @@ func TestKubeAgentSettings(t *testing.T) {
 	}
 	a.endsInOrder()
 }
+
+// A socket that somebody removes is made anew, and is found by calls that wait for it.
+func TestKubeAgentSocketRemoved(t *testing.T) {
+	n, a := withAgent(t, true)
+	must(t, os.Remove(n.socket()))
+	s := n.sandbox(n.annotated("socket-removed"))
+	s.must("ADD")
+	s.awaitStatus()
+	s.must("DEL")
+	a.stop()
+	n.mustBeClean()
+}

@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -60,6 +63,9 @@ type agent struct {
 	log       *slog.Logger
 }
 
+// eventGrace is for the last events to be written.
+const eventGrace = 500 * time.Millisecond
+
 // maxReports is how many ended calls may wait to be counted.
 const maxReports = 1024
 
@@ -70,14 +76,35 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	klog.SetSlogLogger(opts.Log)
-	a, err := newAgent(ctx, &opts)
+	ctx, cancel := context.WithCancel(ctx)
+	var web sync.WaitGroup
+	defer web.Wait()
+	defer cancel()
+	m, ready := newMetrics(), &readiness{}
+	server := &httpServer{address: opts.MetricsAddress, ready: ready.fault, metrics: m, log: opts.Log}
+	web.Go(func() { server.run(ctx) })
+	a, err := newAgent(ctx, &opts, m)
 	if ctx.Err() != nil {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	ready.set(a.cache.Ready)
 	return a.run(ctx)
+}
+
+// readiness tells why the agent is not ready, also before there is one to ask.
+type readiness struct{ ask atomic.Pointer[func() error] }
+
+func (r *readiness) set(ask func() error) { r.ask.Store(&ask) }
+
+func (r *readiness) fault() error {
+	ask := r.ask.Load()
+	if ask == nil {
+		return errors.New("it has no credentials for the API server yet")
+	}
+	return (*ask)()
 }
 
 // loadConfig waits for credentials that are not there yet.
@@ -92,7 +119,7 @@ func loadConfig(ctx context.Context, opts *Options) (*rest.Config, error) {
 	}
 }
 
-func newAgent(ctx context.Context, opts *Options) (*agent, error) {
+func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	bootID, err := journal.BootID()
 	if err != nil {
 		return nil, err
@@ -112,7 +139,7 @@ func newAgent(ctx context.Context, opts *Options) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{opts: opts, metrics: newMetrics(), reports: make(chan *types.PublishRequest, maxReports), log: opts.Log}
+	a := &agent{opts: opts, metrics: m, reports: make(chan *types.PublishRequest, maxReports), log: opts.Log}
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
@@ -149,11 +176,21 @@ func (a *agent) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	defer a.events.stop()
-	web := &httpServer{address: a.opts.MetricsAddress, ready: a.cache.Ready, metrics: a.metrics, log: a.log}
-	for _, part := range []func(context.Context){a.cache.Run, web.run, a.traces.run, a.count, a.settleDown} {
+	for _, part := range []func(context.Context){a.cache.Run, a.traces.run, a.count, a.settleDown} {
 		parts.Go(func() { part(ctx) })
 	}
+	var publishing sync.Once
+	for {
+		err := a.serve(ctx, func() { publishing.Do(func() { parts.Go(func() { a.publisher.run(ctx) }) }) })
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		a.log.Error("the socket is gone: somebody removed it; it is made anew", "socket", a.opts.Socket)
+	}
+}
+
+// serve answers until ctx ends, or the socket is gone.
+func (a *agent) serve(ctx context.Context, publish func()) error {
 	seat, err := takeSeat(ctx, a.opts.Socket, func() {
 		a.log.Info("another agent answers on the socket; waiting for it to end", "socket", a.opts.Socket)
 	})
@@ -164,11 +201,18 @@ func (a *agent) run(ctx context.Context) error {
 		return err
 	}
 	defer seat.leave()
-	parts.Go(func() { a.publisher.run(ctx) })
+	publish()
 	a.metrics.serving.Set(1)
+	defer a.metrics.serving.Set(0)
 	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
 	s := newServer(a.cache.Facts, a.take, a.metrics, a.log)
-	return s.serve(ctx, seat)
+	there, gone := context.WithCancel(ctx)
+	defer gone()
+	go func() {
+		seat.watch(there)
+		gone()
+	}()
+	return s.serve(there, seat)
 }
 
 // gcPercent trades a little time of the collector for memory, on every node.
@@ -178,6 +222,10 @@ const gcPercent = 30
 func (a *agent) settleDown(ctx context.Context) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	// GOMEMLIMIT is that of the container, and not all memory is the heap.
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		debug.SetMemoryLimit(limit / 10 * 9)
 	}
 	for a.cache.Synced(ctx) != nil {
 		pause(ctx, rescanPause)
@@ -204,6 +252,7 @@ func (a *agent) count(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			a.finish()
 			return
 		case request := <-a.reports:
 			a.events.put(&request.Pod, request.Events)
@@ -215,6 +264,21 @@ func (a *agent) count(ctx context.Context) {
 			if request.Report.ContainerID != "" {
 				a.publisher.told(request.Report.ContainerID)
 			}
+		}
+	}
+}
+
+// finish puts the events of the last calls: nobody else will. The status is seen to by
+// the next agent.
+func (a *agent) finish() {
+	for {
+		select {
+		case request := <-a.reports:
+			a.events.put(&request.Pod, request.Events)
+		default:
+			time.Sleep(eventGrace)
+			a.events.stop()
+			return
 		}
 	}
 }

@@ -20,9 +20,11 @@ import (
 const (
 	eventComponent = "plexus"
 	// Of one pod: as many events at once as it may have interfaces, then one in a while.
-	eventBurst      = 64
-	eventRefill     = 5 * time.Minute
-	eventsCombined  = 32 // similar ones in ten minutes; more are told as one
+	eventBurst     = 64
+	eventRefill    = 5 * time.Minute
+	eventsCombined = 32 // similar ones in ten minutes; more are told as one
+	// eventsKnown is for how many the last are kept, to count them: the messages take memory.
+	eventsKnown     = 512
 	eventTimeout    = 10 * time.Second
 	maxEventMessage = 1 << 10
 )
@@ -50,7 +52,7 @@ func newEvents(config *rest.Config, client *http.Client, node string, forPlain b
 		return nil, fmt.Errorf("make a client for events: %w", err)
 	}
 	broadcaster := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{
-		BurstSize: eventBurst, QPS: float32(1 / eventRefill.Seconds()), MaxEvents: eventsCombined,
+		LRUCacheSize: eventsKnown, BurstSize: eventBurst, QPS: float32(1 / eventRefill.Seconds()), MaxEvents: eventsCombined,
 	}))
 	broadcaster.StartRecordingToSink(&eventSink{rester, m})
 	return &events{

@@ -150,12 +150,13 @@ var (
 	descBytes       = prometheus.NewDesc("plexus_journal_bytes", "Size of the journal.", nil, nil)
 	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be looked at.", nil, nil)
 	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent knows from watches.", []string{"kind"}, nil)
+	descFailing     = prometheus.NewDesc("plexus_cache_watch_failing", "1 if the watch fails: what is known may be out of date.", []string{"kind"}, nil)
 	descSynced      = prometheus.NewDesc("plexus_cache_synced", "1 if all objects of the kind are known.", []string{"kind"}, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced} {
+	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing} {
 		out <- desc
 	}
 }
@@ -173,11 +174,16 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	gauge(descBytes, float64(t.bytes))
 	gauge(descQueue, float64(g.queue()))
 	for kind, size := range g.caches() {
-		synced := 0.0
-		if size.Synced {
-			synced = 1
-		}
 		gauge(descObjects, float64(size.Objects), kind)
-		gauge(descSynced, synced, kind)
+		gauge(descSynced, yes(size.Synced), kind)
+		gauge(descFailing, yes(size.Failing), kind)
 	}
+}
+
+// yes gives a condition as Prometheus has it.
+func yes(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,6 +20,10 @@ const (
 	longestRetry   = 2 * time.Minute
 	patchTimeout   = 15 * time.Second
 	toldPause      = 25 * time.Millisecond
+	// rivalPause is between two writes of one status, should somebody else write another.
+	rivalPause = 5 * time.Second
+	// trustWrites is for how long our own write counts, if the watch does not tell of it.
+	trustWrites = time.Minute
 	// rescanPause is between two looks at the whole journal: what plexus told nobody
 	// about, because no agent was there, or was deaf.
 	rescanPause = 30 * time.Second
@@ -35,10 +40,12 @@ type publisher struct {
 	queue   workqueue.TypedRateLimitingInterface[types.Ref]
 	metrics *metrics
 	log     *slog.Logger
+	now     func() time.Time
 
 	mu      sync.Mutex
-	written map[types.Ref]k8sclient.PodObject // as our last write left it
-	failing map[types.Ref]bool                // to be tried again
+	serving bool
+	written map[types.Ref]write // the last one
+	failing map[types.Ref]bool  // to be tried again
 }
 
 func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
@@ -48,13 +55,30 @@ func newPublisher(r *records, m *metrics, log *slog.Logger) *publisher {
 		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
 		metrics: m,
 		log:     log,
-		written: map[types.Ref]k8sclient.PodObject{},
+		now:     time.Now,
+		written: map[types.Ref]write{},
 		failing: map[types.Ref]bool{},
 	}
 }
 
-// look makes the publisher see to a pod. It does not wait.
-func (p *publisher) look(pod types.Ref) { p.queue.Add(pod) }
+// write is a pod as a write of ours left it.
+type write struct {
+	pod k8sclient.PodObject
+	at  time.Time
+}
+
+// errRival is the error for a status that was right and is not any more.
+var errRival = errors.New("somebody else writes the annotation too")
+
+// look makes the publisher see to a pod, once it runs: then it begins with all. It does
+// not wait.
+func (p *publisher) look(pod types.Ref) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.serving {
+		p.queue.Add(pod)
+	}
+}
 
 // told makes the publisher see to the pods of a container whose record changed, a moment
 // later: whoever tells it has an answer to give, on the same cores.
@@ -79,6 +103,9 @@ func (p *publisher) lookAll(pods []types.Ref) {
 // run works until ctx ends.
 func (p *publisher) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, p.queue.ShutDown)()
+	p.mu.Lock()
+	p.serving = true
+	p.mu.Unlock()
 	var working sync.WaitGroup
 	for range publishWorkers {
 		working.Go(func() { p.work(ctx) })
@@ -141,6 +168,9 @@ func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
 	if !attached || status == pod.Annotations[types.AnnotationNetworkStatus] {
 		return nil
 	}
+	if p.wrote(ref, pod.UID, status) {
+		return errRival
+	}
 	parsed, err := types.ParseStatus(status)
 	if err != nil {
 		return err
@@ -170,20 +200,31 @@ func (p *publisher) current(ref types.Ref) (k8sclient.PodObject, bool) {
 	defer p.mu.Unlock()
 	seen, known := p.pod(ref)
 	mine, wrote := p.written[ref]
-	if !wrote {
+	switch {
+	case !wrote:
 		return seen, known
+	case !known || seen.UID != mine.pod.UID || p.now().Sub(mine.at) > trustWrites:
+		delete(p.written, ref)
+		return seen, known
+	case older(seen.ResourceVersion, mine.pod.ResourceVersion):
+		return mine.pod, true
 	}
-	if known && seen.UID == mine.UID && older(seen.ResourceVersion, mine.ResourceVersion) {
-		return mine, true
-	}
-	delete(p.written, ref)
 	return seen, known
+}
+
+// wrote tells whether this very status was written a moment ago: whoever replaces it would
+// be written over again and again.
+func (p *publisher) wrote(ref types.Ref, uid, status string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	mine, wrote := p.written[ref]
+	return wrote && mine.pod.UID == uid && mine.pod.Annotations[types.AnnotationNetworkStatus] == status && p.now().Sub(mine.at) < rivalPause
 }
 
 func (p *publisher) remember(ref types.Ref, written k8sclient.PodObject) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.written[ref] = written
+	p.written[ref] = write{written, p.now()}
 }
 
 // older tells whether version a is before b. Of versions that cannot be compared, what

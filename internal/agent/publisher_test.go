@@ -137,6 +137,11 @@ func TestSettleKnowsItsOwnWrite(t *testing.T) {
 	a.set("u1", "11", first.Status)
 	settle(first)
 	a.set("u1", "12", "a later write of somebody else")
+	if err := p.settle(t.Context(), web); !errors.Is(err, errRival) {
+		t.Errorf("got %v, want a pause before the same is written again", err)
+	}
+	wantPatches(t, a, first)
+	p.now = func() time.Time { return time.Now().Add(rivalPause) }
 	settle(first, first)
 
 	// Another sandbox, before the watch has heard of that.
@@ -169,11 +174,20 @@ func TestCurrent(t *testing.T) {
 			if got := pod.Annotations[types.AnnotationNetworkStatus]; !known || got != test.want {
 				t.Errorf("got %q, known %v, want %q", got, known, test.want)
 			}
-			if kept := len(p.written); kept != 0 && test.want == "seen" {
-				t.Errorf("%d writes are kept", kept)
+			if kept := len(p.written); kept != 0 && test.uid != "u1" {
+				t.Errorf("%d writes are kept of a pod that is gone", kept)
 			}
 		})
 	}
+	t.Run("a write that the watch never tells of", func(t *testing.T) {
+		_, a, p := publishing(t)
+		p.remember(web, ours)
+		a.set("u1", "10", "seen")
+		p.now = func() time.Time { return time.Now().Add(trustWrites + time.Second) }
+		if pod, _ := p.current(web); pod.Annotations[types.AnnotationNetworkStatus] != "seen" || len(p.written) > 0 {
+			t.Errorf("got %+v, %d writes are kept", pod, len(p.written))
+		}
+	})
 	t.Run("the pod has gone", func(t *testing.T) {
 		_, _, p := publishing(t)
 		p.remember(web, ours)

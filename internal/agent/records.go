@@ -117,7 +117,12 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 	case errors.Is(err, fs.ErrNotExist):
 		return r.forget(key, changed)
 	case err != nil:
-		r.log.Warn("read a record of the journal", "sandbox", key.ContainerID, "error", err)
+		if before := r.known[key]; before == nil || !before.damaged {
+			r.log.Warn("read a record of the journal", "sandbox", key.ContainerID, "error", err)
+		}
+		if !errors.Is(err, types.ErrDamagedRecord) && !errors.Is(err, types.ErrNewerRecord) {
+			stamp = journal.Stamp{} // what failed may pass without a change of the file
+		}
 		r.known[key] = &sandbox{stamp: stamp, damaged: true}
 		return changed
 	}

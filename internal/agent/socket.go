@@ -20,12 +20,15 @@ const (
 	// standbyPause is between two looks of an agent that waits for another one to end.
 	standbyPause = 250 * time.Millisecond
 	probeTimeout = time.Second
+	// seatPause is between two looks at the socket while it is served.
+	seatPause = 5 * time.Second
 )
 
 // seat is the right to answer on a socket, which one agent of a node has at a time.
 type seat struct {
 	path string
-	lock *os.File // held while the seat is
+	made os.FileInfo // the socket, to know it from another's
+	lock *os.File    // held while the seat is
 	net.Listener
 }
 
@@ -43,12 +46,12 @@ func takeSeat(ctx context.Context, path string, waiting func()) (*seat, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	listener, err := listen(path)
+	listener, made, err := listen(path)
 	if err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
-	return &seat{path: path, lock: lock, Listener: listener}, nil
+	return &seat{path: path, made: made, lock: lock, Listener: listener}, nil
 }
 
 // prepareDir makes the folder of the socket, root's alone. An older one is narrowed,
@@ -83,7 +86,7 @@ func prepareDir(path string) error {
 
 func waitForSeat(ctx context.Context, lock *os.File, path string, waiting func()) error {
 	for told := false; ; {
-		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil && !answers(ctx, path) {
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil && !answers(ctx, path) && ctx.Err() == nil {
 			return nil
 		}
 		if !told {
@@ -105,38 +108,55 @@ func answers(ctx context.Context, path string) bool {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
-		// A full queue is somebody's.
-		return errors.Is(err, unix.EAGAIN)
+		// Anything else, a full queue for one, is somebody's.
+		return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
 	}
 	_ = conn.Close()
 	return true
 }
 
 // listen puts a listening socket in place at once: no caller finds it half made.
-func listen(path string) (net.Listener, error) {
+func listen(path string) (net.Listener, os.FileInfo, error) {
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	listener.SetUnlinkOnClose(false)
 	err = os.Chmod(temporary, socketMode)
 	if err == nil {
 		err = os.Rename(temporary, path)
 	}
-	if err != nil {
+	made, statErr := os.Lstat(path)
+	if err = errors.Join(err, statErr); err != nil {
 		_ = listener.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return listener, nil
+	return listener, made, nil
 }
 
 // leave stops listening, and gives the seat to the next.
 func (s *seat) leave() {
 	_ = s.Close()
-	_ = os.Remove(s.path) // ours: nobody listens anew before the lock is free
+	if s.isOurs() {
+		_ = os.Remove(s.path)
+	}
 	_ = s.lock.Close()
+}
+
+// isOurs tells whether the socket that callers find is still the one that was made.
+func (s *seat) isOurs() bool {
+	now, err := os.Lstat(s.path)
+	return err == nil && os.SameFile(now, s.made)
+}
+
+// watch ends when ctx does, or when callers do not find the socket any more: somebody
+// removed it, or its folder.
+func (s *seat) watch(ctx context.Context) {
+	for ctx.Err() == nil && s.isOurs() {
+		pause(ctx, seatPause)
+	}
 }

@@ -164,3 +164,34 @@ func TestSeatImpossible(t *testing.T) {
 		}
 	}
 }
+
+// An agent that ends leaves the socket of another one alone, whose lock was removed.
+func TestLeaveSparesTheSocketOfAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "agent.sock")
+	waiting := func() { t.Error("it waits") }
+	first, err := takeSeat(t.Context(), path, waiting)
+	must(t, err)
+	must(t, first.Close()) // it drains
+	must(t, os.Remove(path+".lock"))
+	second, err := takeSeat(t.Context(), path, waiting)
+	must(t, err)
+	defer second.leave()
+	if first.isOurs() || !second.isOurs() {
+		t.Errorf("ours: first %v, second %v", first.isOurs(), second.isOurs())
+	}
+	first.leave()
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the second agent's socket is gone: %v", err)
+	}
+}
+
+// One that is asked to end while it looks whether another answers takes nothing.
+func TestTakeSeatOfAnEndedContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "agent.sock")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if seat, err := takeSeat(ctx, path, func() {}); err == nil {
+		seat.leave()
+		t.Error("it took the seat")
+	}
+}

@@ -84,10 +84,15 @@ func unfit(file *confFile) string {
 func (i *Installer) ready(master *confFile) error {
 	var missing []string
 	for _, name := range executablesOf(master.conf) {
-		info, err := os.Stat(filepath.Join(i.BinDir, name))
-		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-			missing = append(missing, name)
+		path := filepath.Join(i.BinDir, name)
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
+			continue
 		}
+		if target, linkErr := os.Readlink(path); linkErr == nil {
+			name += fmt.Sprintf(" (a link to %s, which is not to be seen here: mount it too)", target)
+		}
+		missing = append(missing, name)
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("%w: %s names executables that are not in %s yet: %s", errNotYet, master.name, i.BinDir, strings.Join(missing, ", "))

@@ -70,6 +70,9 @@ func (o *Options) check() error {
 			faults = append(faults, fmt.Errorf("--%s: must be an absolute path, got %q", p.flag, p.path))
 		}
 	}
+	if filepath.Clean(o.BinDir) == filepath.Clean(o.ConfDir) {
+		faults = append(faults, fmt.Errorf("--bin-dir and --conf-dir: must be two folders, got %q for both", o.BinDir))
+	}
 	switch {
 	case strings.ContainsRune(o.Master, '/'):
 		faults = append(faults, fmt.Errorf("--master: must be the name of a file in --conf-dir, or of a network, got the path %q", o.Master))

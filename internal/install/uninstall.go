@@ -104,7 +104,7 @@ func (u *Uninstaller) lock(ctx context.Context) (release func(), err error) {
 
 // installed gives our configuration as it is installed, nil if it is not.
 func (u *Uninstaller) installed() ([]byte, error) {
-	for _, path := range []string{u.confPath(), u.confPath() + ciliumSuffix} {
+	for _, path := range []string{u.confPath(), u.aside(), u.confPath() + ciliumSuffix} {
 		data, err := readSmall(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -119,6 +119,10 @@ func (u *Uninstaller) installed() ([]byte, error) {
 	}
 	return nil, nil
 }
+
+// aside is where the configuration is while an uninstall goes on, and stays if it is
+// killed.
+func (u *Uninstaller) aside() string { return filepath.Join(u.ConfDir, "."+u.ConfName+tempSuffix) }
 
 // cniDir gives the folder of the state: as --cni-dir or else the configuration says.
 func (u *Uninstaller) cniDir(conf []byte) string {
@@ -172,7 +176,7 @@ func refusal(alive []recorded) error {
 // looked: then it is put back.
 func (u *Uninstaller) removeConf(ctx context.Context, conf []byte) error {
 	if isOurs(u.confPath()) {
-		aside := filepath.Join(u.ConfDir, "."+u.ConfName+tempSuffix)
+		aside := u.aside()
 		if err := os.Rename(u.confPath(), aside); err != nil {
 			return fmt.Errorf("remove the configuration: %w", explain(err))
 		}

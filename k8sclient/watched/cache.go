@@ -8,6 +8,7 @@ package watched
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -108,13 +109,25 @@ func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObje
 		return nil, err
 	}
 	found, known := c.pods.get(types.Ref{Namespace: pod.Namespace, Name: pod.Name})
-	if known && (pod.UID == "" || found.Is(pod.UID)) {
+	if known && pod.UID != "" && found.Is(pod.UID) {
 		c.count(KindPods, false)
 		return &found, nil
 	}
 	c.count(KindPods, true)
-	return c.live.ReadPod(ctx, pod)
+	live, err := c.live.ReadPod(ctx, pod)
+	switch {
+	case err == nil || errors.Is(err, k8sclient.ErrPodNotFound):
+		return live, err
+	case known && pod.UID == "": // by its name alone it may be an older one; it is the best there is
+		return &found, nil
+	default:
+		return nil, elsewhere(err)
+	}
 }
+
+// elsewhere gives an error the code by which another source is asked: these credentials,
+// or this way to the API server, may be what is wrong.
+func elsewhere(err error) error { return types.WithCode(types.CodeTryAgainLater, err) }
 
 // ReadNetworks gives networks in the order of refs.
 func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
@@ -144,6 +157,9 @@ func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Net
 		return nil, err
 	}
 	for i, network := range live {
+		if network.Problem != "" && !network.Missing {
+			return nil, elsewhere(fmt.Errorf("network %s: %s", network.Ref, network.Problem))
+		}
 		networks[places[i]] = network
 	}
 	return networks, nil

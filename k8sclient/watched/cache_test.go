@@ -18,9 +18,10 @@ import (
 
 // live is an API server that answers by name, and notes what it is asked for.
 type live struct {
-	fault error // of networks
-	mu    sync.Mutex
-	asked []string
+	fault   error
+	problem string // of every network
+	mu      sync.Mutex
+	asked   []string
 }
 
 func (l *live) note(what string) {
@@ -34,6 +35,9 @@ func (l *live) ReadPod(_ context.Context, pod *types.Pod) (*k8sclient.PodObject,
 	if pod.Name == "gone" {
 		return nil, fmt.Errorf("pod %s: %w", pod, k8sclient.ErrPodNotFound)
 	}
+	if l.fault != nil {
+		return nil, l.fault
+	}
 	return &k8sclient.PodObject{UID: "live-uid", Annotations: map[string]string{types.AnnotationNetworks: "live"}}, nil
 }
 
@@ -41,7 +45,7 @@ func (l *live) ReadNetworks(_ context.Context, refs []types.Ref) ([]types.Networ
 	networks := make([]types.Network, len(refs))
 	for i, ref := range refs {
 		l.note("network " + ref.Name)
-		networks[i] = types.Network{Ref: ref, Config: "live-" + ref.Name, Missing: ref.Name == "missing"}
+		networks[i] = types.Network{Ref: ref, Config: "live-" + ref.Name, Missing: ref.Name == "missing", Problem: l.problem}
 	}
 	return networks, l.fault
 }
@@ -91,7 +95,7 @@ func TestReadPod(t *testing.T) {
 		fails bool
 	}{
 		"known":                       {pod: types.Pod{Name: "web", UID: "u1"}, uid: "u1"},
-		"known, by its name alone":    {pod: types.Pod{Name: "web"}, uid: "u1"},
+		"known, by its name alone":    {pod: types.Pod{Name: "web"}, uid: "live-uid", live: []string{"pod web"}},
 		"a mirror, by the static UID": {pod: types.Pod{Name: "static", UID: "hash"}, uid: "mirror"},
 		"another of that name":        {pod: types.Pod{Name: "web", UID: "u2"}, uid: "live-uid", live: []string{"pod web"}},
 		"not heard of":                {pod: types.Pod{Name: "new", UID: "u3"}, uid: "live-uid", live: []string{"pod new"}},
@@ -191,10 +195,26 @@ func TestReadWhatMayNotBeWatched(t *testing.T) {
 		c, l, _ := newTestCache()
 		must(t, c.pods.Replace([]any{podMeta("web", "u1", "a")}, "1"))
 		c.networks.note(status(code))
-		facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web"}})
+		facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web", UID: "u1"}})
 		if types.CodeOf(err, 0) != types.CodeTryAgainLater || len(l.asked) > 0 {
 			t.Errorf("%d: got %+v, %v, asked %v", code, facts, err, l.asked)
 		}
+	}
+}
+
+// Credentials that are refused later on are no wrong answer either.
+func TestReadWithCredentialsThatAreRefused(t *testing.T) {
+	c, l, _ := filled(t)
+	l.fault = types.WithCode(types.CodeFailed, errors.New("401 Unauthorized"))
+	if _, err := c.ReadPod(t.Context(), &types.Pod{Namespace: "d", Name: "new", UID: "u9"}); types.CodeOf(err, 0) != types.CodeTryAgainLater {
+		t.Errorf("a pod: got code %d, %v", types.CodeOf(err, 0), err)
+	}
+	if found, err := c.ReadPod(t.Context(), &types.Pod{Namespace: "d", Name: "web"}); err != nil || found.UID != "u1" {
+		t.Errorf("a pod by its name, known from before: got %+v, %v", found, err)
+	}
+	l.fault, l.problem = nil, "403 Forbidden"
+	if networks, err := c.ReadNetworks(t.Context(), []types.Ref{ref("new")}); types.CodeOf(err, 0) != types.CodeTryAgainLater {
+		t.Errorf("a network: got %v, code %d, %v", networks, types.CodeOf(err, 0), err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,7 @@ var errAskLive = errors.New("cannot be watched")
 type Size struct {
 	Objects int
 	Synced  bool
+	Failing bool // the last request for it; what is known may be out of date
 }
 
 // store holds what is needed of the objects of one kind. It is what a reflector of
@@ -57,7 +59,7 @@ func (s *store[T]) get(ref types.Ref) (T, bool) {
 func (s *store[T]) size() Size {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Size{Objects: len(s.items), Synced: s.isSynced()}
+	return Size{Objects: len(s.items), Synced: s.isSynced(), Failing: s.fault != nil}
 }
 
 func (s *store[T]) isSynced() bool {
@@ -115,7 +117,7 @@ func (s *store[T]) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case err != nil && (s.fault == nil || s.fault.Error() != err.Error()):
+	case err != nil && (s.fault == nil || reason(s.fault) != reason(err)):
 		s.log.Warn("the watch fails; it will be tried again", "of", s.kind, "error", err)
 	case err == nil && s.fault != nil:
 		s.log.Info("the watch is back", "of", s.kind)
@@ -123,6 +125,15 @@ func (s *store[T]) note(err error) {
 	s.fault = err
 	close(s.news)
 	s.news = make(chan struct{})
+}
+
+// reason is what failed, without the URL, which differs each time.
+func reason(err error) string {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	return err.Error()
 }
 
 // Transformer makes objects small before client-go keeps them.
