@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
@@ -151,8 +152,9 @@ func (s *source) dialAgent() (net.Conn, error) {
 }
 
 func (s *source) noAgent(err error) error {
+	said := strings.TrimPrefix(err.Error(), rpc.ErrNoAnswer.Error()+": ")
 	return types.Errorf(types.CodeTryAgainLater,
-		"agent on %s: %w: %w; without it, and without a kubeconfig to fall back to, the pod's networks are not known", s.config.AgentSocket, rpc.ErrNoAnswer, err)
+		"agent on %s: %w: %s; without it, and without a kubeconfig to fall back to, the pod's networks are not known", s.config.AgentSocket, rpc.ErrNoAnswer, said)
 }
 
 // hasOnce tells whether plexus-once has something to ask.
