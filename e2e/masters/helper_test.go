@@ -10,11 +10,18 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/plexus-cni/plexus/e2e/cluster"
 	"github.com/plexus-cni/plexus/e2e/kube"
 	"github.com/plexus-cni/plexus/types"
+)
+
+// Where plugins are on a node, and where Plexus keeps what libcni remembers of them.
+const (
+	pluginDir = "/opt/cni/bin"
+	cniDir    = "/var/lib/cni/plexus"
 )
 
 type exampleNetwork struct {
@@ -83,8 +90,11 @@ func callOf(p *cluster.Pod) *call {
 	return &call{p.Node(), libcni.RuntimeConf{
 		ContainerID: sandbox.ID, NetNS: sandbox.NetNS, IfName: "eth0",
 		Args: [][2]string{
-			{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", sandbox.Metadata.Namespace}, {"K8S_POD_NAME", sandbox.Metadata.Name},
-			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ID}, {"K8S_POD_UID", sandbox.Metadata.UID},
+			{"IgnoreUnknown", "1"},
+			{"K8S_POD_NAMESPACE", sandbox.Metadata.Namespace},
+			{"K8S_POD_NAME", sandbox.Metadata.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ID},
+			{"K8S_POD_UID", sandbox.Metadata.UID},
 		},
 	}}
 }
@@ -101,6 +111,30 @@ func (c *call) del(ctx context.Context) error {
 	})
 }
 
+// logCheck logs what the network's plugins themselves print when they are asked to CHECK a pod.
+func (tr *trial) logCheck(p *cluster.Pod) {
+	tr.s.Helper()
+	record, err := p.Node().Record(p.Sandbox())
+	tr.s.Must(err)
+	list, err := libcni.NetworkConfFromBytes([]byte(record.Plan.Attachments[0].Config))
+	tr.s.Must(err)
+	call := callOf(p)
+	cni := libcni.NewCNIConfigWithCacheDir([]string{pluginDir}, cniDir, &loggingExec{s: tr.s})
+	tr.s.Must(call.node.Do(func() error { return cni.CheckNetworkList(tr.s.Context(), list, &call.conf) }))
+}
+
+// loggingExec runs plugins and logs what they print.
+type loggingExec struct {
+	invoke.DefaultExec
+	s *cluster.Scenario
+}
+
+func (e *loggingExec) ExecPlugin(ctx context.Context, path string, stdin []byte, env []string) ([]byte, error) {
+	out, err := (&invoke.RawExec{}).ExecPlugin(ctx, path, stdin, env)
+	e.s.Logf("%s itself prints %q, error %v", path, out, err)
+	return out, err
+}
+
 // do calls on the node, with the configuration that its runtime uses.
 func (c *call) do(verb func(*libcni.CNIConfig, *libcni.NetworkConfigList) error) error {
 	return c.node.Do(func() error {
@@ -108,7 +142,7 @@ func (c *call) do(verb func(*libcni.CNIConfig, *libcni.NetworkConfigList) error)
 		if err != nil {
 			return err
 		}
-		return verb(libcni.NewCNIConfig([]string{"/opt/cni/bin"}, nil), list)
+		return verb(libcni.NewCNIConfig([]string{pluginDir}, nil), list)
 	})
 }
 
@@ -130,7 +164,7 @@ func interfaces(s *cluster.Scenario, n *cluster.Node) []string {
 
 // ofPods are the chains of rules that are made for one pod: by portmap, by flannel's bridge, by
 // felix.
-var ofPods = regexp.MustCompile(`^:(CNI-[0-9a-f]{24}|CNI-DN-\S+|CNI-HOSTPORT-\S+-\S+|cali-[tf]w-\S+)`)
+var ofPods = regexp.MustCompile(`^:(CNI-[0-9a-f]{24}|CNI-DN-\S+|cali-[tf]w-\S+)`)
 
 // ruleLeftovers gives what pods have left in a node's packet filter.
 func ruleLeftovers(s *cluster.Scenario, n *cluster.Node) []string {

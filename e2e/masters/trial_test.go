@@ -3,7 +3,6 @@ package masters
 import (
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +43,7 @@ func (tr *trial) run(t *testing.T) {
 	s.Network("mv2", cluster.Macvlan(80, 100, 199))
 	tr.refusesSecond()
 	a := tr.failsWithout(tr.missing)
+	t.Logf("refusal and failure are seen after %v", cluster.Since(began))
 	b := s.Pod("b", cluster.On(s.Node(2)), cluster.Networks("mv2"), cluster.HostPort(18080, 80), cluster.Serve(80)).AwaitReady()
 	for _, p := range []*cluster.Pod{a, b} {
 		p.MustHave("eth0", "net0")
@@ -59,12 +59,15 @@ func (tr *trial) run(t *testing.T) {
 		tr.policyHolds(a, b)
 	}
 	tr.checks(a, b)
-	pods := []*cluster.Pod{a, b}
+	pods := []*cluster.Pod{b, a}
 	if tr.conf != "" {
 		pods = append(pods, tr.checksInNewer())
 	}
+	tr.logCheck(pods[len(pods)-1])
 	tr.checkFails(a)
+	t.Logf("traffic and CHECK are seen after %v", cluster.Since(began))
 	tr.survivesReboot(a, b)
+	t.Logf("a reboot is seen after %v", cluster.Since(began))
 	tr.releases(pods...)
 }
 
@@ -72,7 +75,7 @@ func (tr *trial) run(t *testing.T) {
 // before anything runs, by the example that says so.
 func (tr *trial) refusesSecond() {
 	tr.s.Helper()
-	network, pod, message := readExample(tr.s, filepath.Join("../../examples/masters", tr.example))
+	network, pod, message := readExample(tr.s, "../../examples/masters/"+tr.example)
 	tr.s.Network(network.name, network.conf)
 	p := tr.s.Pod(pod.name, cluster.On(tr.s.Node(1)), cluster.Networks(pod.networks))
 	p.AwaitEvent("FailedCreatePodSandBox", tr.s.Namespace+"/"+pod.name, strings.ReplaceAll(message, "default/", tr.s.Namespace+"/"))
@@ -96,7 +99,7 @@ func (tr *trial) failsWithout(path string) *cluster.Pod {
 	p.AwaitEvent("FailedCreatePodSandBox", words...)
 	p.AwaitEvent("NetworkAttachFailed", words...)
 	tr.logEvents(p)
-	if left := append(n.Reservations(), interfaces(tr.s, n)...); len(left) > 0 {
+	if left := append(n.Reservations(), append(interfaces(tr.s, n), tr.leftOn(n)...)...); len(left) > 0 {
 		tr.s.Errorf("a pod that has failed has left %q", left)
 	}
 	_, err = n.Run("mv", path+".away", path)
@@ -226,10 +229,13 @@ func (tr *trial) releases(pods ...*cluster.Pod) {
 		calls = append(calls, callOf(p))
 		p.Delete()
 	}
+	began := time.Now()
 	for _, p := range pods {
 		p.AwaitGone()
 	}
+	tr.s.Logf("gone after %v", cluster.Since(began))
 	tr.mustBeClean()
+	tr.s.Logf("clean after %v", cluster.Since(began))
 	for i, p := range pods {
 		if err := calls[i].del(tr.s.Context()); err != nil {
 			tr.s.Errorf("a second DEL of pod %s: %v", p.Name, err)
@@ -244,14 +250,19 @@ func (tr *trial) mustBeClean() {
 	tr.s.MustBeClean()
 	for _, n := range tr.s.Nodes() {
 		tr.s.Await("nothing of pods on "+n.Name, func() error {
-			left := ruleLeftovers(tr.s, n)
-			if tr.left != nil {
-				left = append(left, tr.left(n)...)
-			}
-			if len(left) > 0 {
+			if left := tr.leftOn(n); len(left) > 0 {
 				return fmt.Errorf("there are %q", left)
 			}
 			return nil
 		})
 	}
+}
+
+// leftOn gives what only this network, or its rules, can have left of pods on a node.
+func (tr *trial) leftOn(n *cluster.Node) []string {
+	left := ruleLeftovers(tr.s, n)
+	if tr.left != nil {
+		left = append(left, tr.left(n)...)
+	}
+	return left
 }
