@@ -105,13 +105,18 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, retErr error) {
 	if err := c.startNodes(ctx); err != nil {
 		return nil, err
 	}
-	switch opts.Plexus {
+	return c, c.Install(ctx, opts.Plexus)
+}
+
+// Install puts Plexus on a cluster that is Without, and waits until the runtimes use it.
+func (c *Cluster) Install(ctx context.Context, mode Mode) error {
+	switch mode {
 	case Alone:
-		return c, c.installAlone(ctx)
+		return c.installAlone(ctx)
 	case WithAgent:
-		return c, c.installManifests(ctx)
+		return c.installManifests(ctx)
 	default:
-		return c, nil
+		return nil
 	}
 }
 

@@ -188,6 +188,13 @@ func (n *Node) Run(name string, args ...string) (string, error) {
 	return out, nil
 }
 
+// KillProcess kills the processes of the node, containers' too, with this command line. None is an
+// error.
+func (n *Node) KillProcess(commandLine string) error {
+	_, err := n.Run("pkill", "-KILL", "-x", "-f", commandLine)
+	return err
+}
+
 // startDaemon starts a server on the node, whose log is on the outside. It ends with the node.
 func (n *Node) startDaemon(name string, env []string, argv ...string) (*proc.Process, error) {
 	return n.thread.Start(proc.Command{

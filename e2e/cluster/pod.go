@@ -66,6 +66,7 @@ func PodTemplate(name string, options ...PodOption) *corev1.Pod {
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: &grace,
 			AutomountServiceAccountToken:  &noToken,
+			DNSPolicy:                     corev1.DNSDefault,
 			Containers:                    []corev1.Container{{Name: "c", Image: BusyboxImage, ImagePullPolicy: corev1.PullNever}},
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -164,27 +163,6 @@ func (n *Node) netnsOf(id string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("sandbox %s has no network namespace", id)
-}
-
-// ContainerPID gives the process, as the node sees it, of a running container by its pod's
-// namespace and its own name.
-func (n *Node) ContainerPID(namespace, name string) (string, error) {
-	id, err := n.CRI("ps", "--quiet", "--namespace", namespace, "--name", "^"+name+"$", "--state", "running", "--latest")
-	if err != nil {
-		return "", err
-	}
-	if id = strings.TrimSpace(id); id == "" {
-		return "", fmt.Errorf("no container %s/%s runs on %s", namespace, name, n.Name)
-	}
-	out, err := n.CRI("inspect", "--output", "json", id)
-	if err != nil {
-		return "", err
-	}
-	var inspected struct{ Info struct{ PID int } }
-	if err := json.Unmarshal([]byte(out), &inspected); err != nil {
-		return "", fmt.Errorf("read what crictl says of container %s: %w", id, err)
-	}
-	return strconv.Itoa(inspected.Info.PID), nil
 }
 
 // FailedSandboxes counts the sandboxes whose making the runtime has logged as failed.

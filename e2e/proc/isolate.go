@@ -53,7 +53,8 @@ func Isolate(inside func() int, after ...func()) int {
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code
 	}
-	return 1 // a signal ended it
+	fmt.Fprintln(os.Stderr, "the tests were ended:", cmd.ProcessState)
+	return 1
 }
 
 // insideNow makes the namespaces usable.

@@ -13,7 +13,7 @@ import (
 func TestE2EMissingNetwork(t *testing.T) {
 	s := cluster.Shared(t).Scenario(t)
 	p := s.Pod("p", cluster.On(s.Node(1)), cluster.Networks("not-there-yet"))
-	p.AwaitEvent("FailedCreatePodSandBox", s.Namespace+"/not-there-yet", "not found")
+	p.AwaitEvent("FailedCreatePodSandBox", "network "+s.Namespace+"/not-there-yet", "there is no NetworkAttachmentDefinition")
 	if left := s.Node(1).Reservations(); len(left) > 0 {
 		t.Errorf("a pod without its network has reserved %q", left)
 	}
