@@ -11,11 +11,7 @@ import (
 
 // Add gives the sandbox its port, or nothing: what fails undoes all before it.
 func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, version string, retErr error) {
-	c, a, err := call.parse()
-	place := placeOf(c, a)
-	if faults := checkPaths(c, place); faults != nil {
-		err = types.WithCode(types.CodeInvalidConfig, types.Join(err, faults))
-	}
+	c, a, err := call.parse(checkPaths)
 	if err != nil {
 		return nil, "", err
 	}

@@ -112,7 +112,8 @@ func (p *Place) check() error {
 }
 
 // checkPaths refuses what no socket can be bound to, on the host or in the pod.
-func checkPaths(c *Config, p *Place) error {
+func checkPaths(c *Config, a *Attachment) error {
+	p := placeOf(c, a)
 	field := "socketDir"
 	if c.Userspace != nil {
 		field = "sharedDir"

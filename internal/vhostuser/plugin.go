@@ -32,12 +32,16 @@ type Call struct {
 	Config                              []byte
 }
 
-// parse reads the call and its configuration; what could be read is given beside the
-// error too.
-func (c *Call) parse() (*Config, *Attachment, error) {
+// parse reads the call and its configuration, with further checks of both; what could
+// be read is given beside the error too.
+func (c *Call) parse(checks ...func(*Config, *Attachment) error) (*Config, *Attachment, error) {
 	config, configErr := ParseConfig(c.Config)
 	a, argsErr := NewAttachment(config.Name, c.ContainerID, c.Interface, c.NetNS, c.Args)
-	if err := types.Join(configErr, argsErr); err != nil {
+	faults := []error{configErr, argsErr}
+	for _, check := range checks {
+		faults = append(faults, check(config, a))
+	}
+	if err := types.Join(faults...); err != nil {
 		return config, a, types.WithCode(types.CodeInvalidConfig, fmt.Errorf("network %q: %w", config.Name, err))
 	}
 	return config, a, nil
