@@ -175,7 +175,8 @@ func TestE2EVhostUserSwitchHangs(t *testing.T) {
 func TestE2EVhostUserKilledAtAnyStep(t *testing.T) {
 	l := newLab(t)
 	l.plugin = t.TempDir()
-	build := exec.Command("go", "build", "-tags", "killpoints", "-o", filepath.Join(l.plugin, "plexus-vhostuser"), "github.com/plexus-cni/plexus/cmd/plexus-vhostuser")
+	build := exec.Command("go", "build", "-tags", "killpoints", "-o", filepath.Join(l.plugin, "plexus-vhostuser"), "./cmd/plexus-vhostuser")
+	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

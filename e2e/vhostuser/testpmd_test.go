@@ -18,7 +18,7 @@ import (
 )
 
 // limit ends what would never end. It is no measure of anything.
-const limit = 90 * time.Second
+const limit = 2 * time.Minute
 
 // testpmd is a DPDK application in a pod: in its network namespace, with the pod's folder
 // mounted where a pod mounts it, and knowing no more than the file there says.
@@ -48,7 +48,7 @@ func (p *pod) startApp(mac, mode string, more ...string) *testpmd {
 	}
 	prefix := "app" + strconv.Itoa(os.Getpid()) + p.sandbox.ID
 	args := []string{
-		"--net=" + p.sandbox.Path, "--", "unshare", "--mount", "sh", "-c", mountAndRun, "sh", p.folder(), podDir, p.ovs.bin("dpdk-testpmd"),
+		"--net=" + p.sandbox.Path, "--", "unshare", "--mount", "sh", "-c", mountAndRun, "sh", p.folder(), podDir, "stdbuf", "-oL", p.ovs.bin("dpdk-testpmd"),
 		"--lcores=(0,1)@1", "--no-huge", "-m", "128", "--no-pci", "--file-prefix=" + prefix, "-d", p.ovs.pmd("mempool_ring"), "-d", p.ovs.pmd("net_virtio"),
 		"-d", p.ovs.pmd("bus_vdev"), "--vdev=" + vdev, "--", "-i", "--forward-mode=" + mode, "--total-num-mbufs=2048",
 	}

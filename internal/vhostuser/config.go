@@ -14,7 +14,7 @@ import (
 // Defaults of the configuration.
 const (
 	DefaultOVSDB     = "unix:/var/run/openvswitch/db.sock"
-	DefaultSocketDir = "/run/plexus/vhostuser"
+	DefaultSocketDir = "/run/plexus-vhostuser" // not in the agent's folder, which is root's alone
 	DefaultPodDir    = "/run/vhostuser"
 	DefaultStateDir  = "/var/lib/cni/plexus-vhostuser"
 	DefaultTimeout   = 10 * time.Second

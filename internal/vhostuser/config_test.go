@@ -21,7 +21,7 @@ var ignoreRaw = cmpopts.IgnoreFields(Config{}, "Raw")
 func defaults(change func(*Config)) *Config {
 	c := &Config{
 		CNIVersion: "1.1.0", Name: "fast", Bridge: "br0", OVSDB: "unix:/var/run/openvswitch/db.sock", Queues: 1,
-		SocketDir: "/run/plexus/vhostuser", PodDir: "/run/vhostuser", StateDir: "/var/lib/cni/plexus-vhostuser", Timeout: 10 * time.Second,
+		SocketDir: "/run/plexus-vhostuser", PodDir: "/run/vhostuser", StateDir: "/var/lib/cni/plexus-vhostuser", Timeout: 10 * time.Second,
 	}
 	change(c)
 	return c
@@ -224,8 +224,8 @@ func TestPlaceOf(t *testing.T) {
 		dir, file string
 		inPod     string
 	}{
-		"of a pod":                    {defaults(func(*Config) {}), Attachment{ContainerID: long, Interface: "net0", Pod: pod}, "/run/plexus/vhostuser/u-1/net0/vhost.sock", "config.json", "/run/vhostuser/net0/vhost.sock"},
-		"of no pod":                   {defaults(func(*Config) {}), Attachment{ContainerID: "c1", Interface: "net0"}, "/run/plexus/vhostuser/c1/net0/vhost.sock", "config.json", "/run/vhostuser/net0/vhost.sock"},
+		"of a pod":                    {defaults(func(*Config) {}), Attachment{ContainerID: long, Interface: "net0", Pod: pod}, "/run/plexus-vhostuser/u-1/net0/vhost.sock", "config.json", "/run/vhostuser/net0/vhost.sock"},
+		"of no pod":                   {defaults(func(*Config) {}), Attachment{ContainerID: "c1", Interface: "net0"}, "/run/plexus-vhostuser/c1/net0/vhost.sock", "config.json", "/run/vhostuser/net0/vhost.sock"},
 		"as the Userspace CNI plugin": {defaults(func(c *Config) { c.Userspace, c.SocketDir, c.PodDir = &Userspace{}, "/s", "/p" }), Attachment{ContainerID: long, Interface: "net0", Pod: pod}, "/s/0123456789ab/0123456789ab-net0", "configData-0123456789ab-net0.json", "/p/0123456789ab/0123456789ab-net0"},
 		"with a socket's name":        {defaults(func(c *Config) { c.Userspace, c.SocketDir, c.PodDir = &Userspace{SocketFile: "x"}, "/s", "/p" }), Attachment{ContainerID: "c", Interface: "net0"}, "/s/c/x", "configData-c-net0.json", "/p/c/x"},
 	} {
