@@ -202,3 +202,25 @@ func TestE2EVhostUserKilledAtAnyStep(t *testing.T) {
 		}
 	}
 }
+
+// A configuration of the Userspace CNI plugin, moved over by its type: the socket and the
+// file are where its readers look, and go with the pod.
+func TestE2EVhostUserMovedFromUserspace(t *testing.T) {
+	l := newLab(t)
+	l.Network("moved", nodetest.Conf{
+		"cniVersion": "0.3.1", "name": "moved", "type": "plexus-vhostuser", "sharedDir": l.socketDir(), "stateDir": l.stateDir(), "ovsdb": l.ovs.address(),
+		"kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig", "logFile": "/var/log/u.log", "logLevel": "debug",
+		"host":      nodetest.Conf{"engine": "ovs-dpdk", "iftype": "vhostuser", "netType": "bridge", "vhost": nodetest.Conf{"mode": "client"}, "bridge": nodetest.Conf{"bridgeName": bridge, "vlanId": 9}},
+		"container": nodetest.Conf{"engine": "ovs-dpdk", "iftype": "vhostuser", "netType": "interface", "vhost": nodetest.Conf{"mode": "server"}},
+		"ipam":      nodetest.HostLocal("10.9.0.0/16"),
+	})
+	p := l.pod("0123456789abcdef", "moved")
+	p.add()
+	dir := filepath.Join(l.socketDir(), "0123456789ab")
+	contains(t, l.ReadFile(filepath.Join(dir, "configData-0123456789ab-net0.json")), `"containerId": "0123456789abcdef"`, `"socketfile": "0123456789ab-net0"`, `"10.9.0.2/16"`)
+	port := l.ovs.portOf("0123456789abcdef", "net0")
+	equal(t, "port", l.ovs.vsctl("--bare", "get", "Port", port, "tag", "--", "get", "Interface", port, "options:vhost-server-path"),
+		"9\n\""+filepath.Join(dir, "0123456789ab-net0")+"\"")
+	p.del()
+	l.mustBeClean("after DEL")
+}

@@ -47,7 +47,7 @@ func newOVS(t *testing.T, n *nodetest.Node) *ovs {
 	// EAL wants its plugins where not everybody can write, and short paths for sockets.
 	o := &ovs{t: t, node: n, root: root, run: n.Path("ovs"), daemons: map[string]*exec.Cmd{}}
 	must(t, os.MkdirAll(o.run, 0o700))
-	o.tool("ovsdb-tool", "create", o.file("conf.db"), filepath.Join(root, "usr/share/openvswitch/vswitch.ovsschema"))
+	o.tool("ovsdb-tool", "create", o.file("conf.db"), root+"/usr/share/openvswitch/vswitch.ovsschema")
 	o.startDatabase()
 	o.vsctl("--no-wait", "init")
 	o.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:dpdk-lcore-mask=0x1",
@@ -57,7 +57,7 @@ func newOVS(t *testing.T, n *nodetest.Node) *ovs {
 	o.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("ovs-vswitchd said last:\n%s", tail(o.file("ovs-vswitchd.log")))
+			t.Logf("ovs-vswitchd said last:\n%s", tail(o.file("ovs-vswitchd-dpdk.log")))
 		}
 	})
 	return o
@@ -74,7 +74,7 @@ func (o *ovs) address() string { return "unix:" + o.file("db.sock") }
 
 // pmd gives the path of a plugin of DPDK.
 func (o *ovs) pmd(name string) string {
-	found, err := filepath.Glob(filepath.Join(o.root, "usr/lib/*/dpdk/pmds-*/librte_"+name+".so.??"))
+	found, err := filepath.Glob(o.root + "/usr/lib/*/dpdk/pmds-*/librte_" + name + ".so.??")
 	if err != nil || len(found) != 1 {
 		o.t.Fatalf("DPDK's plugin %s: found %q, %v", name, found, err)
 	}
@@ -83,13 +83,13 @@ func (o *ovs) pmd(name string) string {
 
 // environ makes the unpacked executables find their libraries and this switch.
 func (o *ovs) environ() []string {
-	libraries, err := filepath.Glob(filepath.Join(o.root, "usr/lib/*-linux-gnu*"))
+	libraries, err := filepath.Glob(o.root + "/usr/lib/*-linux-gnu*")
 	must(o.t, err)
-	more, err := filepath.Glob(filepath.Join(o.root, "lib/*-linux-gnu*"))
+	more, err := filepath.Glob(o.root + "/lib/*-linux-gnu*")
 	must(o.t, err)
 	return append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(append(libraries, more...), ":"),
 		"OVS_RUNDIR="+o.run, "OVS_LOGDIR="+o.run, "OVS_DBDIR="+o.run, "OVS_SYSCONFDIR="+o.run,
-		"OVS_PKGDATADIR="+filepath.Join(o.root, "usr/share/openvswitch"))
+		"OVS_PKGDATADIR="+o.root+"/usr/share/openvswitch")
 }
 
 func (o *ovs) command(name string, args ...string) *exec.Cmd {
@@ -175,7 +175,7 @@ func (o *ovs) kill(name string) {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	_ = unix.Kill(pid, unix.SIGKILL)
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
 	_ = os.Remove(o.file(name + ".pid"))

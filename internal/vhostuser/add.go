@@ -18,6 +18,9 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, v
 	if err := p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) }); err != nil {
 		return nil, "", err
 	}
+	if err := p.ipam(c.IPAM, c.Raw, a).ready(); err != nil {
+		return nil, "", err
+	}
 	state := newState(c, a)
 	if err := p.makeRoom(ctx, c, state); err != nil {
 		return nil, "", err

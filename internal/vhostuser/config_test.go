@@ -259,7 +259,9 @@ func TestCheckPaths(t *testing.T) {
 func TestPortName(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range []Attachment{
-		{Network: "n", ContainerID: "c", Interface: "i"}, {Network: "n", ContainerID: "ci", Interface: "i"}, {Network: "nc", ContainerID: "i", Interface: "i"},
+		{Network: "n", ContainerID: "c", Interface: "i"},
+		{Network: "n", ContainerID: "ci", Interface: "i"},
+		{Network: "nc", ContainerID: "i", Interface: "i"},
 		{Network: "n", ContainerID: "c", Interface: "j"},
 	} {
 		name := a.PortName()
@@ -270,13 +272,13 @@ func TestPortName(t *testing.T) {
 	}
 }
 
-func TestNewAttachment(t *testing.T) {
+func TestAttachmentOf(t *testing.T) {
 	const known = "K8S_POD_NAMESPACE=n;K8S_POD_NAME=p;K8S_POD_UID="
 	for args, wantCode := range map[string]uint{
 		"": 0, known + "u": 0, known + "..": types.CodeInvalidEnv, known + "a/b": types.CodeInvalidEnv,
 		known + strings.Repeat("u", 65): types.CodeInvalidEnv, "x": types.CodeInvalidEnv,
 	} {
-		a, err := NewAttachment("net", "c", "net0", "", args)
+		a, err := attachmentOf("net", &Call{ContainerID: "c", Interface: "net0", Args: args})
 		var coded *types.CodedError
 		if wantCode == 0 && err != nil || wantCode != 0 && (!errors.As(err, &coded) || coded.Code != wantCode) {
 			t.Errorf("%q: got %v, want code %d", args, err, wantCode)

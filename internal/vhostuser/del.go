@@ -33,5 +33,9 @@ func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) e
 	if errors.Is(portErr, ErrUnreachable) || errors.Is(portErr, context.DeadlineExceeded) {
 		portErr = nil
 	}
-	return types.Join(portErr, p.ipam(c.IPAM, c.Raw, a).run(ctx, "DEL"), removeDeviceInfo(c.DeviceInfo))
+	ipamErr := p.ipam(c.IPAM, c.Raw, a).run(ctx, "DEL")
+	if errors.Is(ipamErr, errNoPlugin) {
+		ipamErr = nil // an ADD would have been refused
+	}
+	return types.Join(portErr, ipamErr, removeDeviceInfo(c.DeviceInfo))
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
+// errNoPlugin is of an IPAM plugin that is not on the node.
+var errNoPlugin = errors.New("is not there")
+
 // ipam is the address manager of one attachment. That of a network without one does
 // nothing.
 type ipam struct {
@@ -29,15 +32,25 @@ func (i *ipam) args(command string) *invoke.Args {
 	}
 }
 
+// find gives the plugin's path.
 func (i *ipam) find() (string, error) {
 	if i.exec == nil {
 		i.exec = &invoke.DefaultExec{RawExec: &invoke.RawExec{}}
 	}
 	path, err := i.exec.FindInPath(i.plugin, filepath.SplitList(i.path))
 	if err != nil {
-		return "", fmt.Errorf("IPAM plugin %s: is not in CNI_PATH (%s)", i.plugin, i.path)
+		return "", fmt.Errorf("IPAM plugin %s: %w in CNI_PATH (%s)", i.plugin, errNoPlugin, i.path)
 	}
 	return path, nil
+}
+
+// ready tells whether the plugin is there at all.
+func (i *ipam) ready() error {
+	if i.plugin == "" {
+		return nil
+	}
+	_, err := i.find()
+	return err
 }
 
 // add asks for addresses. A gateway stays in: the application is the one to use it.

@@ -23,10 +23,11 @@ type Attachment struct {
 	Pod         types.Pod
 }
 
-// NewAttachment reads a call. The pod is in CNI_ARGS, if a runtime of Kubernetes calls.
-func NewAttachment(network, containerID, ifName, netns, args string) (*Attachment, error) {
-	a := &Attachment{Network: network, ContainerID: containerID, Interface: ifName, NetNS: netns, Args: args}
-	parsed, err := types.ParseArgs(args)
+// attachmentOf gives what a call is about. The pod is in CNI_ARGS, if a runtime of
+// Kubernetes calls.
+func attachmentOf(network string, call *Call) (*Attachment, error) {
+	a := &Attachment{Network: network, ContainerID: call.ContainerID, Interface: call.Interface, NetNS: call.NetNS, Args: call.Args}
+	parsed, err := types.ParseArgs(call.Args)
 	if err != nil {
 		return a, err
 	}

@@ -36,7 +36,7 @@ type Call struct {
 // be read is given beside the error too.
 func (c *Call) parse(checks ...func(*Config, *Attachment) error) (*Config, *Attachment, error) {
 	config, configErr := ParseConfig(c.Config)
-	a, argsErr := NewAttachment(config.Name, c.ContainerID, c.Interface, c.NetNS, c.Args)
+	a, argsErr := attachmentOf(config.Name, c)
 	faults := []error{configErr, argsErr}
 	for _, check := range checks {
 		faults = append(faults, check(config, a))

@@ -31,9 +31,17 @@ func TestRow(t *testing.T) {
 		r.uuid("interfaces"), r.texts("name"), r.text("absent"), r.int("name"), r.text("tag"), r.pairs("name"), r.uuid("name"),
 	}
 	want := []any{
-		"p", 7, "", 0, []int{5, 30}, []int{7}, true, map[string]string{"k": "v"},
+		"p", 7, "", 0,
+		[]int{5, 30},
+		[]int{7},
+		true,
+		map[string]string{"k": "v"},
 		[]string{"00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"},
-		"00000000-0000-0000-0000-000000000003", []string{"p"}, "", 0, "", map[string]string{}, "",
+		"00000000-0000-0000-0000-000000000003",
+		[]string{"p"},
+		"", 0, "",
+		map[string]string{},
+		"",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
