@@ -46,6 +46,7 @@ func run(args []string) int {
 	}
 	// A runtime that is gone reads nothing, which is no reason to stop half-way.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	unix.Umask(0o022) // a runtime's own may keep pods out of what is made for them
 	funcs := skel.CNIFuncs{Add: add, Del: del, Check: verb((*vhostuser.Plugin).Check), GC: verb((*vhostuser.Plugin).GC), Status: verb((*vhostuser.Plugin).Status)}
 	about := version.String("plexus-vhostuser") + "\nCalled by people? See plexus-vhostuser --help."
 	if err := skel.PluginMainFuncsWithError(funcs, supported, about); err != nil {

@@ -29,7 +29,12 @@ func TestE2EVhostUserPort(t *testing.T) {
 		"vlan": 7, "trunk": []nodetest.Conf{{"minID": 10, "maxID": 12}, {"id": 20}}, "mtu": 2000, "queues": 2,
 	}))
 	p := l.pod("a", "fast")
+	before := syscall.Umask(0o077) // of a runtime that is careful
 	p.add()
+	syscall.Umask(before)
+	info, err := os.Stat(p.folder())
+	must(t, err)
+	equal(t, "mode of what the pod mounts", info.Mode().Perm(), os.FileMode(0o755))
 	port := l.ovs.portOf("a", "net0")
 	equal(t, "port", l.ovs.vsctl("--bare", "--columns=tag,trunks,vlan_mode", "list", "Port", port), "7\n10 11 12 20\nnative-untagged")
 	equal(t, "interface", l.ovs.vsctl("--bare", "--columns=type,mtu_request,options", "list", "Interface", port),
@@ -127,6 +132,21 @@ func TestE2EVhostUserGC(t *testing.T) {
 	pods[0].direct("DEL", conf).OK()
 	foreign.direct("DEL", other).OK()
 	equal(t, "ports", l.ovs.ports(), []string{"theirs"})
+}
+
+// A node that has lost its state has the port still: the next ADD takes it over.
+func TestE2EVhostUserAddWithItsStateLost(t *testing.T) {
+	l := newLab(t)
+	conf := l.network(nil)
+	p := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("a"), uid: "uid-a"}
+	p.direct("ADD", conf).OK()
+	must(t, os.RemoveAll(l.stateDir()))
+	p.direct("ADD", conf.With(nodetest.Conf{"ipam": nil, "vlan": 9})).OK()
+	equal(t, "port", l.ovs.vsctl("get", "Port", l.ovs.portOf("a", "net0"), "tag"), "9")
+	must(t, os.RemoveAll(l.stateDir()))
+	p.direct("DEL", conf).OK()
+	equal(t, "ports", l.ovs.ports(), []string{})
+	equal(t, "addresses", l.Reservations(), map[string][]string{})
 }
 
 // What is wrong is said, and nothing stays.

@@ -88,7 +88,7 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	killPoint()
-	if err := writeDeviceInfo(c.DeviceInfo, podSocket(c, &state.Place)); err != nil {
+	if err := state.writeDeviceInfo(podSocket(c, &state.Place)); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	killPoint()

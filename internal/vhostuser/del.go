@@ -37,5 +37,5 @@ func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) e
 	if errors.Is(ipamErr, errNoPlugin) {
 		ipamErr = nil // an ADD would have been refused
 	}
-	return types.Join(portErr, ipamErr, removeDeviceInfo(c.DeviceInfo))
+	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo())
 }

@@ -14,10 +14,16 @@ import (
 // deviceInfoVersion is the version of the device information specification.
 const deviceInfoVersion = "1.1.0"
 
+// newDeviceInfo is where the file is written before it gets its name, which may have
+// all the bytes already that a name can have.
+func (s *State) newDeviceInfo() string {
+	return filepath.Join(filepath.Dir(s.DeviceInfo), "."+s.Port)
+}
+
 // writeDeviceInfo writes the file by which the meta-plugin learns of the socket, and
 // through it the pod's network status: the path is the pod's.
-func writeDeviceInfo(path, socket string) error {
-	if path == "" {
+func (s *State) writeDeviceInfo(socket string) error {
+	if s.DeviceInfo == "" {
 		return nil
 	}
 	data, err := json.Marshal(types.DeviceInfo{
@@ -26,10 +32,9 @@ func writeDeviceInfo(path, socket string) error {
 	if err != nil {
 		return fmt.Errorf("device information: %w", err)
 	}
-	temporary := path + ".new"
-	err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(temporary, data, 0o644))
+	err = errors.Join(os.MkdirAll(filepath.Dir(s.DeviceInfo), 0o755), os.WriteFile(s.newDeviceInfo(), data, 0o644))
 	if err == nil {
-		err = os.Rename(temporary, path)
+		err = os.Rename(s.newDeviceInfo(), s.DeviceInfo)
 	}
 	if err != nil {
 		return fmt.Errorf("device information: %w", err)
@@ -37,11 +42,11 @@ func writeDeviceInfo(path, socket string) error {
 	return nil
 }
 
-func removeDeviceInfo(path string) error {
-	if path == "" {
+func (s *State) removeDeviceInfo() error {
+	if s.DeviceInfo == "" {
 		return nil
 	}
-	for _, name := range []string{path + ".new", path} {
+	for _, name := range []string{s.newDeviceInfo(), s.DeviceInfo} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("device information: %w", err)
 		}

@@ -107,12 +107,13 @@ func (p *Place) check() error {
 		}
 	}
 	if p.Socket == p.Config {
-		return fmt.Errorf("%q is both the socket and the configuration file", cut(p.Socket))
+		return &types.FieldError{Field: "host.vhost.socketfile", Problem: fmt.Sprintf("%q is the name of the configuration file", cut(p.Socket))}
 	}
 	return nil
 }
 
-// checkPaths refuses what no socket can be bound to, on the host or in the pod.
+// checkPaths refuses a place that cannot be, or that no socket can be bound to, on the
+// host or in the pod.
 func checkPaths(c *Config, a *Attachment) error {
 	p := placeOf(c, a)
 	field := "socketDir"
@@ -120,6 +121,7 @@ func checkPaths(c *Config, a *Attachment) error {
 		field = "sharedDir"
 	}
 	return types.Join(
+		p.check(),
 		checkSocketPath(field, p.HostSocket()),
 		checkSocketPath("podDir", podSocket(c, p)),
 	)

@@ -79,7 +79,7 @@ func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
 		errs = append(errs, s.Place.remove(ctx, shared))
 	}
 	killPoint()
-	errs = append(errs, removeDeviceInfo(s.DeviceInfo))
+	errs = append(errs, s.removeDeviceInfo())
 	killPoint()
 	if err := types.Join(errs...); err != nil {
 		return fmt.Errorf("release %s of container %s: %w", s.Interface, s.Container, err)

@@ -133,6 +133,11 @@ func TestAddUndoes(t *testing.T) {
 		"path": {
 			func(*node) {}, map[string]any{"podDir": "/" + strings.Repeat("x", 120), "queues": 0}, types.CodeInvalidConfig, []string{"podDir:", "at most 107", "queues:"},
 		},
+		"socketfile": {
+			func(*node) {}, map[string]any{"bridge": nil, "vlan": nil, "socketDir": nil, "host": map[string]any{
+				"engine": "ovs-dpdk", "iftype": "vhostuser", "vhost": map[string]any{"mode": "client", "socketfile": "configData-c1-net0.json"},
+			}}, types.CodeInvalidConfig, []string{"host.vhost.socketfile:"},
+		},
 		"switch down":    {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, nil, types.CodeTryAgainLater, []string{ErrUnreachable.Error()}},
 		"no bridge":      {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, types.CodeFailed, []string{"bridge br0"}},
 		"IPAM not there": {func(n *node) { n.manager.fail["find"] = errTold }, nil, types.CodeFailed, []string{"IPAM plugin fake", "CNI_PATH"}},
@@ -238,6 +243,18 @@ func TestNewSandboxOfThePod(t *testing.T) {
 		t.Errorf("the late DEL took away (-before +after):\n%s", diff)
 	}
 	must(t, n.plugin.Del(t.Context(), n.call("new", nil)))
+	n.mustBeClean("after DEL")
+}
+
+// Plexus gives the file a name of as many bytes as there can be.
+func TestDeviceInfoOfTheLongestName(t *testing.T) {
+	n := newNode(t)
+	path := filepath.Join(n.dir, "info", strings.Repeat("x", 255))
+	n.add("c1", map[string]any{"runtimeConfig": map[string]any{"CNIDeviceInfoFile": path}})
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	must(t, n.plugin.Del(t.Context(), n.call("c1", nil)))
 	n.mustBeClean("after DEL")
 }
 

@@ -90,6 +90,10 @@ func (s *Switch) Plug(ctx context.Context, port *vhostuser.Port) error {
 	if err != nil {
 		return err
 	}
+	// One that is there already is of an ADD of which no state is left.
+	if err := s.Unplug(ctx, port.Name); err != nil {
+		return err
+	}
 	root, err := s.root(ctx)
 	if err != nil {
 		return err
