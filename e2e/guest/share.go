@@ -1,0 +1,92 @@
+package guest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// image gives the folder of the guest's kernel and initramfs, which it builds if need be.
+func image(t testing.TB) string {
+	t.Helper()
+	gomod, err := output("go", "env", "GOMOD")
+	must(t, err)
+	dir, err := output(filepath.Join(filepath.Dir(gomod), "guest", "build"))
+	must(t, err)
+	return dir
+}
+
+// output runs a program and gives what it printed; what it said on standard error is
+// passed on, and in the error.
+func output(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, &said)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func (m *machine) share() string { return filepath.Join(m.dir, "share") }
+
+// fill puts the tests and what runs them into the share.
+func (m *machine) fill(t testing.TB) error {
+	t.Helper()
+	if err := os.Mkdir(m.share(), 0o755); err != nil {
+		return err
+	}
+	tests := filepath.Join(m.share(), "tests")
+	build := exec.Command("go", "test", "-c", "-o", tests, m.Tests)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the tests of %s: %w\n%s", m.Tests, err, out)
+	}
+	if _, err := os.Stat(tests); err != nil {
+		return fmt.Errorf("build the tests of %s: there are none", m.Tests)
+	}
+	return os.WriteFile(filepath.Join(m.share(), "run"), []byte(m.script(t)), 0o755)
+}
+
+// script is what the guest's init runs: it takes the folders, and becomes the tests.
+func (m *machine) script(t testing.TB) string {
+	t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, "#!/bin/sh\nset -e\nexport %s=1 HOME=/root\n", insideVar)
+	for _, variable := range m.Folders {
+		m.folder(t, variable)
+		fmt.Fprintf(&text, "mkdir -p /mnt/%[1]s\n"+
+			"mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro %[1]s /mnt/%[1]s\n"+
+			"export %[1]s=/mnt/%[1]s\n", variable)
+	}
+	fmt.Fprintf(&text, "cd /tmp\nexec /share/tests -test.v=test2json -test.timeout=%s -test.run='%s'\n", m.Timeout, m.Run)
+	return text.String()
+}
+
+// folder gives the folder that one of Folders names, or skips the test.
+func (m *machine) folder(t testing.TB, variable string) string {
+	t.Helper()
+	dir := os.Getenv(variable)
+	if dir == "" {
+		t.Skipf("%s is not set: run this by make e2e, which builds what it names", variable)
+	}
+	return dir
+}
+
+// alone waits until no other guest runs on this machine: two would only slow each other
+// down. It gives what lets the next one run.
+func (m *machine) alone(t testing.TB) (release func()) {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(m.image), "guest-run.lock")
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	must(t, err)
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	return func() { _ = lock.Close() }
+}
