@@ -1,7 +1,7 @@
 // Package guest runs tests in a virtual machine, for what the kernel and the hardware of
 // this machine cannot give: NICs with SR-IOV (QEMU's igb) and an IOMMU, and a full Debian
 // kernel with ipvlan, VLANs, VRFs, dummy links and Open vSwitch. It is emulated, so it
-// needs neither KVM nor root, and boots in seconds.
+// needs no KVM, and boots in seconds.
 //
 // A scenario is one package with two kinds of tests. Those named TestE2E… run on this
 // machine and boot the guest, those named TestGuest… run in it, as root, with all of it
@@ -39,7 +39,7 @@ type Options struct {
 	Tests   string        // the package of the tests; "." if empty
 	Run     string        // which of its tests, as -run of go test has it; "^TestGuest" if empty
 	Folders []string      // environment variables that name folders of executables
-	Timeout time.Duration // of the tests together; 5 minutes if 0
+	Timeout time.Duration // of the tests together; 10 minutes if 0, and never more than this test has left
 
 	NICs   int      // Intel 82576 (igb), on one wire: 0000:01:00.0, 0000:02:00.0, …; 7 VFs each
 	IOMMU  bool     // for vfio-pci
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 		o.Run = "^TestGuest"
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Minute
+		o.Timeout = 10 * time.Minute
 	}
 	if o.Memory == 0 {
 		o.Memory = 512
@@ -81,10 +81,17 @@ func Run(t *testing.T, o Options) {
 // boot runs the tests in a guest.
 func boot(t *testing.T, o Options) *outcome {
 	t.Helper()
-	o = o.withDefaults()
-	m := &machine{Options: o, image: image(t), dir: t.TempDir()}
-	must(t, m.fill(t))
+	for _, variable := range o.Folders {
+		if os.Getenv(variable) == "" {
+			t.Skipf("%s is not set: run this by make e2e, which builds what it names", variable)
+		}
+	}
+	m := &machine{Options: o.withDefaults(), image: image(t), dir: t.TempDir()}
 	defer m.alone(t)()
+	if deadline, ok := t.Deadline(); ok {
+		m.Timeout = min(m.Timeout, time.Until(deadline)-bootLimit-10*time.Second)
+	}
+	must(t, m.fill())
 	ended, err := m.run(t.Context())
 	must(t, err)
 	return ended

@@ -79,7 +79,7 @@ func sh(t *testing.T, command string) {
 // waitFor waits for a file of a pattern.
 func waitFor(t *testing.T, pattern string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			return
 		}
@@ -167,7 +167,7 @@ func TestE2EGuestWithoutTests(t *testing.T) {
 }
 
 func TestE2EGuestThatNeverBoots(t *testing.T) {
-	m := &machine{Options: Options{Timeout: time.Second, QEMU: []string{"-S"}}.withDefaults(), image: image(t), dir: t.TempDir(), bootLimit: time.Second}
+	m := &machine{Options: Options{Timeout: 2*time.Second - bootLimit, QEMU: []string{"-S"}}.withDefaults(), image: image(t), dir: t.TempDir()}
 	must(t, os.Mkdir(m.share(), 0o755))
 	ended, err := m.run(t.Context())
 	must(t, err)
@@ -188,7 +188,7 @@ func TestE2EGuestThatCannotStart(t *testing.T) {
 
 func TestE2EGuestNeedsTests(t *testing.T) {
 	m := &machine{Options: Options{Tests: "../kubeclient/nothing"}.withDefaults(), dir: t.TempDir()}
-	if err := m.fill(t); err == nil {
+	if err := m.fill(); err == nil {
 		t.Error("no error for a package that is not there")
 	}
 }

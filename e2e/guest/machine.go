@@ -21,9 +21,10 @@ type machine struct {
 	Options
 	image string // folder of the kernel and the initramfs
 	dir   string // of this run
-
-	bootLimit time.Duration // what it may take besides its tests; a minute if 0
 }
+
+// bootLimit is what a machine may take besides its tests.
+const bootLimit = time.Minute
 
 // kernelArgs are for speed: without them the emulated kernel takes twice as long to boot.
 const kernelArgs = "console=ttyS0 panic=-1 quiet loglevel=4 nokaslr mitigations=off audit=0 lsm= rodata=off cryptomgr.notests " +
@@ -31,11 +32,8 @@ const kernelArgs = "console=ttyS0 panic=-1 quiet loglevel=4 nokaslr mitigations=
 
 // run boots the machine and waits for its end, or ends it when its time is over.
 func (m *machine) run(ctx context.Context) (*outcome, error) {
-	limit := m.bootLimit
-	if limit == 0 {
-		limit = time.Minute
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.Timeout+limit)
+	limit := m.Timeout + bootLimit
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var stderr bytes.Buffer
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", m.args()...)
@@ -51,7 +49,7 @@ func (m *machine) run(ctx context.Context) (*outcome, error) {
 	}
 	ended := &outcome{status: statusOf(qemu.ProcessState), console: tail(stderr.String()+m.read("console"), 80)}
 	if ctx.Err() != nil {
-		ended.killedAfter = m.Timeout + limit
+		ended.killedAfter = limit
 	}
 	return ended, ended.readEvents(m.path("tests"))
 }

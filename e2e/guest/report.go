@@ -122,7 +122,7 @@ func (r *result) report(t *testing.T, parent string) {
 	})
 }
 
-// any tells whether something is true of one of the tests or of their subtests.
+// anyOf tells whether something is true of one of the tests or of their subtests.
 func anyOf(results []*result, is func(*result) bool) bool {
 	for _, r := range results {
 		if is(r) || anyOf(r.tests, is) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -15,6 +16,9 @@ import (
 // image gives the folder of the guest's kernel and initramfs, which it builds if need be.
 func image(t testing.TB) string {
 	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the guest is of the architecture amd64, and runs executables of this machine's")
+	}
 	gomod, err := output("go", "env", "GOMOD")
 	must(t, err)
 	dir, err := output(filepath.Join(filepath.Dir(gomod), "guest", "build"))
@@ -38,8 +42,7 @@ func output(name string, args ...string) (string, error) {
 func (m *machine) share() string { return filepath.Join(m.dir, "share") }
 
 // fill puts the tests and what runs them into the share.
-func (m *machine) fill(t testing.TB) error {
-	t.Helper()
+func (m *machine) fill() error {
 	if err := os.Mkdir(m.share(), 0o755); err != nil {
 		return err
 	}
@@ -52,32 +55,20 @@ func (m *machine) fill(t testing.TB) error {
 	if _, err := os.Stat(tests); err != nil {
 		return fmt.Errorf("build the tests of %s: there are none", m.Tests)
 	}
-	return os.WriteFile(filepath.Join(m.share(), "run"), []byte(m.script(t)), 0o755)
+	return os.WriteFile(filepath.Join(m.share(), "run"), []byte(m.script()), 0o755)
 }
 
 // script is what the guest's init runs: it takes the folders, and becomes the tests.
-func (m *machine) script(t testing.TB) string {
-	t.Helper()
+func (m *machine) script() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "#!/bin/sh\nset -e\nexport %s=1 HOME=/root\n", insideVar)
 	for _, variable := range m.Folders {
-		m.folder(t, variable)
 		fmt.Fprintf(&text, "mkdir -p /mnt/%[1]s\n"+
 			"mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro %[1]s /mnt/%[1]s\n"+
 			"export %[1]s=/mnt/%[1]s\n", variable)
 	}
 	fmt.Fprintf(&text, "cd /tmp\nexec /share/tests -test.v=test2json -test.timeout=%s -test.run='%s'\n", m.Timeout, m.Run)
 	return text.String()
-}
-
-// folder gives the folder that one of Folders names, or skips the test.
-func (m *machine) folder(t testing.TB, variable string) string {
-	t.Helper()
-	dir := os.Getenv(variable)
-	if dir == "" {
-		t.Skipf("%s is not set: run this by make e2e, which builds what it names", variable)
-	}
-	return dir
 }
 
 // alone waits until no other guest runs on this machine: two would only slow each other
@@ -87,6 +78,11 @@ func (m *machine) alone(t testing.TB) (release func()) {
 	path := filepath.Join(filepath.Dir(m.image), "guest-run.lock")
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	must(t, err)
+	release = func() { _ = lock.Close() }
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		return release
+	}
+	t.Logf("waiting for another guest, which has %s", path)
 	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
-	return func() { _ = lock.Close() }
+	return release
 }

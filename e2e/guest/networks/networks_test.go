@@ -185,7 +185,7 @@ func (k *kind) verify(t *testing.T, pod *nodetest.Sandbox) {
 	if k.master != "" {
 		contain(t, inSandbox(t, pod, "ip -o link show net0"), "master "+k.master+" ")
 	}
-	inSandbox(t, pod, "ping -n -c 1 -w 20 "+strings.Join(k.reaches, " "))
+	inSandbox(t, pod, "ping -n -c 1 -w 60 "+strings.Join(k.reaches, " "))
 	if err := pod.Ping("10.1.0.1"); err != nil {
 		t.Errorf("eth0: %v", err)
 	}
