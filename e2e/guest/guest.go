@@ -86,7 +86,7 @@ func boot(t *testing.T, o Options) *outcome {
 			t.Skipf("%s is not set: run this by make e2e, which builds what it names", variable)
 		}
 	}
-	m := &machine{Options: o.withDefaults(), image: image(t), dir: t.TempDir()}
+	m := &machine{Options: o.withDefaults(), image: image(t)}
 	defer m.alone(t)()
 	if deadline, ok := t.Deadline(); ok {
 		m.Timeout = min(m.Timeout, time.Until(deadline)-bootLimit-10*time.Second)

@@ -71,18 +71,22 @@ func (m *machine) script() string {
 	return text.String()
 }
 
-// alone waits until no other guest runs on this machine: two would only slow each other
-// down. It gives what lets the next one run.
+// alone waits until no other guest runs on this machine, since two would only slow each
+// other down, and gives the run its folder. What it returns lets the next one run.
 func (m *machine) alone(t testing.TB) (release func()) {
 	t.Helper()
-	path := filepath.Join(filepath.Dir(m.image), "guest-run.lock")
-	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	cache := filepath.Dir(m.image)
+	lock, err := os.OpenFile(filepath.Join(cache, "guest-run.lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	must(t, err)
-	release = func() { _ = lock.Close() }
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		return release
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		t.Logf("waiting for another guest, which has %s", lock.Name())
+		must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	}
-	t.Logf("waiting for another guest, which has %s", path)
-	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
-	return release
+	m.dir = filepath.Join(cache, "guest-run")
+	must(t, os.RemoveAll(m.dir)) // what a killed test left: we hold the lock
+	must(t, os.Mkdir(m.dir, 0o755))
+	return func() {
+		_ = os.RemoveAll(m.dir)
+		_ = lock.Close()
+	}
 }
