@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,9 @@ type Options struct {
 	// Master makes the cluster network, [Bridge] if nil.
 	Master Master
 	Plexus Mode
+	// Needs are further variables that name folders of executables: without one, the test is
+	// skipped.
+	Needs []string
 	// MaxPods is the kubelets' bound, 250 if it is 0.
 	MaxPods int
 }
@@ -67,7 +71,7 @@ func (o *Options) need(t testing.TB) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes namespaces (make e2e)")
 	}
-	for _, variable := range []string{kube.BinVar, clusterBinVar, pluginsBinVar, plexusBinVar, imageBuilderVar} {
+	for _, variable := range append([]string{kube.BinVar, clusterBinVar, pluginsBinVar, plexusBinVar, imageBuilderVar}, o.Needs...) {
 		if os.Getenv(variable) == "" {
 			t.Skipf("%s is not set: run make e2e", variable)
 		}
@@ -173,6 +177,14 @@ func (c *Cluster) Nodes() []*Node { return c.nodes }
 // Kubectl runs kubectl as an administrator and gives what it prints.
 func (c *Cluster) Kubectl(args ...string) (string, error) {
 	return proc.Lasting().Run(filepath.Join(c.bins.kube, "kubectl"), append([]string{"--kubeconfig", c.AdminKubeconfig()}, args...)...)
+}
+
+// Apply applies a manifest as an administrator.
+func (c *Cluster) Apply(manifest string) error {
+	cmd := exec.Command(filepath.Join(c.bins.kube, "kubectl"), "--kubeconfig", c.AdminKubeconfig(), "apply", "--server-side", "-f", "-")
+	cmd.Stdin = strings.NewReader(manifest)
+	_, err := proc.Lasting().RunCommand(cmd)
+	return err
 }
 
 // hopeless is an error after which there is nothing to wait for.

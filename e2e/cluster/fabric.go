@@ -42,7 +42,13 @@ func makeFabric() error {
 func addAddress(name string, address netip.Prefix) error {
 	link, err := netlink.LinkByName(name)
 	if err == nil {
-		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)})
+		addr := &netlink.Addr{IPNet: ipNet(address)}
+		if address.Addr().IsLoopback() {
+			// Otherwise it is the source of what leaves by an interface without an address, as
+			// Calico's are, and nobody answers.
+			addr.Scope = unix.RT_SCOPE_HOST
+		}
+		err = netlink.AddrAdd(link, addr)
 	}
 	if err == nil {
 		err = netlink.LinkSetUp(link)

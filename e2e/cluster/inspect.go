@@ -20,26 +20,26 @@ type Interface struct {
 	Addrs []netip.Prefix // global ones
 }
 
-// netns gives the path of the pod's network namespace on its node: that of its running sandbox.
-func (p *Pod) netns() string {
+// Sandbox gives the pod's running sandbox, with the path of its network namespace.
+func (p *Pod) Sandbox() Sandbox {
 	p.s.Helper()
 	sandboxes, err := p.node.Sandboxes(p.s.Namespace)
 	p.s.Must(err)
 	for _, sandbox := range sandboxes {
 		if sandbox.Metadata.UID == p.uid && sandbox.Ready() {
-			path, err := p.node.netnsOf(sandbox.ID)
+			sandbox.NetNS, err = p.node.netnsOf(sandbox.ID)
 			p.s.Must(err)
-			return path
+			return sandbox
 		}
 	}
 	p.s.Fatalf("pod %s (UID %s) has no running sandbox on %s", p.Name, p.uid, p.node.Name)
-	return ""
+	return Sandbox{}
 }
 
 // Run runs a command of the machine in the pod's network.
 func (p *Pod) Run(name string, args ...string) (string, error) {
 	p.s.Helper()
-	return p.node.Run("nsenter", append([]string{"--net=" + p.netns(), "--", name}, args...)...)
+	return p.node.Run("nsenter", append([]string{"--net=" + p.Sandbox().NetNS, "--", name}, args...)...)
 }
 
 // Interfaces gives the pod's interfaces in the order of their making, without the loopback.

@@ -173,6 +173,9 @@ func (n *Node) Reboot(ctx context.Context) error {
 	return n.StartKubelet()
 }
 
+// Cluster is the cluster that the node is of.
+func (n *Node) Cluster() *Cluster { return n.cluster }
+
 // Do runs f on the node: in its network, and with its files.
 func (n *Node) Do(f func() error) error { return n.thread.Do(f) }
 
@@ -199,6 +202,25 @@ func (n *Node) startDaemon(name string, env []string, argv ...string) (*proc.Pro
 		// It ends with the node's first process. The signal would come at once: a process sees no
 		// parent in another PID namespace, and takes it for dead.
 		Attr: func(a *syscall.SysProcAttr) { a.Pdeathsig = 0 },
+	})
+}
+
+// StartDaemon starts a server of the cluster network on the node. It ends with the node.
+func (n *Node) StartDaemon(name string, env []string, argv ...string) (*proc.Process, error) {
+	p, err := n.startDaemon(name, env, argv...)
+	if err == nil {
+		n.daemons = append(n.daemons, p)
+	}
+	return p, err
+}
+
+// AwaitDaemon waits until condition gives no error, or the server has ended.
+func (n *Node) AwaitDaemon(ctx context.Context, p *proc.Process, what string, condition func() error) error {
+	return await(ctx, what+" on "+n.Name, func(context.Context) error {
+		if err := p.ExitError(); err != nil {
+			return hopeless{err}
+		}
+		return condition()
 	})
 }
 

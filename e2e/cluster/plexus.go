@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apitypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
 // Where Plexus is on a node and in the cluster, by the manifests.
@@ -182,6 +184,19 @@ func (n *Node) Journal() []string {
 		names = append(names, filepath.Base(path))
 	}
 	return names
+}
+
+// Record reads the record of a sandbox on the node.
+func (n *Node) Record(sandbox Sandbox) (*types.Record, error) {
+	paths := n.Glob(JournalDir + "/*" + sandbox.ID + "*.jsonl")
+	if len(paths) != 1 {
+		return nil, fmt.Errorf("on %s, sandbox %s has the records %q", n.Name, sandbox.ID, paths)
+	}
+	text, err := n.ReadFile(paths[0])
+	if err != nil {
+		return nil, err
+	}
+	return types.ParseRecord([]byte(text))
 }
 
 // Reservations gives the addresses that host-local has reserved on the node, as NETWORK/ADDRESS.

@@ -113,7 +113,7 @@ type Sandbox struct {
 		Name, Namespace, UID string
 		Attempt              int
 	} `json:"metadata"`
-	netns string
+	NetNS string `json:"-"` // its path on the node, where it was asked for
 }
 
 // Ready says whether the sandbox runs.

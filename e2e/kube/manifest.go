@@ -52,7 +52,7 @@ func (c *Cluster) BindNodesReadNADs(ctx context.Context) error {
 
 // ApplyFile applies every object of a manifest, by server-side apply, as an administrator would.
 func (c *Cluster) ApplyFile(ctx context.Context, path string) error {
-	objects, err := readManifest(path)
+	objects, err := ReadManifest(path)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,8 @@ func (c *Cluster) resourceOf(object *unstructured.Unstructured) (dynamic.Resourc
 	return resource.Namespace(object.GetNamespace()), nil
 }
 
-// readManifest reads the YAML documents of a file.
-func readManifest(path string) ([]*unstructured.Unstructured, error) {
+// ReadManifest reads the YAML documents of a file.
+func ReadManifest(path string) ([]*unstructured.Unstructured, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read a manifest: %w", err)
