@@ -193,7 +193,7 @@ func (n *Node) copyPlugins() error {
 func (n *Node) InstallPlugins(paths ...string) error {
 	return n.Do(func() error {
 		for _, path := range paths {
-			target := filepath.Join("/opt/cni/bin", filepath.Base(path))
+			target := "/opt/cni/bin/" + filepath.Base(path)
 			if err := copyFile(path, target); err != nil {
 				return err
 			}

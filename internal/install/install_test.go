@@ -5,8 +5,8 @@ import (
 	"context"
 	"io"
 	"os"
-	"path/filepath"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
