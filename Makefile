@@ -193,7 +193,8 @@ clean: ## remove bin/ and out/; never the cache (that is clean-cache)
 .PHONY: clean-cache
 clean-cache: ## remove the cached executables of e2e/tools
 	@cache="$${PLEXUS_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/plexus}"; \
-	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done
+	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done; \
+	rm -rf "$$cache"/ovs-dpdk-* "$$cache"/ovs-dpdk.lock "$$cache"/guest-* "$$cache"/guest*.lock
 
 $(TESTSUM): $(wildcard internal/testsum/*.go)
 	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/testsum

@@ -37,11 +37,18 @@ func TestE2EInstallUninstall(t *testing.T) {
 	old.AwaitGone()
 	s.Await("the address of a pod of the bare default network to be free", func() error { return without(n.Reservations(), address) })
 
-	if out, err := n.UninstallPlexus(); err == nil || !strings.Contains(err.Error(), s.Namespace+"/p") {
-		t.Errorf("uninstall with a pod of Plexus, and its agent: %v\n%s", err, out)
+	if out, err := n.UninstallPlexus(); err == nil || !strings.Contains(err.Error(), "delete plexus's DaemonSet first") {
+		t.Errorf("uninstall beside the DaemonSet: %v\n%s", err, out)
 	}
-	_, err := c.Kubectl("delete", "daemonset", "-n", "plexus-system", "plexus-agent", "--wait")
+	_, err := c.Kubectl("delete", "daemonset", "-n", "plexus-system", "plexus-agent")
 	s.Must(err)
+	s.Await("the agents to end", func() error {
+		left, err := n.Sandboxes("plexus-system")
+		if err == nil && len(left) > 0 {
+			err = errStill
+		}
+		return err
+	})
 	if out, err := n.UninstallPlexus(); err == nil || !strings.Contains(err.Error(), s.Namespace+"/p") {
 		t.Errorf("uninstall with a pod of Plexus: %v\n%s", err, out)
 	}

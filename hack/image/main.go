@@ -1,4 +1,4 @@
-// Command image makes the container image of Plexus: the three commands that a node needs, and
+// Command image makes the container image of Plexus: the commands that a node needs, and
 // nothing else, without a base image. The same commit gives the same digest.
 //
 // It writes the image for all platforms as a tar of an OCI layout, which containerd imports (ctr

@@ -29,6 +29,21 @@ import (
 // that is there finds its plexus-once.
 var executables = []string{"plexus-once", "plexus"}
 
+// devicePlugins are plugins of ours that networks may name. They are copied where --from has
+// them: a node that is given none needs none.
+var devicePlugins = []string{"plexus-sriov", "plexus-vhostuser"}
+
+// allExecutables are all that an install may have copied, in the order of copying.
+func allExecutables() []string { return slices.Concat(devicePlugins, executables) }
+
+// toCopy are the executables that this install copies, in order.
+func (i *Installer) toCopy() []string {
+	return slices.DeleteFunc(allExecutables(), func(name string) bool {
+		_, err := os.Lstat(filepath.Join(i.From, name))
+		return errors.Is(err, fs.ErrNotExist) && slices.Contains(devicePlugins, name)
+	})
+}
+
 const (
 	modeExecutable fs.FileMode = 0o755
 	modeConf       fs.FileMode = 0o600
@@ -138,7 +153,7 @@ func (i *Installer) copyExecutables(ctx context.Context) error {
 		if err := removeTemps(i.BinDir); err != nil {
 			return explain(err)
 		}
-		for _, name := range executables {
+		for _, name := range i.toCopy() {
 			if err := i.copyExecutable(name); err != nil {
 				return fmt.Errorf("install %s: %w", name, err)
 			}
@@ -252,7 +267,7 @@ func (i *Installer) warnOfRivals() {
 // Preview does nothing but say what Install would do, and writes the configuration that
 // it would generate to out. It does not wait for the default network.
 func (i *Installer) Preview(out io.Writer) error {
-	for _, name := range executables {
+	for _, name := range i.toCopy() {
 		current, err := i.isInstalled(name)
 		if err != nil {
 			return fmt.Errorf("install %s: %w", name, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -29,6 +30,22 @@ func TestInstall(t *testing.T) {
 	}
 	equal(t, "plexus", read(t, n.bin("plexus")), read(t, n.options.From+"/plexus"))
 	contains(t, "configuration", read(t, n.ours()), n.confPath("10-a.conflist"))
+}
+
+// TestInstallDevicePlugins: what --from has of them is installed, and taken off again.
+func TestInstallDevicePlugins(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("10-a.conflist", bridgeList)
+	before := n.files()
+	n.executable(filepath.Join(n.options.From, "plexus-sriov"), "echo plexus-sriov v1")
+	must(t, n.installer().Install(context.Background()))
+	equal(t, "plexus-sriov", read(t, n.bin("plexus-sriov")), read(t, n.options.From+"/plexus-sriov"))
+	if _, err := os.Stat(n.bin("plexus-vhostuser")); err == nil {
+		t.Error("plexus-vhostuser is installed, which --from does not have")
+	}
+	must(t, os.Remove(filepath.Join(n.options.From, "plexus-sriov"))) // known by what it says, too
+	must(t, n.uninstaller(false).Uninstall(context.Background()))
+	equal(t, "files", n.files(), before)
 }
 
 // TestInstallAgain: what is up to date is not touched, what is not is.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -216,12 +217,12 @@ func (u *Uninstaller) removeExecutables(ctx context.Context) error {
 		u.log.Warn("the executables stay: another configuration of plexus needs them; uninstall it with --conf-name", "file", user)
 		return nil
 	}
-	for n := len(executables) - 1; n >= 0; n-- { // plexus first: it needs plexus-once
-		path := filepath.Join(u.BinDir, executables[n])
+	for _, name := range slices.Backward(allExecutables()) { // plexus first: it needs the others
+		path := filepath.Join(u.BinDir, name)
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if !u.isOurExecutable(ctx, executables[n]) {
+		if !u.isOurExecutable(ctx, name) {
 			u.log.Warn("left as it is: it is not one that was installed, nor does it say that it is plexus's", "file", path)
 			continue
 		}
@@ -311,9 +312,9 @@ func (u *Uninstaller) previewFiles(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "would leave the executables: %s needs them\n", user)
 		return nil
 	}
-	for n := len(executables) - 1; n >= 0; n-- {
-		if u.isOurExecutable(ctx, executables[n]) {
-			fmt.Fprintf(out, "would remove %s\n", filepath.Join(u.BinDir, executables[n]))
+	for _, name := range slices.Backward(allExecutables()) {
+		if u.isOurExecutable(ctx, name) {
+			fmt.Fprintf(out, "would remove %s\n", filepath.Join(u.BinDir, name))
 		}
 	}
 	return nil
