@@ -48,6 +48,7 @@ func (tr *trial) run(t *testing.T) {
 	for _, p := range []*cluster.Pod{a, b} {
 		p.MustHave("eth0", "net0")
 		tr.logAnswers(p)
+		tr.sees(p)
 	}
 	for _, name := range []string{"eth0", "net0"} {
 		a.MustPing(b.IP(name))
@@ -254,6 +255,17 @@ func (tr *trial) mustBeClean() {
 			return nil
 		})
 	}
+}
+
+// sees demands that what a living pod has would be found if it were left.
+func (tr *trial) sees(p *cluster.Pod) {
+	tr.s.Helper()
+	tr.s.Await("what pod "+p.Name+" has to be found", func() error {
+		if len(tr.leftOn(p.Node())) == 0 || len(p.Node().Journal()) == 0 || len(interfaces(tr.s, p.Node())) == 0 {
+			return fmt.Errorf("there is nothing")
+		}
+		return nil
+	})
 }
 
 // leftOn gives what only this network, or its rules, can have left of pods on a node.
