@@ -111,6 +111,11 @@ func (e *Engine) survey(call Call, conf *Config, device *sriov.Device) (*State, 
 	if _, err := os.Stat(conf.DeviceInfoFile); conf.DeviceInfoFile != "" && errors.Is(err, fs.ErrNotExist) {
 		s.DeviceInfoFile = conf.DeviceInfoFile
 	}
+	if s.IPAM != "" {
+		if _, err := e.findIPAM(s.IPAM); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.surveySettings(s); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,9 @@ func (s Store) Claim(ctx context.Context, device string) (*Claim, error) {
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return &Claim{store: s, device: device, file: file}, nil
+			c := &Claim{store: s, device: device, file: file}
+			c.clear()
+			return c, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			_ = file.Close()
@@ -61,6 +64,16 @@ func (s Store) Claim(ctx context.Context, device string) (*Claim, error) {
 			_ = file.Close()
 			return nil, types.Errorf(types.CodeTryAgainLater, "lock of device %s: another call holds it: %w", device, ctx.Err())
 		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// clear removes what a writer left that ended in the middle: nothing was done for it.
+func (c *Claim) clear() {
+	names, _ := filepath.Glob(filepath.Join(c.store.Dir, "*"+stateSuffix+newSuffix))
+	for _, name := range names {
+		if key, ok := parseKey(strings.TrimSuffix(filepath.Base(name), newSuffix)); ok && key.Device == c.device {
+			_ = os.Remove(name)
 		}
 	}
 }
@@ -143,7 +156,10 @@ func (c *Claim) LastReleased() (Key, bool) {
 
 // List gives the keys of all states, ordered by file name. A folder that does not exist
 // has none.
-func (s Store) List() ([]Key, error) {
+func (s Store) List() ([]Key, error) { return s.list("") }
+
+// list gives the keys of the files with a suffix more than a state's.
+func (s Store) list(suffix string) ([]Key, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -153,18 +169,26 @@ func (s Store) List() ([]Key, error) {
 	}
 	var keys []Key
 	for _, entry := range entries {
-		if key, ok := parseKey(entry.Name()); ok {
+		name, has := strings.CutSuffix(entry.Name(), suffix)
+		if key, ok := parseKey(name); ok && has {
 			keys = append(keys, key)
 		}
 	}
 	return keys, nil
 }
 
-// Of gives the states of one attachment; there is more than one only after the kind of
-// accident that GC is for.
+// Of gives the states of one attachment, also those that were not yet whole when their
+// writer ended; there is more than one only after the kind of accident that GC is for.
 func (s Store) Of(containerID, ifName string) ([]Key, error) {
-	all, err := s.List()
-	return slices.DeleteFunc(all, func(k Key) bool { return k.ContainerID != containerID || k.IfName != ifName }), err
+	whole, err := s.List()
+	torn, err2 := s.list(newSuffix)
+	var keys []Key
+	for _, k := range append(whole, torn...) {
+		if k.ContainerID == containerID && k.IfName == ifName && !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys, types.Join(err, err2)
 }
 
 // Read gives a state. The error is fs.ErrNotExist, ErrDamagedState, ErrNewerState or of
