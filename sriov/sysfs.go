@@ -45,6 +45,11 @@ func IsPCIAddress(s string) bool { return pciAddress.MatchString(s) }
 // Sysfs is the folder of a sysfs.
 type Sysfs string
 
+// onBus gives the folder of a device.
+func (s Sysfs) onBus(bus, id string) string {
+	return filepath.Join(string(s), "bus", bus, "devices", id)
+}
+
 // Device gives what sysfs says of a device, by its PCI address or by its name on the
 // auxiliary or the vDPA bus. What is not there is left empty; what makes no sense is an
 // error that names the device and the file.
@@ -53,7 +58,7 @@ func (s Sysfs) Device(id string) (*Device, error) {
 		return nil, fmt.Errorf("device %.60q: is neither a PCI address nor a name: %w", id, ErrNoDevice)
 	}
 	for _, bus := range []string{"pci", "auxiliary", "vdpa"} {
-		path := filepath.Join(string(s), "bus", bus, "devices", id)
+		path := s.onBus(bus, id)
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
@@ -129,7 +134,7 @@ func (n *node) auxiliary(d *Device) {
 func (n *node) vdpa(d *Device) {
 	d.Kind, d.VDPA = KindVDPA, n.vdpaSide(d.ID)
 	d.PCIAddress = n.pciParent()
-	parent := n.at(filepath.Join(string(n.sysfs), "bus/pci/devices", d.PCIAddress))
+	parent := n.at(n.sysfs.onBus("pci", d.PCIAddress))
 	if d.PCIAddress == "" || parent.linkName("physfn") == "" {
 		return
 	}
@@ -142,7 +147,7 @@ func (n *node) vdpa(d *Device) {
 // vdpaBelow finds the vDPA device that stands on a function.
 func (n *node) vdpaBelow(d *Device) {
 	for _, name := range n.names(".") {
-		path := filepath.Join(string(n.sysfs), "bus/vdpa/devices", name)
+		path := n.sysfs.onBus("vdpa", name)
 		if _, err := os.Stat(path); err == nil && vdpaName.MatchString(name) {
 			d.VDPA = n.at(path).vdpaSide(name)
 			return
@@ -185,13 +190,13 @@ func (n *node) pf(address string) *PF {
 	if !IsPCIAddress(address) {
 		n.fault("physfn", fmt.Sprintf("leads to %.60q, which is no PCI address", address))
 	}
-	pf := n.at(filepath.Join(string(n.sysfs), "bus/pci/devices", filepath.Base(address)))
+	pf := n.at(n.sysfs.onBus("pci", filepath.Base(address)))
 	return &PF{PCIAddress: address, Netdev: pf.netdev(), Driver: pf.linkName("driver")}
 }
 
 // vfIndex is the number of the PF's link that leads back to the VF.
 func (n *node) vfIndex(pf string) *int {
-	parent := n.at(filepath.Join(string(n.sysfs), "bus/pci/devices", filepath.Base(pf)))
+	parent := n.at(n.sysfs.onBus("pci", filepath.Base(pf)))
 	own := n.ownName()
 	for _, name := range parent.names(".") {
 		match := virtfn.FindStringSubmatch(name)
@@ -234,9 +239,9 @@ func (n *node) representor(pf *PF, kind string, index *int) string {
 	if pf == nil || index == nil {
 		return ""
 	}
-	for _, name := range n.at(filepath.Join(string(n.sysfs), "bus/pci/devices", filepath.Base(pf.PCIAddress))).names("net") {
+	for _, name := range n.at(n.sysfs.onBus("pci", filepath.Base(pf.PCIAddress))).names("net") {
 		match := functionPort.FindStringSubmatch(n.sysfs.portName(name))
-		if match != nil && match[1] == "" && match[2] == kind && match[3] == strconv.Itoa(*index) {
+		if len(match) == 4 && match[1] == "" && match[2] == kind && match[3] == strconv.Itoa(*index) {
 			return name
 		}
 	}
@@ -245,7 +250,7 @@ func (n *node) representor(pf *PF, kind string, index *int) string {
 
 // portName is an interface's phys_port_name, "" if its driver gives none.
 func (s Sysfs) portName(netdev string) string {
-	text, _ := readAttribute(filepath.Join(string(s), "class/net", netdev, "phys_port_name"))
+	text, _ := readAttribute(filepath.Join(string(s), "class", "net", netdev, "phys_port_name"))
 	return text
 }
 

@@ -127,7 +127,7 @@ func TestParseConfigRefused(t *testing.T) {
 }
 
 func flatten(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this walks the tree itself
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return many.Unwrap()
 	}
 	if err == nil {

@@ -83,7 +83,7 @@ func (e *Engine) reclaim(ctx context.Context, s *State) error {
 	if err != nil || !signs {
 		return err
 	}
-	e.Log.Warn("there is no state of this attachment: the VF's old name and settings are not known", "state", s.Key.String())
+	e.Log.Warn("there is no state of this attachment: the VF's old name and settings are not known", "state", s.String())
 	e.reset(s, device)
 	return nil
 }

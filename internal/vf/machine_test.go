@@ -181,7 +181,7 @@ func (l links) Rename(ns string, index int, name string) error {
 func (l links) Move(ns string, index int, to string) error {
 	err := errors.Join(l.at(ns, index), l.change("move %q", to))
 	if err == nil {
-		l.machine.ns, l.link.Up = to, false
+		l.ns, l.link.Up = to, false
 		l.link.Index++ // as where its number is taken
 	}
 	return err

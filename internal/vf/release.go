@@ -35,12 +35,12 @@ func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
 // restore brings back interface and settings.
 func (e *Engine) restore(ctx context.Context, s *State) error {
 	if s.BootID != e.BootID {
-		e.Log.Info("the machine has been started since: its VFs are new ones", "state", s.Key.String())
+		e.Log.Info("the machine has been started since: its VFs are new ones", "state", s.String())
 		return nil
 	}
 	device, err := e.Devices.Device(s.Device)
 	if errors.Is(err, sriov.ErrNoDevice) {
-		e.Log.Warn("the VF is gone: nothing to bring back", "state", s.Key.String())
+		e.Log.Warn("the VF is gone: nothing to bring back", "state", s.String())
 		return nil
 	}
 	if err != nil {

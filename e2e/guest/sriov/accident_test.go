@@ -35,7 +35,7 @@ var accidents = map[string]func(l *lab, pod, device string){
 	},
 }
 
-func TestGuestAccidents(t *testing.T) {
+func TestGuestAccident(t *testing.T) {
 	l := newLab(t)
 	for name, accident := range accidents {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestGuestAccidents(t *testing.T) {
 }
 
 // Without the state the old name is lost, and settings go back to the drivers' defaults.
-func TestGuestDelWithoutState(t *testing.T) {
+func TestGuestAccidentDelWithoutState(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod, device := l.netns("a"), l.vf(pf0, 2)
@@ -80,7 +80,7 @@ func TestGuestDelWithoutState(t *testing.T) {
 }
 
 // A DEL that comes first, or late, touches nothing that is another's.
-func TestGuestDelOfOthers(t *testing.T) {
+func TestGuestAccidentDelOfOthers(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	config := everything(l.vf(pf0, 1), "10.9.0.1/24")
@@ -97,7 +97,7 @@ func TestGuestDelOfOthers(t *testing.T) {
 	l.mustBe(before, "after a late DEL")
 }
 
-func TestGuestDeadSandboxes(t *testing.T) {
+func TestGuestAccidentDeadSandboxes(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	config := everything(l.vf(pf0, 1), "10.9.0.1/24").with(hostLocal())
@@ -126,7 +126,7 @@ const maxKillPoints = 200
 
 // Killed at any step of an ADD, one DEL brings everything back; so it does when it is
 // itself killed at any step, and comes again.
-func TestGuestKilled(t *testing.T) {
+func TestGuestKill(t *testing.T) {
 	l := newLab(t)
 	plugin := filepath.Join(os.Getenv(killableVar), pluginName)
 	before := l.snapshot()
@@ -160,7 +160,7 @@ func TestGuestKilled(t *testing.T) {
 }
 
 // After a kill at any step the runtime may call ADD again instead.
-func TestGuestKilledThenAdd(t *testing.T) {
+func TestGuestKillThenAdd(t *testing.T) {
 	l := newLab(t)
 	plugin := filepath.Join(os.Getenv(killableVar), pluginName)
 	before := l.snapshot()

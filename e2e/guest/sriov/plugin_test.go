@@ -26,7 +26,7 @@ func everything(device, address string) conf {
 	}
 }
 
-func TestGuestAddCheckDel(t *testing.T) {
+func TestGuestPluginAddCheckDel(t *testing.T) {
 	l := newLab(t)
 	for _, vf := range []int{0, 1} { // one is down and plain, the other up with settings of its own
 		t.Run(fmt.Sprintf("VF %d", vf), func(t *testing.T) {
@@ -69,7 +69,7 @@ func (l *lab) look(pod string, vf int, address string) {
 	}
 }
 
-func TestGuestResult(t *testing.T) {
+func TestGuestPluginResult(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod, device := l.netns("a"), l.vf(pf0, 2)
@@ -103,7 +103,7 @@ func canonical(t *testing.T, text string) string {
 	return string(data)
 }
 
-func TestGuestVersions(t *testing.T) {
+func TestGuestPluginVersions(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod := l.netns("a")
@@ -121,7 +121,7 @@ func TestGuestVersions(t *testing.T) {
 }
 
 // igb cannot do these: they are errors when asked for, and the VF is as before.
-func TestGuestUnsupported(t *testing.T) {
+func TestGuestPluginUnsupported(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod, device := l.netns("a"), l.vf(pf0, 3)
@@ -140,7 +140,7 @@ func TestGuestUnsupported(t *testing.T) {
 	l.mustBe(before, "after DEL")
 }
 
-func TestGuestRefused(t *testing.T) {
+func TestGuestPluginRefused(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod := l.netns("a")
@@ -166,7 +166,7 @@ func TestGuestRefused(t *testing.T) {
 	l.mustBe(before, "after DEL")
 }
 
-func TestGuestStatus(t *testing.T) {
+func TestGuestPluginStatus(t *testing.T) {
 	l := newLab(t)
 	config := conf{"cniVersion": "1.1.0", "name": "fast", "type": pluginName}
 	l.must(call{command: "STATUS"}, config.with(conf{"master": "pf0", "ipam": conf{"type": "host-local", "subnet": "10.9.0.0/24"}}))

@@ -8,7 +8,7 @@ import (
 )
 
 // A VF that a process drives: settings and addresses, and no interface.
-func TestUserSpace(t *testing.T) {
+func TestGuestUserSpace(t *testing.T) {
 	l := newLab(t)
 	device := l.vf(pf0, 0)
 	l.sh("modprobe vfio-pci; echo " + device + " > /sys/bus/pci/devices/" + device + "/driver/unbind; " +

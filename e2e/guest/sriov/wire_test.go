@@ -23,7 +23,7 @@ func listen(t *testing.T, netdev string) <-chan int {
 	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}))
 	heard := make(chan int, 1)
 	go func() {
-		defer unix.Close(socket)
+		defer func() { _ = unix.Close(socket) }()
 		heard <- firstTag(socket)
 	}()
 	return heard

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -71,7 +70,7 @@ func hasIPv6(result *current.Result) bool {
 // enableIPv6 lifts what a runtime may have set for all interfaces of the pod.
 func enableIPv6(ns, name string) error {
 	return inside(ns, func() error {
-		path := filepath.Join("/proc/sys/net/ipv6/conf", name, "disable_ipv6")
+		path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 		data, err := os.ReadFile(path)
 		if err != nil || strings.TrimSpace(string(data)) == "0" {
 			return err

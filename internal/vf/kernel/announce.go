@@ -36,7 +36,7 @@ func send(index int, frames [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("packet socket: %w", err)
 	}
-	defer unix.Close(socket)
+	defer func() { _ = unix.Close(socket) }()
 	var faults []error
 	for _, frame := range frames {
 		to := &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(frame[12:]), Ifindex: index, Halen: 6, Addr: [8]byte(append(frame[:6:6], 0, 0))}

@@ -192,7 +192,7 @@ func (k Links) pick(ns, dev string, links []netlink.Link) *vf.Link {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(socket)
+		defer func() { _ = unix.Close(socket) }()
 		for _, l := range links {
 			info, err := unix.IoctlGetEthtoolDrvinfo(socket, l.Attrs().Name)
 			if err == nil && unix.ByteSliceToString(info.Bus_info[:]) == dev {
