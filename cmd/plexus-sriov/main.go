@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -188,10 +187,6 @@ func with(args *skel.CmdArgs, verb func(context.Context, *call) error) error {
 func toCNI(err error) error {
 	if err == nil {
 		return nil
-	}
-	var already *cnitypes.Error
-	if errors.As(err, &already) && types.CodeOf(err, 0) == 0 && err == error(already) { //nolint:errorlint // one that is wrapped says more
-		return already
 	}
 	return cnitypes.NewError(types.CodeOf(err, types.CodeFailed), err.Error(), "")
 }

@@ -71,9 +71,12 @@ const (
 	delTimeout  = 50 * time.Second
 )
 
-// retryPause is how long hardware that is busy with itself, or a namespace that is being
-// taken down, is left alone before it is looked at again.
-const retryPause = 20 * time.Millisecond
+// How long hardware that is busy with itself, or a namespace that is being taken down, is
+// left alone before it is looked at again: more each time, up to a limit.
+const (
+	retryPause    = 10 * time.Millisecond
+	maxRetryPause = 500 * time.Millisecond
+)
 
 // Engine carries out the verbs.
 type Engine struct {
@@ -116,7 +119,7 @@ func (e *Engine) lives(s *State) bool {
 // until does something again and again until it says that it is done, or the time is
 // over: then it gives what it said last.
 func until(ctx context.Context, try func() (done bool, err error)) error {
-	for {
+	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
 		done, err := try()
 		if done {
 			return err
@@ -124,7 +127,7 @@ func until(ctx context.Context, try func() (done bool, err error)) error {
 		select {
 		case <-ctx.Done():
 			return types.Join(err, ctx.Err())
-		case <-time.After(retryPause):
+		case <-time.After(pause):
 		}
 	}
 }

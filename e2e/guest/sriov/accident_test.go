@@ -128,7 +128,7 @@ const maxKillPoints = 200
 // itself killed at any step, and comes again.
 func TestGuestKill(t *testing.T) {
 	l := newLab(t)
-	plugin := filepath.Join(os.Getenv(killableVar), pluginName)
+	plugin := filepath.Join(os.Getenv(builtVar), pluginName)
 	before := l.snapshot()
 	pod := l.netns("a")
 	config := everything(l.vf(pf0, 1), "10.9.0.1/24").with(hostLocal())
@@ -162,7 +162,7 @@ func TestGuestKill(t *testing.T) {
 // After a kill at any step the runtime may call ADD again instead.
 func TestGuestKillThenAdd(t *testing.T) {
 	l := newLab(t)
-	plugin := filepath.Join(os.Getenv(killableVar), pluginName)
+	plugin := filepath.Join(os.Getenv(builtVar), pluginName)
 	before := l.snapshot()
 	pod := l.netns("a")
 	config := everything(l.vf(pf0, 0), "10.9.0.1/24")

@@ -59,9 +59,13 @@ func plexus(command, netns string) call {
 }
 
 // static is a network of one VF with an address.
-func (l *lab) static(name, pf string, vf, vlan int, address string) network {
+func (l *lab) static(name, device string, vlan int, address string) network {
+	trust := "on"
+	if strings.HasPrefix(name, "red") {
+		trust = "off" // its VF must not say its MAC itself
+	}
 	return network{name, conf{
-		"cniVersion": "1.0.0", "name": name, "type": pluginName, "deviceID": l.vf(pf, vf), "vlan": vlan, "trust": "on", "max_tx_rate": 100,
+		"cniVersion": "1.0.0", "name": name, "type": pluginName, "deviceID": device, "vlan": vlan, "trust": trust, "spoofchk": "on", "max_tx_rate": 100,
 		"capabilities": conf{"mac": true, "CNIDeviceInfoFile": true},
 		"ipam":         conf{"type": "static", "addresses": []conf{{"address": address}}},
 	}}
@@ -78,12 +82,12 @@ func TestGuestPod(t *testing.T) {
 		"two":   "red-two,blue-two",
 		"three": "plain",
 	},
-		l.static("red-one", pf0, 0, 100, "10.10.0.1/24"), l.static("blue-one", pf0, 1, 200, "10.10.1.1/24"),
-		l.static("red-two", pf0, 2, 100, "10.10.0.2/24"), l.static("blue-two", pf1, 1, 200, "10.10.1.2/24"),
-		l.static("plain", pf0, 3, 300, "10.10.0.3/24"),
+		l.static("red-one", l.vf(pf0, 0), 100, "10.10.0.1/24"), l.static("blue-one", l.vf(pf0, 1), 200, "10.10.1.1/24"),
+		l.static("red-two", l.vf(pf0, 2), 100, "10.10.0.2/24"), l.static("blue-two", l.vf(pf1, 1), 200, "10.10.1.2/24"),
+		l.static("plain", l.vf(pf0, 3), 300, "10.10.0.3/24"),
 	)
 	one, two, three := l.netns("one"), l.netns("two"), l.netns("three")
-	wire := listen(t, "pf1")
+	wire := firstTagOn(t, "pf1")
 	for _, pod := range []string{one, two, three} {
 		l.must(plexus("ADD", pod), config)
 	}
@@ -92,7 +96,7 @@ func TestGuestPod(t *testing.T) {
 	}
 	vfs := l.settings("pf0")
 	got := fmt.Sprint(vfs[0]["address"], " ", vfs[0]["vlan_list"], vfs[0]["trust"], vfs[0]["rate"], vfs[1]["vlan_list"], vfs[1]["trust"])
-	if want := "02:00:00:00:01:01 [map[vlan:100]] true map[max_tx:100 min_tx:0] [map[vlan:200]] true"; got != want {
+	if want := "02:00:00:00:01:01 [map[vlan:100]] false map[max_tx:100 min_tx:0] [map[vlan:200]] true"; got != want {
 		t.Errorf("the PF keeps %s, want %s", got, want)
 	}
 	if mac := named(t, l.links(one), "net0").MAC; mac != "02:00:00:00:01:01" {

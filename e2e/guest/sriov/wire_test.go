@@ -1,6 +1,7 @@
 package sriov
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"testing"
@@ -8,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen gives the VLAN of the first tagged frame that an interface hears. The NIC takes
-// tags off, and the kernel hands them over beside the frame.
-func listen(t *testing.T, netdev string) <-chan int {
+// listen gives a socket that has every frame that an interface hears, for a minute. The
+// NIC takes tags off, and the kernel hands them over beside the frame.
+func listen(t *testing.T, netdev string) int {
 	t.Helper()
 	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 	must(t, err)
@@ -21,10 +22,37 @@ func listen(t *testing.T, netdev string) <-chan int {
 	must(t, unix.Bind(socket, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index}))
 	must(t, unix.SetsockoptPacketMreq(socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}))
 	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}))
+	return socket
+}
+
+// firstTagOn gives the VLAN of the first tagged frame that an interface hears, 0 if none
+// comes.
+func firstTagOn(t *testing.T, netdev string) <-chan int {
+	t.Helper()
+	socket := listen(t, netdev)
 	heard := make(chan int, 1)
 	go func() {
 		defer func() { _ = unix.Close(socket) }()
 		heard <- firstTag(socket)
+	}()
+	return heard
+}
+
+// firstOn tells whether an interface hears a frame with something in it.
+func firstOn(t *testing.T, netdev string, something []byte) <-chan bool {
+	t.Helper()
+	socket := listen(t, netdev)
+	heard := make(chan bool, 1)
+	go func() {
+		defer func() { _ = unix.Close(socket) }()
+		frame := make([]byte, 2048)
+		for {
+			n, err := unix.Read(socket, frame)
+			if err != nil || bytes.Contains(frame[:n], something) {
+				heard <- err == nil
+				return
+			}
+		}
 	}()
 	return heard
 }
