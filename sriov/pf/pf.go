@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -50,65 +49,69 @@ func read(netdev string, vf int) (*sriov.VFSettings, error) {
 		if len(message) < unix.SizeofIfInfomsg {
 			continue
 		}
-		settings, err := parseLink(message[unix.SizeofIfInfomsg:], vf)
-		if settings != nil || err != nil {
-			return settings, err
+		if settings := parseLink(message[unix.SizeofIfInfomsg:], vf); settings != nil {
+			return settings, nil
 		}
 	}
 	return nil, ErrNoVF
 }
 
-// parseLink finds a VF among the attributes of a PF's interface.
-func parseLink(data []byte, vf int) (*sriov.VFSettings, error) {
-	attrs, err := nl.ParseRouteAttr(data)
-	if err != nil {
-		return nil, err
+// attribute is one of a netlink message.
+type attribute struct {
+	kind  uint16
+	value []byte
+}
+
+// attributes splits a message. What is left of one that ends in the middle is dropped:
+// the library's own reader does not bear it.
+func attributes(data []byte) []attribute {
+	const header = unix.SizeofNlAttr
+	var all []attribute
+	for len(data) >= header {
+		length := int(binary.NativeEndian.Uint16(data))
+		if length < header || length > len(data) {
+			break
+		}
+		all = append(all, attribute{kind: binary.NativeEndian.Uint16(data[2:]) & nl.NLA_TYPE_MASK, value: data[header:length]})
+		aligned := (length + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
+		data = data[min(aligned, len(data)):]
 	}
-	for _, list := range attrs {
-		if list.Attr.Type&nl.NLA_TYPE_MASK != unix.IFLA_VFINFO_LIST {
+	return all
+}
+
+// parseLink finds a VF among the attributes of a PF's interface, nil if it is not there.
+func parseLink(data []byte, vf int) *sriov.VFSettings {
+	for _, list := range attributes(data) {
+		if list.kind != unix.IFLA_VFINFO_LIST {
 			continue
 		}
-		entries, err := nl.ParseRouteAttr(list.Value)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			settings, err := parseVF(entry.Value, vf)
-			if settings != nil || err != nil {
-				return settings, err
+		for _, entry := range attributes(list.value) {
+			if settings := parseVF(entry.value, vf); settings != nil {
+				return settings
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // parseVF reads one VF's attributes; nil if they are another's. Each begins with the
 // VF's number.
-func parseVF(data []byte, vf int) (*sriov.VFSettings, error) {
-	attrs, err := nl.ParseRouteAttr(data)
-	if err != nil {
-		return nil, err
-	}
+func parseVF(data []byte, vf int) *sriov.VFSettings {
 	s := &sriov.VFSettings{VLANProto: sriov.Proto8021Q}
 	mine := false
-	for _, attr := range attrs {
-		kind := attr.Attr.Type & nl.NLA_TYPE_MASK
-		if kind == nl.IFLA_VF_VLAN_LIST {
-			parseVLANs(s, attr.Value)
-			continue
+	for _, attr := range attributes(data) {
+		switch {
+		case attr.kind == nl.IFLA_VF_VLAN_LIST:
+			parseVLANs(s, attr.value)
+		case len(attr.value) >= 8:
+			mine = mine || attr.kind == nl.IFLA_VF_MAC && word(attr.value, 0) == uint32(vf)
+			parseAttr(s, attr)
 		}
-		if len(attr.Value) < 8 {
-			continue
-		}
-		if kind == nl.IFLA_VF_MAC {
-			mine = word(attr.Value, 0) == uint32(vf)
-		}
-		parseAttr(s, kind, attr)
 	}
 	if !mine {
-		return nil, nil
+		return nil
 	}
-	return s, nil
+	return s
 }
 
 func word(data []byte, n int) uint32 {
@@ -119,9 +122,9 @@ func word(data []byte, n int) uint32 {
 }
 
 // parseAttr reads one attribute, of at least two words.
-func parseAttr(s *sriov.VFSettings, kind uint16, attr syscall.NetlinkRouteAttr) {
-	value := attr.Value
-	switch kind {
+func parseAttr(s *sriov.VFSettings, attr attribute) {
+	value := attr.value
+	switch attr.kind {
 	case nl.IFLA_VF_MAC:
 		if len(value) >= 10 {
 			s.MAC = net.HardwareAddr(value[4:10]).String()
@@ -151,11 +154,11 @@ func parseAttr(s *sriov.VFSettings, kind uint16, attr syscall.NetlinkRouteAttr) 
 
 // parseVLANs reads the protocol of the first VLAN, which only the list tells.
 func parseVLANs(s *sriov.VFSettings, data []byte) {
-	vlans, err := nl.ParseRouteAttr(data)
-	if err != nil || len(vlans) == 0 || len(vlans[0].Value) < 14 {
+	vlans := attributes(data)
+	if len(vlans) == 0 || len(vlans[0].value) < 14 {
 		return
 	}
-	if binary.BigEndian.Uint16(vlans[0].Value[12:]) == unix.ETH_P_8021AD {
+	if binary.BigEndian.Uint16(vlans[0].value[12:]) == unix.ETH_P_8021AD {
 		s.VLANProto = sriov.Proto8021AD
 	}
 }
