@@ -334,4 +334,14 @@ func TestUserSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "what a second DEL did", []string{"ipam DEL c1"}, m.notes)
+	if _, err := e.Add(t.Context(), inA(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(e.Store.Dir, states(t, e)[0])); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Del(t.Context(), inA(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the VLAN after an ADD whose state was lost, and DEL", 0, m.settings.VLAN)
 }

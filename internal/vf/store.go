@@ -117,6 +117,7 @@ func (c *Claim) Save(s *State) error {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
 	killPoint()
+	_ = c.file.Truncate(0) // whoever released it last has it again, or is history
 	if err := syncDir(c.store.Dir); err != nil {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
