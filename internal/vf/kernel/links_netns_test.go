@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -157,4 +158,38 @@ func TestNetnsConfigureWithoutCarrier(t *testing.T) {
 	result := given("10.9.0.2/24", "fd09::2/64")
 	must(t, l.Configure(t.Context(), ns, link, result))
 	must(t, l.Verify(ns, link, result))
+}
+
+// The neighbours hear of the addresses of both families.
+func TestNetnsAnnounce(t *testing.T) {
+	ns, other, l := namespace(t, "pod"), namespace(t, "other"), Links{}
+	link := pair(t, ns)
+	must(t, l.Move(ns, look(t, ns, "wire").Index, other))
+	must(t, l.SetUp(ns, link.Index, true))
+	must(t, l.SetUp(other, look(t, other, "wire").Index, true))
+	result := given("10.9.0.2/24", "fd09::2/64")
+	must(t, l.Configure(t.Context(), ns, link, result))
+	var socket int
+	must(t, inside(other, func() (err error) {
+		all := int(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
+		socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+		return err
+	}))
+	defer func() { _ = unix.Close(socket) }()
+	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
+	must(t, l.Announce(t.Context(), ns, link, result))
+	own, err := parseMAC(link.MAC)
+	must(t, err)
+	missing := map[string]bool{}
+	for _, frame := range [][]byte{arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpRequest), arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpReply), advertisement(own, cidr("fd09::2/64").IP)} {
+		missing[string(frame)] = true
+	}
+	frame := make([]byte, 2048)
+	for len(missing) > 0 {
+		n, err := unix.Read(socket, frame)
+		if err != nil {
+			t.Fatalf("%d announcements were not heard: %v", len(missing), err)
+		}
+		delete(missing, string(frame[:n]))
+	}
 }
