@@ -18,12 +18,12 @@ func TestReadOfNothing(t *testing.T) {
 // Every VF of the machine is described whole. The scenario e2e/guest/sriov runs this,
 // where there are some.
 func TestGuestRead(t *testing.T) {
-	vfs, err := filepath.Glob("/sys/bus/pci/devices/*/physfn")
-	if err != nil {
-		t.Fatal(err)
+	if os.Getenv("PLEXUS_GUEST") == "" {
+		t.Skip("this needs virtual functions: e2e/guest/sriov runs it in a guest that has some")
 	}
-	if len(vfs) == 0 {
-		t.Skip("this machine has no virtual function; e2e/guest/sriov runs this in a guest that has")
+	vfs, err := filepath.Glob("/sys/bus/pci/devices/*/physfn")
+	if err != nil || len(vfs) == 0 {
+		t.Fatalf("no virtual function: %v", err)
 	}
 	for _, path := range vfs {
 		id := filepath.Base(filepath.Dir(path))

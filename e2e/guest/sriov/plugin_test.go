@@ -182,8 +182,9 @@ func TestGuestPluginStatus(t *testing.T) {
 	}
 }
 
-// Whoever is on the wire hears of the address. The emulated NIC takes broadcasts there,
-// but no multicast of a VF: that IPv6 is announced is for the tests in namespaces to show.
+// Whoever is on the wire hears of the address. That IPv6 is announced too is for the
+// tests in namespaces to show: no multicast of a VF was ever heard on the other emulated
+// NIC.
 func TestGuestPluginAnnounces(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
