@@ -19,7 +19,11 @@ const patience = 15 * time.Minute
 
 func TestE2EGuestSRIOV(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|Rounds)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
+}
+
+func TestE2EGuestSRIOVRounds(t *testing.T) {
+	guest.Run(t, guest.Options{Run: "^TestGuestRounds", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, NICs: 1, Timeout: patience})
 }
 
 func TestE2EGuestSRIOVAccidents(t *testing.T) {
