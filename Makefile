@@ -29,6 +29,8 @@ RACE         ?= $(if $(shell command -v gcc),-race)
 
 # Debian packages that tests of real networks need, as command:package.
 NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping
+# What nodes of a real cluster need besides.
+E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset
 
 # What tests read to find executables, for each set of e2e/tools.
 export PLEXUS_BIN := $(CURDIR)/bin
@@ -36,6 +38,11 @@ VAR_plugins := PLEXUS_CNI_BIN
 VAR_kube    := PLEXUS_KUBE_BIN
 VAR_multus  := PLEXUS_MULTUS_BIN
 VAR_deploy  := PLEXUS_DEPLOY_BIN
+VAR_cluster := PLEXUS_CLUSTER_BIN
+VAR_flannel := PLEXUS_FLANNEL_BIN
+VAR_flannelcni := PLEXUS_FLANNELCNI_BIN
+VAR_calico  := PLEXUS_CALICO_BIN
+VAR_weave   := PLEXUS_WEAVE_BIN
 # $(call with,SETS) builds the sets, if need be, and exports where they are.
 with = $(foreach s,$(1),$(VAR_$(s))="$$(e2e/tools/build $(s))" && export $(VAR_$(s)) &&)
 
@@ -81,11 +88,13 @@ image: ## the container image, without a base image, into out/; IMAGE=, PLATFORM
 		--version "$(version)" --commit "$(commit)" --date "$(date)" $(if $(PUSH),--push)
 
 # Each part runs whatever became of the one before, so that the count is of all.
+TEST_STEPS := lint test-unit test-image test-netns test-integration cover
+
 .PHONY: test
 test: $(TESTSUM) ## lint and every test, with a count of passes, failures and skips
 	@export TESTSUM_STORE=$(OUT)/tests.jsonl; \
 	rm -f "$$TESTSUM_STORE" $(UNIT_PROFILE) $(NETNS_PROFILE) $(DRIVEN_PROFILE); \
-	for t in lint test-unit test-image test-netns test-integration cover; do \
+	for t in $(TEST_STEPS); do \
 		echo "==== $$t"; \
 		$(TESTSUM) step "make $$t" $(MAKE) $$t || true; \
 	done; \
@@ -117,10 +126,32 @@ test-integration: need-root deps-net build $(TESTSUM) ## tests with a real etcd 
 cover: $(TESTSUM) ## hold the coverage of the last test-unit and test-netns to COVERAGE_MIN
 	@status=0; $(foreach t,$(COVERED),$(TESTSUM) cover $(COVERAGE_MIN) $(MODULE)/$(t) $(PROFILES_$(t)) || status=1;) exit $$status
 
+# What the continuous integration runs: all of test, and the scenarios that fit.
+.PHONY: ci
+ci: ## what .ci/run runs: make test, and the scenarios that fit into its time
+	@$(MAKE) test TEST_STEPS="$(TEST_STEPS) e2e-ci"
+
+# The scenarios that the continuous integration leaves out, a line each: name, reason.
+E2E_LEFT_OUT := e2e/left-out
+# $(call run_e2e,LABEL,FLAGS): one package after the other, as one machine has room for one cluster.
+run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weave) \
+	(cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .) && export PLEXUS_IMAGE_BUILDER=$(OUT)/image PLEXUS_E2E_OUT=$(OUT)/e2e && \
+	cd e2e && $(TESTSUM) run $(1) go test -json -count=1 -p 1 -timeout 100m $(2) ./...
+
 .PHONY: e2e
-e2e: need-root deps-net build ## scenarios on real clusters; RUN= chooses some (root)
-	@$(call with,plugins kube multus) \
-	cd e2e && go test -count=1 -timeout 60m -v -run '$(or $(RUN),^TestE2E)' ./...
+e2e: need-root deps-net deps-e2e build $(TESTSUM) ## scenarios on real clusters; RUN= chooses some by name (root)
+	@$(call run_e2e,e2e,-run '(?i)^TestE2E.*$(RUN:TestE2E%=%)')
+
+.PHONY: e2e-ci
+e2e-ci: need-root deps-net deps-e2e build $(TESTSUM) ## the scenarios that the continuous integration runs (root)
+	@$(call run_e2e,e2e,-run '^TestE2E' -skip "^($$(sed '/^#/d; s/ .*//' $(E2E_LEFT_OUT) | paste -sd '|'))$$")
+
+.PHONY: e2e-list
+e2e-list: ## every scenario, and why the continuous integration leaves it out
+	@grep -rhoE --include='*_test.go' '^func TestE2E[A-Za-z0-9_]*' e2e | sed 's/^func //' | sort | while read -r name; do \
+		reason=$$(sed -n "s/^$$name //p" $(E2E_LEFT_OUT)); \
+		printf '%-32s %s\n' "$$name" "$${reason:-in every run of the continuous integration}"; \
+	done
 
 .PHONY: bench
 bench: need-root deps-net build ## measure against the plugins by libcni alone; BENCHFLAGS= is passed on (root)
@@ -162,7 +193,8 @@ clean: ## remove bin/ and out/; never the cache (that is clean-cache)
 .PHONY: clean-cache
 clean-cache: ## remove the cached executables of e2e/tools
 	@cache="$${PLEXUS_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/plexus}"; \
-	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done
+	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done; \
+	rm -rf "$$cache"/ovs-dpdk-* "$$cache"/ovs-dpdk.lock "$$cache"/guest-* "$$cache"/guest*.lock
 
 $(TESTSUM): $(wildcard internal/testsum/*.go)
 	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/testsum
@@ -171,13 +203,24 @@ $(TESTSUM): $(wildcard internal/testsum/*.go)
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this target makes network namespaces and needs root: run it again as root" >&2; exit 1; }
 
+# $(call install_debs,PACKAGES): those whose command is not there, as command:package.
+define install_debs
+missing=; \
+for d in $(1); do command -v "$${d%%:*}" >/dev/null || missing+=" $${d#*:}"; done; \
+[ -n "$$missing" ] || exit 0; \
+echo "make: installing$$missing" >&2; \
+[ "$$(id -u)" = 0 ] || { echo "make: installing packages needs root: run this as root, or install them first:$$missing" >&2; exit 1; }; \
+command -v apt-get >/dev/null || { echo "make: no apt-get here; install by hand:$$missing" >&2; exit 1; }; \
+install() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y install --no-install-recommends $$missing >&2; }; \
+install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=300 -qq update >&2 && install; }
+endef
+
 .PHONY: deps-net
 deps-net:
-	@missing=; \
-	for d in $(NET_DEBS); do command -v "$${d%%:*}" >/dev/null || missing+=" $${d#*:}"; done; \
-	[ -n "$$missing" ] || exit 0; \
-	echo "make: installing$$missing" >&2; \
-	[ "$$(id -u)" = 0 ] || { echo "make: installing packages needs root: run this as root, or install them first:$$missing" >&2; exit 1; }; \
-	command -v apt-get >/dev/null || { echo "make: no apt-get here; install by hand:$$missing" >&2; exit 1; }; \
-	install() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y install --no-install-recommends $$missing >&2; }; \
-	install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=300 -qq update >&2 && install; }
+	@$(call install_debs,$(NET_DEBS))
+
+# weaver is built against libpcap, which has no command.
+.PHONY: deps-e2e
+deps-e2e:
+	@$(call install_debs,$(E2E_DEBS))
+	@[ -e /usr/include/pcap.h ] || { $(call install_debs,no-pcap:libpcap-dev); }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ const (
 type PluginError struct {
 	Plugin  string // the plain name of the executable
 	Command string // CNI_COMMAND
+	On      string // the host's interface or device that it was to work on, as "master eth1"; "" if none was named
 	Code    uint   // of its CNI error, 0 if it gave none
 	Msg     string
 	Details string // of its CNI error
@@ -45,7 +47,11 @@ type PluginError struct {
 
 // Error names the plugin and says what it said, without its stderr.
 func (e *PluginError) Error() string {
-	return fmt.Sprintf("plugin %s (%s): %s", e.Plugin, e.Command, e.Msg)
+	on := ""
+	if e.On != "" {
+		on = ", " + e.On
+	}
+	return fmt.Sprintf("plugin %s (%s%s): %s", e.Plugin, e.Command, on, e.Msg)
 }
 
 // executor runs plugins for libcni. It is the one place where a process is started.
@@ -178,7 +184,25 @@ func killGroup(leader int) error {
 }
 
 func (r *pluginRun) fail(msg string) *PluginError {
-	return &PluginError{Plugin: filepath.Base(r.path), Command: r.command, Msg: msg, Stderr: r.stderr.String()}
+	return &PluginError{Plugin: filepath.Base(r.path), Command: r.command, On: r.hostSide(msg), Msg: msg, Stderr: r.stderr.String()}
+}
+
+// hostSide tells what of the host the plugin was to work on, unless the message names it:
+// "Link not found" is all that macvlan says of a master that is not there. A DEL has no need of it.
+func (r *pluginRun) hostSide(msg string) string {
+	var conf struct {
+		Master, Device     string
+		DeviceID, PCIBusID string
+	}
+	if r.command == "DEL" || json.Unmarshal(r.stdin, &conf) != nil {
+		return ""
+	}
+	for _, named := range [][2]string{{"master", conf.Master}, {"device", conf.Device}, {"deviceID", conf.DeviceID}, {"pciBusID", conf.PCIBusID}} {
+		if named[1] != "" && !strings.Contains(msg, named[1]) {
+			return bounded(named[0] + " " + strconv.Quote(named[1]))
+		}
+	}
+	return ""
 }
 
 // parseFailure makes an error of a plugin that ended with a failure: what it printed

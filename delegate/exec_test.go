@@ -106,6 +106,27 @@ func TestExecFailure(t *testing.T) {
 	}
 }
 
+// A plugin that does not say what it failed on: the error does.
+func TestExecFailureNamesTheHostSide(t *testing.T) {
+	for name, test := range map[string]struct{ command, conf, msg, want string }{
+		"a master":         {"ADD", `{"master": "eth7", "deviceID": "d"}`, "Link not found", `plugin p (ADD, master "eth7"): Link not found`},
+		"a device":         {"CHECK", `{"device": "ens1"}`, "no", `plugin p (CHECK, device "ens1"): no`},
+		"a device ID":      {"ADD", `{"deviceID": "0000:3b:02.0", "pciBusID": "0000:3b:02.0"}`, "no", `plugin p (ADD, deviceID "0000:3b:02.0"): no`},
+		"it says so":       {"ADD", `{"master": "eth7"}`, `no link "eth7"`, `plugin p (ADD): no link "eth7"`},
+		"nothing is named": {"ADD", `{"bridge": "br0"}`, "no", "plugin p (ADD): no"},
+		"DEL needs none":   {"DEL", `{"master": "eth7"}`, "no", "plugin p (DEL): no"},
+		"another type":     {"ADD", `{"master": 7}`, "no", "plugin p (ADD): no"},
+		"no JSON":          {"ADD", `{`, "no", "plugin p (ADD): no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := (&executor{}).newRun("/opt/cni/bin/p", []byte(test.conf), []string{"CNI_COMMAND=" + test.command})
+			if got := run.fail(test.msg).Error(); got != test.want {
+				t.Errorf("says %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 func TestExecPluginThatCannotStart(t *testing.T) {
 	path := script(t, "locked", "true")
 	if err := os.WriteFile(path, []byte("not a program"), 0o600); err != nil {

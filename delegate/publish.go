@@ -51,12 +51,16 @@ func (s *session) lookAt(sandbox *sandboxNet, results []*current.Result) map[str
 }
 
 // missingInterfaces names, for a warning, the interfaces that a result claims to be in
-// the sandbox and that are not. Some plugins are right to do so: vhost-user has none.
+// the sandbox and that are not. One with a socket or a PCI device may be right to have no netdev:
+// vhost-user, or a device in the hands of DPDK.
 func missingInterfaces(attachments []types.Attachment, results []*current.Result, seen map[string]*seenInterface) []string {
 	var missing []string
 	for i := range attachments {
 		for _, iface := range results[i].Interfaces {
-			if iface != nil && iface.Sandbox != "" && seen[iface.Name] == nil {
+			if iface == nil || iface.Sandbox == "" || iface.SocketPath != "" || iface.PciID != "" {
+				continue
+			}
+			if seen[iface.Name] == nil {
 				missing = append(missing, fmt.Sprintf("network %s: its plugins say that they made interface %s, but the pod has none of that name",
 					attachments[i].Network, iface.Name))
 			}

@@ -350,7 +350,7 @@ func TestMissingInterfaces(t *testing.T) {
 	attachments := []types.Attachment{{Network: "podnet"}, {Network: "default/n"}}
 	results := []*current.Result{
 		resultOf(t, `{"interfaces":[{"name":"host0"},{"name":"eth0","sandbox":"s"},null]}`),
-		resultOf(t, `{"interfaces":[{"name":"net7","sandbox":"s"}]}`),
+		resultOf(t, `{"interfaces":[{"name":"net7","sandbox":"s"},{"name":"vhu0","sandbox":"s","socketPath":"/run/s"},{"name":"vf0","sandbox":"s","pciID":"0000:3b:02.0"}]}`),
 	}
 	got := missingInterfaces(attachments, results, there)
 	if len(got) != 1 || !strings.Contains(got[0], "network default/n: ") || !strings.Contains(got[0], "net7") {

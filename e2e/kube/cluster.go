@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/plexus-cni/plexus/e2e/proc"
 )
 
 // Options say what to start, and where.
@@ -24,6 +26,10 @@ type Options struct {
 	// Address is the IPv4 address to listen on, 127.0.0.1 if it is not set. It must be an
 	// address of this machine; etcd listens on loopback whatever it is.
 	Address netip.Addr
+	// Port is that of the API server, a free one if it is 0.
+	Port uint16
+	// Controllers says that a controller manager will run: pods then need a ServiceAccount.
+	Controllers bool
 	// APIArgs are further arguments of kube-apiserver.
 	APIArgs []string
 	// Timeout bounds every wait for the servers, a minute if it is zero.
@@ -54,12 +60,14 @@ type Cluster struct {
 	dyn    dynamic.Interface
 
 	etcdPort, peerPort, apiPort *port
-	etcd                        *process
+	etcd                        *proc.Process
 
-	mu      sync.Mutex // guards what follows
-	api     *process   // nil unless it runs
+	mu      sync.Mutex    // guards what follows
+	api     *proc.Process // nil unless it runs
 	paused  bool
 	proxies []*Proxy
+
+	controllers []*proc.Process
 }
 
 // Start starts etcd and kube-apiserver and returns once they are ready. When it fails, or ctx
@@ -97,8 +105,12 @@ func (c *Cluster) prepare() (err error) {
 	}
 	for _, p := range []struct {
 		port **port
-		addr netip.Addr
-	}{{&c.etcdPort, loopback}, {&c.peerPort, loopback}, {&c.apiPort, c.opts.Address}} {
+		addr netip.AddrPort
+	}{
+		{&c.etcdPort, netip.AddrPortFrom(loopback, 0)},
+		{&c.peerPort, netip.AddrPortFrom(loopback, 0)},
+		{&c.apiPort, netip.AddrPortFrom(c.opts.Address, c.opts.Port)},
+	} {
 		if *p.port, err = reservePort(p.addr); err != nil {
 			return err
 		}
@@ -136,15 +148,18 @@ func (c *Cluster) Stop() error {
 		return nil
 	}
 	c.mu.Lock()
-	proxies := c.proxies
-	c.proxies = nil
+	proxies, controllers := c.proxies, c.controllers
+	c.proxies, c.controllers = nil, nil
 	c.mu.Unlock()
 	var errs []error
 	for _, p := range proxies {
 		errs = append(errs, p.Close())
 	}
+	for _, p := range controllers {
+		p.Kill()
+	}
 	c.KillAPI()
-	c.etcd.kill()
+	c.etcd.Kill()
 	c.apiPort.release()
 	c.etcdPort.release()
 	c.peerPort.release()
@@ -161,7 +176,7 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // Dynamic is like Client, for objects without a Go type.
 func (c *Cluster) Dynamic() dynamic.Interface { return c.dyn }
 
-// Log is the path of a server's log, by the server's name: "etcd" or "kube-apiserver".
+// Log is the path of a server's log, by the server's name: "etcd", "kube-apiserver".
 func (c *Cluster) Log(server string) string { return c.path(server + ".log") }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }

@@ -16,33 +16,33 @@ type port struct {
 	fd int
 }
 
-// reservePort reserves a free port of an IPv4 address of this machine.
-func reservePort(addr netip.Addr) (_ *port, retErr error) {
+// reservePort reserves a port of an IPv4 address of this machine, a free one if it is 0.
+func reservePort(addr netip.AddrPort) (_ *port, retErr error) {
 	defer func() {
 		if retErr != nil {
-			retErr = fmt.Errorf("reserve a port of %s: %w", addr, retErr)
+			retErr = fmt.Errorf("reserve port %s: %w", addr, retErr)
 		}
 	}()
-	if !addr.Is4() {
+	if !addr.Addr().Is4() {
 		return nil, fmt.Errorf("not an IPv4 address")
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	n, err := bindFree(fd, addr)
+	n, err := bind(fd, addr)
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return &port{netip.AddrPortFrom(addr, n), fd}, nil
+	return &port{netip.AddrPortFrom(addr.Addr(), n), fd}, nil
 }
 
-func bindFree(fd int, addr netip.Addr) (uint16, error) {
+func bind(fd int, addr netip.AddrPort) (uint16, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return 0, err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4()}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())}); err != nil {
 		return 0, err
 	}
 	name, err := unix.Getsockname(fd)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/plexus-cni/plexus/e2e/proc"
 )
 
 var (
@@ -85,14 +87,23 @@ func (c *Cluster) apiArgs() []string {
 		"--service-account-key-file=" + c.path("tokens.pem"), "--service-account-signing-key-file=" + c.path("tokens.pem"),
 		"--service-cluster-ip-range=" + netip.PrefixFrom(serviceIP, 24).Masked().String(),
 		"--authorization-mode=Node,RBAC", "--allow-privileged",
-		"--enable-admission-plugins=NodeRestriction", "--disable-admission-plugins=ServiceAccount",
+		"--enable-admission-plugins=NodeRestriction",
 		"--endpoint-reconciler-type=none", "--profiling=false", "--v=1",
 		"--audit-policy-file=" + c.path("audit-policy.yaml"), "--audit-log-path=" + c.path(auditLog),
-	}, c.opts.APIArgs...)
+	}, append(c.admission(), c.opts.APIArgs...)...)
 }
 
-func (c *Cluster) startServer(name string, args []string) (*process, error) {
-	return startProcess(name, c.Log(name), append([]string{filepath.Join(c.opts.BinDir, name)}, args...))
+// admission leaves out what needs a controller manager.
+func (c *Cluster) admission() []string {
+	if c.opts.Controllers {
+		return nil
+	}
+	return []string{"--disable-admission-plugins=ServiceAccount"}
+}
+
+func (c *Cluster) startServer(name string, args []string) (*proc.Process, error) {
+	argv := append([]string{filepath.Join(c.opts.BinDir, name)}, args...)
+	return proc.Start(proc.Command{Name: name, Log: c.Log(name), Argv: argv})
 }
 
 // StartAPI starts the API server, again after [Cluster.KillAPI], on the same port and with the
@@ -103,8 +114,8 @@ func (c *Cluster) StartAPI(ctx context.Context) error {
 		return err
 	}
 	err = c.wait(ctx, "the API server to be ready", func(ctx context.Context) (bool, error) {
-		for _, p := range []*process{c.etcd, api} {
-			if err := p.exitError(); err != nil {
+		for _, p := range []*proc.Process{c.etcd, api} {
+			if err := p.ExitError(); err != nil {
 				return false, err
 			}
 		}
@@ -116,7 +127,7 @@ func (c *Cluster) StartAPI(ctx context.Context) error {
 	return err
 }
 
-func (c *Cluster) startAPI() (*process, error) {
+func (c *Cluster) startAPI() (*proc.Process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.api != nil {
@@ -137,7 +148,7 @@ func (c *Cluster) ready(ctx context.Context) bool {
 func (c *Cluster) KillAPI() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.api.kill()
+	c.api.Kill()
 	c.api, c.paused = nil, false
 }
 
@@ -153,7 +164,7 @@ func (c *Cluster) setPaused(paused bool, sig syscall.Signal) error {
 	if c.api == nil {
 		return fmt.Errorf("send %s to kube-apiserver: it does not run", sig)
 	}
-	if err := c.api.signal(sig); err != nil {
+	if err := c.api.Signal(sig); err != nil {
 		return err
 	}
 	c.paused = paused

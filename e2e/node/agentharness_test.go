@@ -10,10 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/kube"
 	"github.com/plexus-cni/plexus/e2e/kube/faultproxy"
+	"github.com/plexus-cni/plexus/e2e/proc"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -97,28 +96,9 @@ func (n *node) launch(log string, cmd *exec.Cmd) *agent {
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // it must not outlive the tests
-	must(n.t, startFromLastingThread(cmd))
+	must(n.t, proc.Lasting().Do(cmd.Start))
 	return &agent{n: n, cmd: cmd, log: log, address: metricsAddress}
 }
-
-// startFromLastingThread starts a process from a thread that never ends: Pdeathsig is of
-// the thread.
-func startFromLastingThread(cmd *exec.Cmd) error {
-	done := make(chan error)
-	starter() <- func() { done <- cmd.Start() }
-	return <-done
-}
-
-var starter = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for start := range work {
-			start()
-		}
-	}()
-	return work
-})
 
 // executable gives the path of one of our own commands.
 func (n *node) executable(name string) string {

@@ -16,34 +16,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/plexus-cni/plexus/e2e/kube"
+	"github.com/plexus-cni/plexus/e2e/proc"
 	"github.com/plexus-cni/plexus/types"
 )
-
-const inNamespace = "PLEXUS_NODE_TEST_IN_NAMESPACE"
 
 // TestMain runs the tests in a network and a mount namespace of their own, so that
 // nothing of them stays on the machine.
 func TestMain(m *testing.M) {
-	if os.Getuid() != 0 {
-		os.Exit(kube.Main(m)) // the tests say that they need root
-	}
-	if os.Getenv(inNamespace) != "" {
-		os.Exit(inside(m))
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		fmt.Fprintln(os.Stderr, "node tests:", err)
-		os.Exit(1)
-	}
-	os.Exit(cmd.ProcessState.ExitCode())
+	os.Exit(proc.Isolate(func() int { return inside(m) }))
 }
 
 // ipamDir is where host-local keeps the addresses of all tests.
@@ -56,9 +37,6 @@ func inside(m *testing.M) int {
 		panic(err)
 	}
 	defer func() { _ = os.RemoveAll(ipamDir) }()
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("ip link set lo up: %v: %s", err, out))
-	}
 	return kube.Main(m)
 }
 

@@ -49,26 +49,31 @@ var rules = []rule{
 	{folder: "cmd/plexus-sriov", any: true, never: slices.Concat(kubernetes, heavyDevices, []string{
 		module + "/delegate", module + "/k8sclient", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
-	{folder: "delegate", ours: []string{"types"}, never: kubernetes},
+	{folder: "delegate", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb)},
 	{folder: "delegate/journal", ours: []string{"types"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
-	{folder: "k8sclient", ours: []string{"types", "sriov"}},
+	{folder: "k8sclient", ours: []string{"types", "sriov"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
-	{folder: "cmd/plexus-once", any: true, never: []string{
+	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, []string{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
-	}},
+	})},
 	// The agent runs no plugin and enters no namespace.
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
-	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, []string{
+	// Nor does it drive a switch, and what does asks no API server.
+	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/vhostuser", "internal/version"}, never: kubernetes},
+	{folder: "internal/vhostuser", ours: []string{"types"}, never: kubernetes},
+	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
 		module + "/k8sclient", module + "/sriov/pf", module + "/sriov/device", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
 }
 
-// heavyDevices is sriovnet, which brings net/http: what shows devices may link it, what
-// runs on every pod may not.
-var heavyDevices = []string{"github.com/k8snetworkplumbingwg/sriovnet", "net/http"}
-
-var kubernetes = []string{"k8s.io", "sigs.k8s.io"}
+var (
+	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
+	ovsdb      = []string{"github.com/ovn-kubernetes"}
+	// sriovnet brings net/http: what shows devices may link it, what runs on every pod may not.
+	heavyDevices = []string{"github.com/k8snetworkplumbingwg/sriovnet", "net/http"}
+)
 
 // rulesOf gives the rules that hold for one of our packages.
 func rulesOf(path string) []rule {
@@ -172,7 +177,7 @@ func TestImports(t *testing.T) {
 	for _, path := range []string{
 		"github.com/containernetworking/cni/libcni", "github.com/vishvananda/netlink", "k8s.io/api/core/v1", "k8s.io/client-go/tools/cache",
 		"github.com/spf13/cobra", "github.com/prometheus/client_golang/prometheus", "github.com/k8snetworkplumbingwg/sriovnet", "go.opentelemetry.io/otel/exporters/otlp/otlptrace",
-		"log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc",
+		"log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc", "github.com/ovn-kubernetes/libovsdb/client",
 	} {
 		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == path }) {
 			t.Errorf("nobody links %s: the list is not of the whole module, or the rules are out of date", path)
@@ -220,6 +225,12 @@ func TestImportsAreRefused(t *testing.T) {
 		{"internal/agent", module + "/k8sclient", ""},
 		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},
 		{"cmd/plexus-once", "k8s.io/api/core/v1", "cmd/plexus-once links k8s.io/api/core/v1: it must not link k8s.io/api"},
+		{"cmd/plexus", "github.com/ovn-kubernetes/libovsdb/client", "cmd/plexus links github.com/ovn-kubernetes/libovsdb/client: it must not link github.com/ovn-kubernetes"},
+		{"cmd/plexus-once", "github.com/ovn-kubernetes/libovsdb/ovsdb", "cmd/plexus-once links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"delegate", "github.com/ovn-kubernetes/libovsdb/ovsdb", "delegate links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"internal/vhostuser", "k8s.io/client-go/rest", "internal/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/vhostuser" "internal/version"]`},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -2,11 +2,6 @@ module github.com/plexus-cni/plexus/e2e/tools/calico
 
 go 1.26
 
-tool (
-	github.com/projectcalico/calico/cni-plugin/cmd/calico
-	github.com/projectcalico/calico/node/cmd/calico-node
-)
-
 require (
 	github.com/projectcalico/api v0.0.0-20240708202104-e3f70b269c2c
 	github.com/projectcalico/calico v1.11.0-cni-plugin.0.20250813170300-a0db560f0520

@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+)
+
+const staticPods = "/etc/kubernetes/manifests"
+
+// kubeletConfig is for a machine that is shared: the kubelet manages its node's control groups
+// and nothing else of it.
+const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+cgroupDriver: cgroupfs
+cgroupsPerQOS: true
+enforceNodeAllocatable: [pods]
+cgroupRoot: /%s
+containerRuntimeEndpoint: unix://` + criSocket + `
+failSwapOn: false
+oomScoreAdj: 0
+maxPods: %d
+staticPodPath: ` + staticPods + `
+fileCheckFrequency: 1s
+serializeImagePulls: false
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}}
+authorization: {mode: Webhook}
+resolvConf: /dev/null
+evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%}
+imageGCHighThresholdPercent: 100
+localStorageCapacityIsolation: false
+kubeAPIQPS: 200
+kubeAPIBurst: 400
+eventRecordQPS: 0
+registryPullQPS: 0
+shutdownGracePeriod: 0s
+volumePluginDir: /var/lib/kubelet/volume-plugins
+`
+
+// KubeletKubeconfig is where the kubelet's kubeconfig is on a node.
+const KubeletKubeconfig = "/etc/kubernetes/kubelet.conf"
+
+// StartKubelet starts the node's kubelet and does not wait for it.
+func (n *Node) StartKubelet() error {
+	kubeconfig, err := n.cluster.NodeKubeconfig(n.Name)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(kubeconfig)
+	if err != nil {
+		return err
+	}
+	maxPods := n.cluster.opts.MaxPods
+	if maxPods == 0 {
+		maxPods = 250
+	}
+	for path, text := range map[string]string{
+		KubeletKubeconfig:               string(text),
+		"/var/lib/kubelet/config.yaml":  fmt.Sprintf(kubeletConfig, cgroupOf(n.Name), maxPods),
+		staticPods + "/.not-empty-here": "",
+	} {
+		if err := n.WriteFile(path, text); err != nil {
+			return err
+		}
+	}
+	n.kubelet, err = n.startDaemon("kubelet", nil, n.executable("kubelet"),
+		"--config=/var/lib/kubelet/config.yaml", "--kubeconfig="+KubeletKubeconfig,
+		"--hostname-override="+n.Name, "--node-ip="+n.IP().String(), "--v=2")
+	return err
+}
+
+// StopKubelet stops the kubelet. The pods go on.
+func (n *Node) StopKubelet() { n.kubelet.Stop() }
+
+// awaitServiceAccount waits until the controllers have made a namespace's account, without which
+// no pod can be made in it.
+func (c *Cluster) awaitServiceAccount(ctx context.Context, namespace string) error {
+	return await(ctx, "the service account of namespace "+namespace, func(ctx context.Context) error {
+		_, err := c.Client().CoreV1().ServiceAccounts(namespace).Get(ctx, "default", getOptions)
+		return err
+	})
+}
+
+// KubeletLog gives the lines of the kubelet's log that contain all words.
+func (n *Node) KubeletLog(words ...string) []string {
+	text, _ := os.ReadFile(n.Log("kubelet"))
+	var found []string
+lines:
+	for line := range strings.Lines(string(text)) {
+		for _, word := range words {
+			if !strings.Contains(line, word) {
+				continue lines
+			}
+		}
+		found = append(found, strings.TrimSpace(line))
+	}
+	return found
+}

@@ -1,0 +1,128 @@
+package vhostuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// codeLimited is CNI's code for a network that takes no more containers and whose
+// present ones are cut off too.
+const codeLimited uint = 51
+
+// undoTimeout is what an ADD that fails takes at most to undo what it did.
+const undoTimeout = 30 * time.Second
+
+// Plugin carries out the verbs of CNI.
+type Plugin struct {
+	Open Opener
+	Exec invoke.Exec // of IPAM plugins; nil for real processes
+	Path string      // CNI_PATH
+}
+
+// Call is one call of the runtime about one attachment.
+type Call struct {
+	ContainerID, Interface, NetNS, Args string
+	Config                              []byte
+}
+
+// parse reads the call and its configuration, with further checks of both; what could
+// be read is given beside the error too.
+func (c *Call) parse(checks ...func(*Config, *Attachment) error) (*Config, *Attachment, error) {
+	config, configErr := ParseConfig(c.Config)
+	a, argsErr := attachmentOf(config.Name, c)
+	faults := []error{configErr, argsErr}
+	for _, check := range checks {
+		faults = append(faults, check(config, a))
+	}
+	if err := types.Join(faults...); err != nil {
+		return config, a, types.WithCode(types.CodeInvalidConfig, fmt.Errorf("network %q: %w", config.Name, err))
+	}
+	return config, a, nil
+}
+
+func (p *Plugin) ipam(plugin string, config []byte, a *Attachment) *ipam {
+	return &ipam{exec: p.Exec, path: p.Path, plugin: plugin, config: config, a: a}
+}
+
+// with opens the switch at an address for one use of a bounded time.
+func (p *Plugin) with(ctx context.Context, address string, timeout time.Duration, use func(context.Context, Switch) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	sw, err := p.Open(ctx, address)
+	if err == nil {
+		defer sw.Close()
+		err = use(ctx, sw)
+	}
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+		return types.WithCode(types.CodeTryAgainLater, err)
+	}
+	return err
+}
+
+// release undoes all that an attachment has, whatever part of it there is, and
+// forgets it if nothing is left. Everything is tried.
+func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
+	shared, err := store.isShared(s)
+	errs := []error{err}
+	errs = append(errs, p.with(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
+	killPoint()
+	errs = append(errs, p.ipam(s.IPAM, s.Config, s.attachment()).run(ctx, "DEL"))
+	killPoint()
+	if err == nil {
+		errs = append(errs, s.Place.remove(ctx, shared))
+	}
+	killPoint()
+	errs = append(errs, s.removeDeviceInfo())
+	killPoint()
+	if err := types.Join(errs...); err != nil {
+		return fmt.Errorf("release %s of container %s: %w", s.Interface, s.Container, err)
+	}
+	return store.remove(s.Port)
+}
+
+// isShared tells whether other attachments have the folder of this one.
+func (s Store) isShared(state *State) (bool, error) {
+	others, err := s.sharing(state)
+	return len(others) > 0, err
+}
+
+// sharing gives the other attachments with the same folder. A state that cannot be
+// read is of none: it would keep every folder for ever.
+func (s Store) sharing(state *State) ([]*State, error) {
+	ports, err := s.ports()
+	if err != nil {
+		return nil, err
+	}
+	var others []*State
+	for _, port := range ports {
+		if port == state.Port {
+			continue
+		}
+		if other, err := s.read(port); err == nil && other.Place.Dir() == state.Place.Dir() {
+			others = append(others, other)
+		}
+	}
+	return others, nil
+}
+
+// known gives the state of an attachment, nil if there is none. A damaged one is made
+// anew from the configuration, if that is whole.
+func (p *Plugin) known(c *Config, a *Attachment, configErr error) (*State, error) {
+	state, err := Store(c.StateDir).read(a.PortName())
+	switch {
+	case err == nil:
+		return state, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.Is(err, errDamaged) && configErr == nil:
+		return newState(c, a), nil
+	}
+	return nil, types.Join(err, configErr)
+}
