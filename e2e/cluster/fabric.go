@@ -27,7 +27,10 @@ func makeFabric() error {
 		return nil // of the cluster before
 	}
 	for name, network := range map[string]netip.Prefix{"br0": nodeNetwork, "br1": otherNetwork} {
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+		// With a MAC of its own. Otherwise it has that of one of its ports, and changes it when nodes
+		// come and go: those that stay would not find the API server for most of a minute.
+		mac := append(net.HardwareAddr{2, 0}, network.Addr().AsSlice()...)
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: mac}}
 		if err := netlink.LinkAdd(bridge); err != nil {
 			return fmt.Errorf("make switch %s: %w", name, err)
 		}

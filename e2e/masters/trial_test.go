@@ -69,6 +69,7 @@ func (tr *trial) run(t *testing.T) {
 	tr.survivesReboot(a, b)
 	t.Logf("a reboot is seen after %v", cluster.Since(began))
 	tr.releases(pods...)
+	t.Logf("all is released after %v", cluster.Since(began))
 }
 
 // refusesSecond demands that a pod with a second attachment of the network's plugin is refused
@@ -229,13 +230,10 @@ func (tr *trial) releases(pods ...*cluster.Pod) {
 		calls = append(calls, callOf(p))
 		p.Delete()
 	}
-	began := time.Now()
 	for _, p := range pods {
 		p.AwaitGone()
 	}
-	tr.s.Logf("gone after %v", cluster.Since(began))
 	tr.mustBeClean()
-	tr.s.Logf("clean after %v", cluster.Since(began))
 	for i, p := range pods {
 		if err := calls[i].del(tr.s.Context()); err != nil {
 			tr.s.Errorf("a second DEL of pod %s: %v", p.Name, err)
