@@ -96,7 +96,7 @@ func (d *devices) next(resource string) (types.Device, error) {
 
 func errNobodyAsked(resource string) error {
 	return fmt.Errorf("resource %s: its devices are not known: there is no kubelet to ask where the facts come from "+
-		"(keys manifests, podResourcesSocket and deviceCheckpoint)", resource)
+		"(keys manifests and podResourcesSocket)", resource)
 }
 
 // told says which devices of a resource, or of all, the pod has, and which network has got

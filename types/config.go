@@ -57,9 +57,10 @@ type Config struct {
 	Kubeconfig  string `json:"kubeconfig,omitempty"`
 	AgentSocket string `json:"agentSocket"` // "" means never ask an agent
 	Manifests   string `json:"manifests,omitempty"`
-	// Who is asked for the devices of device plugins; "" means not to ask there.
+	// Where the kubelet says which devices pods have; "" means that there is none to ask.
 	PodResourcesSocket string `json:"podResourcesSocket"`
-	DeviceCheckpoint   string `json:"deviceCheckpoint"`
+	// What to read where it does not answer; "" means nothing.
+	DeviceCheckpoint string `json:"deviceCheckpoint"`
 
 	ReadinessIndicatorFile string `json:"readinessindicatorfile,omitempty"`
 

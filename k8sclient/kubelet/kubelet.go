@@ -30,14 +30,14 @@ var ErrTwoPods = errors.New("it knows two pods of that name, one of which is goi
 // Devices says where a node's device allocations are to be found. The zero value is a
 // node without a kubelet.
 type Devices struct {
-	Socket     string // of the pod-resources API; "" is not to ask there
+	Socket     string // of the pod-resources API; "" is that there is no kubelet to ask
 	Checkpoint string // the device manager's own file, for when the API does not answer; "" for none
 }
 
 // Complete adds to facts the devices of their pod, if they matter. Where there is no
 // kubelet it adds nothing.
 func (d Devices) Complete(ctx context.Context, facts *types.Facts) (err error) {
-	if d == (Devices{}) || !facts.WantDevices() {
+	if d.Socket == "" || !facts.WantDevices() {
 		return nil
 	}
 	facts.Devices, err = d.of(ctx, &facts.Pod)
@@ -46,23 +46,20 @@ func (d Devices) Complete(ctx context.Context, facts *types.Facts) (err error) {
 
 // of gives the devices of a pod by resource, in order.
 func (d Devices) of(ctx context.Context, pod *types.Pod) (map[string][]string, error) {
-	var faults []error
-	if d.Socket != "" {
-		found, err := ask(ctx, d.Socket, pod)
-		if err == nil {
-			return inOrder(found.containers), nil
-		}
-		faults = append(faults, fmt.Errorf("kubelet on %s: %w", d.Socket, err))
+	found, err := ask(ctx, d.Socket, pod)
+	if err == nil {
+		return inOrder(found.containers), nil
 	}
+	err = fmt.Errorf("kubelet on %s: %w", d.Socket, err)
 	if d.Checkpoint != "" {
-		containers, err := readCheckpoint(d.Checkpoint, pod.UID)
-		if err == nil {
+		containers, fault := readCheckpoint(d.Checkpoint, pod.UID)
+		if fault == nil {
 			return inOrder(containers), nil
 		}
-		faults = append(faults, fmt.Errorf("deviceCheckpoint: %w", err))
+		err = types.Join(err, fmt.Errorf("deviceCheckpoint: %w", fault))
 	}
 	// The kubelet is being restarted, or does not know the pod yet: it will call again.
-	return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known: %w", pod, types.Join(faults...))
+	return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known: %w", pod, err)
 }
 
 // container is what one container has been allocated.
