@@ -224,7 +224,13 @@ func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.
 	if err != nil {
 		return nil, err
 	}
-	return facts, a.opts.Devices.Complete(ctx, facts)
+	if err := a.opts.Devices.Complete(ctx, facts); err != nil {
+		return nil, err
+	}
+	if facts.Devices != nil {
+		a.countFacts("devices", true)
+	}
+	return facts, nil
 }
 
 // gcPercent trades a little time of the collector for memory, on every node.
