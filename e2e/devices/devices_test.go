@@ -3,6 +3,7 @@ package devices
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -179,12 +180,21 @@ func (b *bench) refusals() {
 	thief.AwaitGone()
 }
 
-// agentAsked demands that an agent has answered by itself: what it cannot, plexus-once does.
+// agentAsked demands that an agent has asked by itself: what it cannot, plexus-once does.
 func (b *bench) agentAsked(mode cluster.Mode) {
 	b.Helper()
+	if mode != cluster.WithAgent {
+		return
+	}
+	metrics, err := b.node.Run("bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/9729 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && timeout 10 cat <&3`)
+	b.Must(err)
+	asked := regexp.MustCompile(`(?m)^plexus_facts_total\{kind="devices",source="live"\} [1-9].*$`).FindString(metrics)
+	if b.Logf("%s", asked); asked == "" {
+		b.Error("the agent has not asked the kubelet for devices")
+	}
 	logs := b.node.Glob("/var/log/pods/plexus-system_*/agent/*.log")
-	if (mode == cluster.WithAgent) != (len(logs) > 0) {
-		b.Fatalf("logs of agents: %q", logs)
+	if len(logs) == 0 {
+		b.Fatal("there is no log of an agent")
 	}
 	for _, path := range logs {
 		text, err := b.node.ReadFile(path)
