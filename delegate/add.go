@@ -180,10 +180,7 @@ func (e *Engine) begin(ctx context.Context, plan *types.Plan) (s *session, err e
 	if err := s.refuseTaken(); err != nil {
 		return s, err
 	}
-	if err := lock.Create(s.key, s.record.Intent); err != nil {
-		return s, types.WithCode(types.CodeIOFailure, err)
-	}
-	return s, nil
+	return s, s.claim(ctx)
 }
 
 // makeRoom releases what an earlier, unfinished ADD of the same sandbox left.
