@@ -255,6 +255,7 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	if err := s.note(types.Entry{Event: types.EventTrying, Attachment: i}); err != nil {
 		return nil, err
 	}
+	s.describeDevice(a)
 	raw, err := s.libcni.AddNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))
 	if err != nil {
 		return nil, describe(err)

@@ -144,7 +144,7 @@ func (b *planBuilder) takeDevice(w *wanted, a *types.Attachment) error {
 // deviceArgs puts the device where the plugins of Multus's users look for it: in
 // every plugin's configuration, and in runtimeConfig where it is declared.
 func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
-	if b.DeviceInfoPath != nil && w.conf.HasCapability("CNIDeviceInfoFile") {
+	if b.DeviceInfoPath != nil && (a.DeviceID != "" || w.conf.HasCapability("CNIDeviceInfoFile")) {
 		a.DeviceInfoFile = b.DeviceInfoPath(a.Network, b.sandbox.ContainerID, a.Interface)
 	}
 	if a.DeviceID != "" {

@@ -60,6 +60,24 @@ func (d DevicePluginInfoDir) Read(resource, deviceID string) (*types.DeviceInfo,
 	return readInfo(d.Path(resource, deviceID))
 }
 
+// InfoFiles are the files that describe the devices of attachments, and what they are made from.
+type InfoFiles struct {
+	DeviceInfoDir
+	DevicePlugin DevicePluginInfoDir
+	Sysfs        Sysfs
+}
+
+// Describe writes the file of an attachment: what the device plugin says of the device, and
+// what it leaves out from sysfs. Of a device of which nobody knows anything it writes none.
+func (f InfoFiles) Describe(path string, device types.Device) error {
+	said, err := f.DevicePlugin.Read(device.Resource, device.ID)
+	known, _ := f.Sysfs.Device(device.ID) // what is no device of the kernel is the device plugin's alone
+	if info := Complete(said, known); info != nil {
+		err = types.Join(err, WriteInfo(path, info))
+	}
+	return err
+}
+
 // WriteInfo writes a file whole or not at all, with its folder.
 func WriteInfo(path string, info *types.DeviceInfo) error {
 	data, err := json.Marshal(info)

@@ -117,3 +117,36 @@ func TestCheckInfo(t *testing.T) {
 		}
 	}
 }
+
+// What a device plugin says of a device is handed on, completed from sysfs, and read as the
+// attachment's own; of what nobody knows there is no file.
+func TestInfoFilesDescribe(t *testing.T) {
+	const id = "0000:3b:02.1"
+	dir := t.TempDir()
+	files := sriov.InfoFiles{
+		DeviceInfoDir: sriov.DeviceInfoDir(filepath.Join(dir, "cni")), DevicePlugin: sriov.DevicePluginInfoDir(filepath.Join(dir, "dp")), Sysfs: tree(t, card()),
+	}
+	said := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net"}}
+	if err := sriov.WriteInfo(files.DevicePlugin.Path("example.com/vf", id), said); err != nil {
+		t.Fatal(err)
+	}
+	path := files.Path("default/fast", "c1", "net0")
+	if err := files.Describe(path, types.Device{Resource: "example.com/vf", ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := files.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net", PFPCIAddress: "0000:3b:00.0", RDMADevice: "mlx5_2"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	unknown := files.Path("default/fast", "c1", "net1")
+	if err := files.Describe(unknown, types.Device{ID: "fake0"}); err != nil {
+		t.Error(err)
+	}
+	if info, err := files.Read(unknown); info != nil || err != nil {
+		t.Errorf("of a device that nobody knows: %+v, %v", info, err)
+	}
+}
