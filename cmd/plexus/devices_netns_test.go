@@ -133,7 +133,7 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
 			first.Destroy()
 			_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
-			n.Uplink("dev0") // a VF would come back by itself
+			n.Uplink("dev0")                               // a VF would come back by itself
 			n.Calls()
 			second := n.pod("c2", next, "dev0")
 			n.Hook("nic", "DEL", "fail 100 not-now")
@@ -155,6 +155,23 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 			n.MustBeClean()
 		})
 	}
+}
+
+// A sandbox that lives and has given its device back, though not all of its networks.
+func TestNetnsDeviceGivenBackInPart(t *testing.T) {
+	n := newDeviceNode(t, "dev0")
+	n.Wrap("bridge")
+	first, second := n.pod("c1", "first", "dev0"), n.pod("c2", "second", "dev0")
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+	n.Hook("bridge", "DEL", "fail 100 not-now")
+	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: first}).Fails(100)
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
+	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
+	n.Hook("bridge", "DEL", "")
+	del(n.Node, first, n.conf)
+	check(n.Node, second, n.conf)
+	del(n.Node, second, n.conf)
+	n.MustBeClean()
 }
 
 // A container that was started anew under its ID: what it has of another network of

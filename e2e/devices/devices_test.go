@@ -2,6 +2,7 @@ package devices
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -141,7 +142,11 @@ func TestE2EDevices(t *testing.T) {
 			for _, id := range b.plugin.ids {
 				b.Await("device "+id+" to be back", func() error { return b.links.back(id) })
 			}
-			b.agentAsked(mode)
+			if mode == cluster.WithAgent {
+				b.agentAsked()
+			} else {
+				b.byCheckpoint()
+			}
 		})
 	}
 }
@@ -181,11 +186,8 @@ func (b *bench) refusals() {
 }
 
 // agentAsked demands that an agent has asked by itself: what it cannot, plexus-once does.
-func (b *bench) agentAsked(mode cluster.Mode) {
+func (b *bench) agentAsked() {
 	b.Helper()
-	if mode != cluster.WithAgent {
-		return
-	}
 	metrics, err := b.node.Run("bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/9729 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && timeout 10 cat <&3`)
 	b.Must(err)
 	asked := regexp.MustCompile(`(?m)^plexus_facts_total\{kind="devices",source="live"\} [1-9].*$`).FindString(metrics)
@@ -205,4 +207,22 @@ func (b *bench) agentAsked(mode cluster.Mode) {
 			}
 		}
 	}
+}
+
+// byCheckpoint gives a pod its devices by what the kubelet has noted, where its socket is
+// not to be found.
+func (b *bench) byCheckpoint() {
+	b.Helper()
+	const nowhere = "/nowhere/kubelet.sock"
+	b.Must(b.node.InstallPlexus("--pod-resources-socket", nowhere))
+	b.Await("the runtime to read the configuration", func() error {
+		info, err := b.node.CRI("info")
+		if err == nil && !strings.Contains(info, nowhere) {
+			err = errors.New("it has another")
+		}
+		return err
+	})
+	b.mustHave(b.Pod("noted", requests(2), cluster.Networks("nic, nic")), "net0", "net1")
+	plain := b.Pod("unknown", cluster.On(b.node), cluster.Networks("nic"))
+	plain.AwaitEvent("FailedCreatePodSandBox", "its devices are not known", nowhere, "it does not know the pod")
 }
