@@ -133,7 +133,7 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
 			first.Destroy()
 			_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
-			n.Uplink("dev0") // a VF would come back by itself
+			n.Uplink("dev0")                               // a VF would come back by itself
 			n.Calls()
 			second := n.pod("c2", next, "dev0")
 			n.Hook("nic", "DEL", "fail 100 not-now")
