@@ -44,8 +44,7 @@ func ask(ctx context.Context, socket string, pod *types.Pod) (*podResources, err
 	c := newClient(socket)
 	defer c.CloseIdleConnections()
 	answer, err := call(ctx, c, "Get", getRequest(pod))
-	var refused *rpcError
-	if errors.As(err, &refused) {
+	if cannotSayOne(err) {
 		answer, err = call(ctx, c, "List", nil)
 	}
 	if err != nil {
@@ -56,6 +55,19 @@ func ask(ctx context.Context, socket string, pod *types.Pod) (*podResources, err
 		return nil, fmt.Errorf("its answer: %w", err)
 	}
 	return only(pods, pod)
+}
+
+// Codes of gRPC.
+const (
+	codeUnknown       = 2 // of any error of the kubelet's own
+	codeUnimplemented = 12
+)
+
+// cannotSayOne tells an error with which asking for all may still help: Get is not there,
+// is turned off, or does not know the pod. The last two are told apart by text alone.
+func cannotSayOne(err error) bool {
+	var refused *rpcError
+	return errors.As(err, &refused) && (refused.code == codeUnknown || refused.code == codeUnimplemented)
 }
 
 // only finds a pod by its name, which is all that the kubelet says.

@@ -128,8 +128,12 @@ func TestDevices(t *testing.T) {
 		"no such pod":    {kubelet: &fakeKubelet{}, asked: []string{"Get default/web", "List"}, err: ErrUnknownPod, says: []string{"pod default/web: its devices are not known", "kubelet.sock"}},
 		"two of a name":  {kubelet: &fakeKubelet{pods: []*podresourcesv1.PodResources{web, web}, getErr: disabled}, asked: []string{"Get default/web", "List"}, err: ErrTwoPods},
 		"too many ask": {
-			kubelet: &fakeKubelet{getErr: status.Error(codes.ResourceExhausted, "rejected by rate limit"), listErr: status.Error(codes.ResourceExhausted, "rejected: 100 % é")},
-			asked:   []string{"Get default/web", "List"}, says: []string{"List: rejected: 100 % é (gRPC code 8)"},
+			kubelet: &fakeKubelet{getErr: status.Error(codes.ResourceExhausted, "rejected by rate limit")},
+			asked:   []string{"Get default/web"}, says: []string{"Get: rejected by rate limit (gRPC code 8)"},
+		},
+		"List fails": {
+			kubelet: &fakeKubelet{getErr: disabled, listErr: status.Error(codes.Internal, "at 100 % é")},
+			asked:   []string{"Get default/web", "List"}, says: []string{"List: at 100 % é (gRPC code 13)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
