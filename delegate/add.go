@@ -180,10 +180,7 @@ func (e *Engine) begin(ctx context.Context, plan *types.Plan) (s *session, err e
 	if err := s.refuseTaken(); err != nil {
 		return s, err
 	}
-	if err := lock.Create(s.key, s.record.Intent); err != nil {
-		return s, types.WithCode(types.CodeIOFailure, err)
-	}
-	return s, nil
+	return s, s.claim(ctx)
 }
 
 // makeRoom releases what an earlier, unfinished ADD of the same sandbox left.
@@ -258,6 +255,7 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	if err := s.note(types.Entry{Event: types.EventTrying, Attachment: i}); err != nil {
 		return nil, err
 	}
+	s.describeDevice(a)
 	raw, err := s.libcni.AddNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))
 	if err != nil {
 		return nil, describe(err)

@@ -44,12 +44,14 @@ type Source interface {
 	Ready() error
 }
 
-// DeviceInfos are the files by which plugins describe the devices of attachments.
+// DeviceInfos are the files that describe the devices of attachments: to plugins, and by them.
 type DeviceInfos interface {
 	// Path gives the file of an attachment; it need not exist.
 	Path(network, containerID, ifName string) string
 	// Read gives what the file says, nil if there is no file.
 	Read(path string) (*types.DeviceInfo, error)
+	// Describe writes what is known of a device before its plugin runs, unless nothing is.
+	Describe(path string, device types.Device) error
 	// Remove removes the file if there is one.
 	Remove(path string) error
 }

@@ -278,26 +278,3 @@ func (b *planBuilder) addAuxiliaryChain() {
 		b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, chained: true})
 	}
 }
-
-// devices hands out the devices that are allocated to the pod, each once, in order.
-type devices struct {
-	free map[string][]string
-	all  map[string][]string
-}
-
-func newDevices(allocated map[string][]string) *devices {
-	free := map[string][]string{}
-	for resource, ids := range allocated {
-		free[resource] = ids
-	}
-	return &devices{free: free, all: allocated}
-}
-
-func (d *devices) take(resource string) (string, error) {
-	if len(d.free[resource]) == 0 {
-		return "", fmt.Errorf("resource %s: no device is left for this attachment; known to be allocated to the pod: %s", resource, list(d.all[resource]))
-	}
-	id := d.free[resource][0]
-	d.free[resource] = d.free[resource][1:]
-	return id, nil
-}

@@ -110,24 +110,63 @@ func TestPlanOneOfAKindRefused(t *testing.T) {
 
 func TestPlanDevicesRefused(t *testing.T) {
 	vf := []types.Network{{Ref: types.Ref{Namespace: "default", Name: "fast"}, Config: single("sriov"), ResourceName: "example.com/vf"}}
+	plain := map[string]string{"default/plain": single("sriov")}
+	one := map[string][]string{"example.com/vf": {"0000:3b:02.0"}}
 	runRefused(t, map[string]refusal{
-		"nothing is known of devices": {
-			planWorld{config: podnet, facts: vf, annotations: annotated("fast")}, []string{"network default/fast: ", "example.com/vf"}, 0,
+		"nobody was asked": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast")},
+			[]string{"network default/fast: resource example.com/vf: its devices are not known", "podResourcesSocket"},
+			0,
+		},
+		"none": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast"), devices: map[string][]string{}},
+			[]string{"network default/fast: resource example.com/vf: no device is left for this attachment", "none, since no container of it requests one"},
+			0,
 		},
 		"too few": {
-			planWorld{config: podnet, facts: vf, annotations: annotated("fast,fast"), devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}}},
-			[]string{"network default/fast: ", "example.com/vf", "0000:3b:02.0"},
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast,fast"), devices: one},
+			[]string{`network default/fast: resource example.com/vf: no device is left for this attachment; allocated to the pod: device "0000:3b:02.0" of resource example.com/vf (for network default/fast)`},
 			0,
 		},
 		"of another resource": {
 			planWorld{config: podnet, facts: vf, annotations: annotated("fast"), devices: map[string][]string{"example.com/pf": {"0000:3b:00.0"}}},
-			[]string{"network default/fast: ", "example.com/vf"},
+			[]string{"network default/fast: ", "example.com/vf", "allocated to the pod: none"},
 			0,
 		},
 		// Naming a device in the annotation does not get round the allocation.
-		"named in the annotation": {
+		"named in the annotation, and nobody was asked": {
 			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast", "deviceID": "0000:3b:02.0"}]`)},
-			[]string{"network default/fast: ", "example.com/vf"},
+			[]string{"network default/fast: resource example.com/vf: its devices are not known"},
+			0,
+		},
+		"another's": {
+			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast", "deviceID": "0000:3b:02.7"}]`), devices: one},
+			[]string{`network default/fast: deviceID: device "0000:3b:02.7" of resource example.com/vf is not the pod's; allocated to the pod: device "0000:3b:02.0"`},
+			0,
+		},
+		"another's, for a network without a resource": {
+			planWorld{config: podnet, networks: plain, annotations: annotated(`[{"name": "plain", "deviceID": "0000:3b:02.7"}]`), devices: one},
+			[]string{`network default/plain: deviceID: device "0000:3b:02.7" is not the pod's; allocated to the pod: device "0000:3b:02.0"`},
+			0,
+		},
+		"named, of another resource than the network's": {
+			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast", "deviceID": "x"}]`), devices: map[string][]string{"example.com/pf": {"x"}}},
+			[]string{`device "x" of resource example.com/vf is not the pod's`, "none"},
+			0,
+		},
+		"named twice": {
+			planWorld{config: podnet, facts: vf, networks: plain, annotations: annotated(`[{"name": "fast", "deviceID": "0000:3b:02.0"}, {"name": "plain", "deviceID": "0000:3b:02.0"}]`), devices: one},
+			[]string{`network default/plain: deviceID: device "0000:3b:02.0" of resource example.com/vf is taken by network default/fast`},
+			0,
+		},
+		"named by a later attachment": {
+			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast"}, {"name": "fast", "deviceID": "0000:3b:02.0"}]`), devices: one},
+			[]string{`no device is left for this attachment; allocated to the pod: device "0000:3b:02.0" of resource example.com/vf (named by another attachment)`},
+			0,
+		},
+		"named twice, and nobody was asked": {
+			planWorld{config: podnet, networks: plain, annotations: annotated(`[{"name": "plain", "deviceID": "x"}, {"name": "plain", "deviceID": "x"}]`)},
+			[]string{`network default/plain: deviceID: device "x" is taken by network default/plain`},
 			0,
 		},
 	})

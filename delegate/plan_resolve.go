@@ -15,6 +15,9 @@ import (
 
 // resolve makes attachments of the wanted networks.
 func (b *planBuilder) resolve() {
+	for i := range b.wanted {
+		b.devices.reserve(b.wanted[i].deviceRequest())
+	}
 	secondary := 0
 	for i := range b.wanted {
 		w := &b.wanted[i]
@@ -127,27 +130,21 @@ func offer(w *wanted, a *types.Attachment, r request) error {
 	return nil
 }
 
-// takeDevice gives the attachment its device: the next one of its resource, else the
-// one that the annotation names.
+// takeDevice gives the attachment its device: the one that the annotation names, else
+// the next one of its resource.
 func (b *planBuilder) takeDevice(w *wanted, a *types.Attachment) error {
-	if w.selection != nil {
-		a.DeviceID = w.selection.DeviceID
+	device, err := b.devices.take(w.deviceRequest())
+	if device.Resource != "" {
+		a.ResourceName = device.Resource // of one that is named, whatever the network says
 	}
-	if w.resourceName == "" {
-		return nil
-	}
-	id, err := b.devices.take(w.resourceName)
-	if err != nil {
-		return err
-	}
-	a.DeviceID = id
-	return nil
+	a.DeviceID = device.ID
+	return err
 }
 
 // deviceArgs puts the device where the plugins of Multus's users look for it: in
 // every plugin's configuration, and in runtimeConfig where it is declared.
 func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
-	if b.DeviceInfoPath != nil && w.conf.HasCapability("CNIDeviceInfoFile") {
+	if b.DeviceInfoPath != nil && (a.DeviceID != "" || w.conf.HasCapability("CNIDeviceInfoFile")) {
 		a.DeviceInfoFile = b.DeviceInfoPath(a.Network, b.sandbox.ContainerID, a.Interface)
 	}
 	if a.DeviceID != "" {

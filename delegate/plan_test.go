@@ -118,10 +118,15 @@ func TestPlanRequests(t *testing.T) {
 			},
 			devices: map[string][]string{"example.com/vf": {"0000:3b:02.0", "0000:3b:02.1"}, "example.com/other": {"0000:af:00.1"}},
 		},
-		"allocated-device-wins": {
-			config: podnet, annotations: annotated(`[{"name": "a", "deviceID": "from-the-annotation"}]`),
-			facts:   []types.Network{{Ref: types.Ref{Namespace: "default", Name: "a"}, Config: single("sriov"), ResourceName: "example.com/vf"}},
-			devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}},
+		// A device that is named is kept from the attachments before it, and its resource is known
+		// though the network does not say it.
+		"named-devices": {
+			config: podnet, annotations: annotated(`[{"name": "a"}, {"name": "a", "deviceID": "0000:3b:02.0"}, {"name": "n", "deviceID": "0000:af:00.1"}]`),
+			facts: []types.Network{
+				{Ref: types.Ref{Namespace: "default", Name: "a"}, Config: able(`"deviceID": true`), ResourceName: "example.com/vf"},
+				{Ref: types.Ref{Namespace: "default", Name: "n"}, Config: single("sriov")},
+			},
+			devices: map[string][]string{"example.com/vf": {"0000:3b:02.0", "0000:3b:02.1"}, "example.com/other": {"0000:af:00.1"}},
 		},
 		"device-replaces-that-of-the-configuration": {
 			config: podnet, annotations: annotated(`[{"name": "n", "deviceID": "new"}]`),

@@ -69,6 +69,18 @@ func missingInterfaces(attachments []types.Attachment, results []*current.Result
 	return missing
 }
 
+// describeDevice hands what the device plugin and the kernel say of a device to the plugins
+// (device information specification 1.1, section 4.2.1). Without it the pod works too.
+func (s *session) describeDevice(a *types.Attachment) {
+	device, some := a.Device()
+	if !some || a.DeviceInfoFile == "" || s.DeviceInfos == nil {
+		return
+	}
+	if err := s.DeviceInfos.Describe(a.DeviceInfoFile, device); err != nil {
+		s.log.Warn("describe a device", "network", a.Network, "device", device.ID, "error", err)
+	}
+}
+
 func (s *session) deviceInfo(a *types.Attachment) *types.DeviceInfo {
 	if a.DeviceInfoFile == "" || s.DeviceInfos == nil {
 		return nil

@@ -308,12 +308,12 @@ func (e *example) isUsed(t *testing.T, path string) bool {
 type expectation struct {
 	plan    string
 	refused string
-	devices map[string][]string
+	devices map[string][]string // nil where no kubelet is asked
 }
 
 func expect(t *testing.T, path string) expectation {
 	t.Helper()
-	want := expectation{devices: map[string][]string{}}
+	var want expectation
 	for n, line := range strings.Split(string(contentOf(t, path)), "\n") {
 		key, value, _ := strings.Cut(strings.TrimPrefix(line, "# "), ": ")
 		switch {
@@ -326,6 +326,9 @@ func expect(t *testing.T, path string) expectation {
 			want.refused = value
 		case key == "devices":
 			resource, ids, _ := strings.Cut(value, "=")
+			if want.devices == nil {
+				want.devices = map[string][]string{}
+			}
 			want.devices[resource] = strings.Split(ids, ", ")
 		}
 	}

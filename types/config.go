@@ -9,14 +9,17 @@ import (
 
 // Defaults of the configuration.
 const (
-	DefaultConfDir         = "/etc/cni/multus/net.d"
-	DefaultCNIDir          = "/var/lib/cni/plexus"
-	DefaultBinDir          = "/opt/cni/bin"
-	DefaultAgentSocket     = "/run/plexus/agent.sock"
-	DefaultNamespace       = "kube-system" // of the networks that a configuration names
-	DefaultGlobalNamespace = "default"
-	DefaultAddTimeout      = 90 * time.Second
-	DefaultDelegateTimeout = 60 * time.Second
+	DefaultConfDir     = "/etc/cni/multus/net.d"
+	DefaultCNIDir      = "/var/lib/cni/plexus"
+	DefaultBinDir      = "/opt/cni/bin"
+	DefaultAgentSocket = "/run/plexus/agent.sock"
+	// Where the kubelet says which devices it has allocated, and where it notes it.
+	DefaultPodResourcesSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
+	DefaultDeviceCheckpoint   = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
+	DefaultNamespace          = "kube-system" // of the networks that a configuration names
+	DefaultGlobalNamespace    = "default"
+	DefaultAddTimeout         = 90 * time.Second
+	DefaultDelegateTimeout    = 60 * time.Second
 
 	// maxAddTimeout leaves the undo (50 s) its time within the kubelet's 240 s.
 	maxAddTimeout = 180 * time.Second
@@ -54,6 +57,10 @@ type Config struct {
 	Kubeconfig  string `json:"kubeconfig,omitempty"`
 	AgentSocket string `json:"agentSocket"` // "" means never ask an agent
 	Manifests   string `json:"manifests,omitempty"`
+	// Where the kubelet says which devices pods have; "" means that there is none to ask.
+	PodResourcesSocket string `json:"podResourcesSocket"`
+	// What to read where it does not answer; "" means nothing.
+	DeviceCheckpoint string `json:"deviceCheckpoint"`
 
 	ReadinessIndicatorFile string `json:"readinessindicatorfile,omitempty"`
 

@@ -34,19 +34,21 @@ func ParseConfig(data []byte) (*Config, []string, error) {
 
 func defaultConfig() *Config {
 	return &Config{
-		ConfDir:          DefaultConfDir,
-		CNIDir:           DefaultCNIDir,
-		BinDir:           DefaultBinDir,
-		AgentSocket:      DefaultAgentSocket,
-		GlobalNamespaces: CommaList{DefaultGlobalNamespace},
-		SystemNamespaces: []string{DefaultNamespace},
-		MultusNamespace:  DefaultNamespace,
-		Result:           ResultDefault,
-		AddTimeout:       Duration(DefaultAddTimeout),
-		DelegateTimeout:  Duration(DefaultDelegateTimeout),
-		LogLevel:         "warning",
-		LogToStderr:      true,
-		LogOptions:       LogOptions{MaxAge: 5, MaxSize: 100, MaxBackups: 5, Compress: true},
+		ConfDir:            DefaultConfDir,
+		CNIDir:             DefaultCNIDir,
+		BinDir:             DefaultBinDir,
+		AgentSocket:        DefaultAgentSocket,
+		PodResourcesSocket: DefaultPodResourcesSocket,
+		DeviceCheckpoint:   DefaultDeviceCheckpoint,
+		GlobalNamespaces:   CommaList{DefaultGlobalNamespace},
+		SystemNamespaces:   []string{DefaultNamespace},
+		MultusNamespace:    DefaultNamespace,
+		Result:             ResultDefault,
+		AddTimeout:         Duration(DefaultAddTimeout),
+		DelegateTimeout:    Duration(DefaultDelegateTimeout),
+		LogLevel:           "warning",
+		LogToStderr:        true,
+		LogOptions:         LogOptions{MaxAge: 5, MaxSize: 100, MaxBackups: 5, Compress: true},
 	}
 }
 
@@ -97,6 +99,8 @@ func readMultusKeys(o *object, c *Config) {
 func readOwnKeys(o *object, c *Config) {
 	read(o, "agentSocket", &c.AgentSocket)
 	read(o, "manifests", &c.Manifests)
+	read(o, "podResourcesSocket", &c.PodResourcesSocket)
+	read(o, "deviceCheckpoint", &c.DeviceCheckpoint)
 	read(o, "firstInterfaceIndex", &c.FirstInterfaceIndex)
 	readPath(o, "result", &c.Result)
 	readDuration(o, "addTimeout", &c.AddTimeout)
@@ -215,6 +219,8 @@ func (c *Config) validatePaths(o *object) {
 		{"kubeconfig", c.Kubeconfig},
 		{"agentSocket", c.AgentSocket},
 		{"manifests", c.Manifests},
+		{"podResourcesSocket", c.PodResourcesSocket},
+		{"deviceCheckpoint", c.DeviceCheckpoint},
 		{"readinessindicatorfile", c.ReadinessIndicatorFile},
 		{"logFile", c.LogFile},
 	} {

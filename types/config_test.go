@@ -33,6 +33,8 @@ var configKeys = []configKey{
 	{"binDir", `"/c"`, "/c", `1`, "must be a string, got a number"},
 	{"kubeconfig", `"/c"`, "/c", `1`, "must be a string, got a number"},
 	{"agentSocket", `""`, "", `1`, "must be a string, got a number"},
+	{"podResourcesSocket", `""`, "", `1`, "must be a string, got a number"},
+	{"deviceCheckpoint", `"/d"`, "/d", `[]`, "must be a string, got a JSON array"},
 	{"manifests", `"/c"`, "/c", `1`, "must be a string, got a number"},
 	{"readinessindicatorfile", `"/c"`, "/c", `1`, "must be a string, got a number"},
 	{"namespaceIsolation", `true`, true, `"true"`, "must be true or false, got a string"},
@@ -172,6 +174,8 @@ func TestConfigDefaults(t *testing.T) {
 		CNIDir:                   "/var/lib/cni/plexus",
 		BinDir:                   "/opt/cni/bin",
 		AgentSocket:              "/run/plexus/agent.sock",
+		PodResourcesSocket:       "/var/lib/kubelet/pod-resources/kubelet.sock",
+		DeviceCheckpoint:         "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint",
 		GlobalNamespaces:         CommaList{"default"},
 		SystemNamespaces:         []string{"kube-system"},
 		MultusNamespace:          "kube-system",
@@ -306,7 +310,7 @@ func TestConfigRefused(t *testing.T) {
 }
 
 func TestConfigPaths(t *testing.T) {
-	for _, key := range []string{"confDir", "cniDir", "binDir", "kubeconfig", "agentSocket", "manifests", "readinessindicatorfile", "logFile"} {
+	for _, key := range []string{"confDir", "cniDir", "binDir", "kubeconfig", "agentSocket", "manifests", "podResourcesSocket", "deviceCheckpoint", "readinessindicatorfile", "logFile"} {
 		t.Run(key, func(t *testing.T) {
 			_, _, err := ParseConfig(withKey(key, `"etc/cni"`))
 			wantError(t, err, key+`: must be an absolute path, got "etc/cni"`)

@@ -1,6 +1,9 @@
 package types
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Pod is what Plexus knows of a pod. The zero value is a sandbox that no pod is
 // known of (podman, plain containerd).
@@ -75,8 +78,34 @@ type Network struct {
 type Facts struct {
 	Pod      Pod       `json:"pod"`
 	Networks []Network `json:"networks,omitempty"`
-	// Devices maps a resource name to the device IDs allocated to the pod, in order.
-	Devices map[string][]string `json:"devices,omitempty"`
+	// Devices maps a resource name to the device IDs allocated to the pod, in order. It is
+	// nil where nobody was asked: no network takes a device, or there is no kubelet to ask.
+	Devices map[string][]string `json:"devices,omitzero"`
+}
+
+// WantDevices tells whether the devices of the pod matter: a network takes one, or the
+// pod names one.
+func (f *Facts) WantDevices() bool {
+	if !f.Pod.Known() {
+		return false
+	}
+	for i := range f.Networks {
+		if f.Networks[i].ResourceName != "" {
+			return true
+		}
+	}
+	return f.Pod.namesDevice()
+}
+
+// namesDevice tells whether an annotation has a deviceID. One that cannot be parsed has
+// none here; planning refuses it by name.
+func (p *Pod) namesDevice() bool {
+	chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], "")
+	if err == nil && chosen != nil && chosen.DeviceID != "" {
+		return true
+	}
+	selections, _, _ := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
+	return slices.ContainsFunc(selections, func(s Selection) bool { return s.DeviceID != "" })
 }
 
 // Network gives the network that ref names. One that the source was not asked for,

@@ -1,6 +1,9 @@
 package types
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestIsStatic(t *testing.T) {
 	for _, tc := range []struct {
@@ -68,4 +71,55 @@ func TestUniqueRefs(t *testing.T) {
 	a, b := Ref{"ns", "a"}, Ref{"ns", "b"}
 	wantEqual(t, []Ref{b, a}, UniqueRefs([]Ref{b, a, b, a, a}))
 	wantEqual(t, []Ref(nil), UniqueRefs(nil))
+}
+
+func TestWantDevices(t *testing.T) {
+	resource := []Network{{Ref: Ref{"a", "plain"}}, {Ref: Ref{"a", "net"}, ResourceName: "example.com/vf"}}
+	annotations := func(networks, chosen string) map[string]string {
+		return map[string]string{AnnotationNetworks: networks, AnnotationDefaultNetwork: chosen}
+	}
+	for _, tc := range []struct {
+		name  string
+		facts Facts
+		want  bool
+	}{
+		{"nothing", Facts{Pod: Pod{Name: "p"}}, false},
+		{"plain networks", Facts{Pod: Pod{Name: "p", Annotations: annotations("a,b", "c")}, Networks: resource[:1]}, false},
+		{"a network of a resource", Facts{Pod: Pod{Name: "p"}, Networks: resource}, true},
+		{"but no pod", Facts{Networks: resource}, false},
+		{"a device is named", Facts{Pod: Pod{Name: "p", Annotations: annotations(`[{"name":"a"},{"name":"b","deviceID":"x"}]`, "")}}, true},
+		{"for the default network", Facts{Pod: Pod{Name: "p", Annotations: annotations("", `[{"name":"b","deviceID":"x"}]`)}}, true},
+		{"in what cannot be parsed", Facts{Pod: Pod{Name: "p", Annotations: annotations(`[{"name":"","deviceID":"x"}]`, "{")}}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) { wantEqual(t, tc.want, tc.facts.WantDevices()) })
+	}
+}
+
+// That a pod has no devices is not the same as that nobody was asked, on the wire too.
+func TestFactsSayThatThereAreNoDevices(t *testing.T) {
+	for text, facts := range map[string]Facts{
+		`{"pod":{}}`:              {},
+		`{"pod":{},"devices":{}}`: {Devices: map[string][]string{}},
+	} {
+		data, err := json.Marshal(facts)
+		if err != nil || string(data) != text {
+			t.Errorf("encoded %s, want %s: %v", data, text, err)
+		}
+		var back Facts
+		if err := json.Unmarshal(data, &back); err != nil {
+			t.Error(err)
+		}
+		wantEqual(t, facts, back)
+	}
+}
+
+func TestDeviceIs(t *testing.T) {
+	vf := Device{"example.com/vf", "1"}
+	for other, want := range map[Device]bool{
+		vf: true, {"", "1"}: true, {"example.com/vf", "2"}: false, {"example.com/pf", "1"}: false, {"", "2"}: false,
+	} {
+		if vf.Is(other) != want || other.Is(vf) != want {
+			t.Errorf("%s and %s: want %v", vf, other, want)
+		}
+	}
 }

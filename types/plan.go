@@ -1,6 +1,10 @@
 package types
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
 
 // Sandbox is what the runtime called Plexus for.
 type Sandbox struct {
@@ -37,4 +41,30 @@ type Plan struct {
 	Pod         Pod          `json:"pod"`
 	Sandbox     Sandbox      `json:"sandbox"`
 	Attachments []Attachment `json:"attachments"`
+}
+
+// Device is one device. Resource is empty where nobody said which resource it is of.
+type Device struct{ Resource, ID string }
+
+// Is tells whether two devices may be the same one.
+func (d Device) Is(other Device) bool {
+	return d.ID == other.ID && (d.Resource == other.Resource || d.Resource == "" || other.Resource == "")
+}
+
+// String names the device for errors.
+func (d Device) String() string {
+	if d.Resource == "" {
+		return fmt.Sprintf("device %q", d.ID)
+	}
+	return fmt.Sprintf("device %q of resource %s", d.ID, d.Resource)
+}
+
+// Device gives the device of the attachment, if it has one.
+func (a *Attachment) Device() (Device, bool) {
+	return Device{Resource: a.ResourceName, ID: a.DeviceID}, a.DeviceID != ""
+}
+
+// HasDevices tells whether any attachment has a device.
+func (p *Plan) HasDevices() bool {
+	return slices.ContainsFunc(p.Attachments, func(a Attachment) bool { return a.DeviceID != "" })
 }

@@ -79,6 +79,7 @@ func (o *installOptions) bindConfiguration(flags *pflag.FlagSet) {
 	flags.StringVar(&o.NetworkName, "network-name", install.DefaultNetworkName, "`name` of plexus's own network; do not change it while pods are attached")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "key kubeconfig: `file` by which the API is reached when no agent answers (recommended: the kubelet's own, /etc/kubernetes/kubelet.conf)")
 	flags.StringVar(&o.Socket, "socket", types.DefaultAgentSocket, "key agentSocket: `path` of the agent's socket on the host; empty is never to ask an agent")
+	flags.StringVar(&o.PodResources, "pod-resources-socket", types.DefaultPodResourcesSocket, "key podResourcesSocket: `path` on the host of the socket on which the kubelet says which devices pods have; empty where there is none to ask")
 	flags.StringVar(&o.CNIDir, "cni-dir", types.DefaultCNIDir, "key cniDir: `folder` of plexus's state on the host")
 	flags.StringVar(&o.PluginLogLevel, "plugin-log-level", "", "key logLevel: the `level` at which plexus itself logs")
 	flags.StringVar(&o.PluginLogFile, "plugin-log-file", "", "key logFile: the `file` on the host to which plexus itself logs")

@@ -54,6 +54,8 @@ Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
 	flags.StringVar(&opts.NodeName, "node-name", "", "`name` of this node in Kubernetes (required)")
 	flags.StringVar(&opts.Socket, "socket", types.DefaultAgentSocket, "unix `socket` on which plexus asks; its folder becomes root's alone")
 	flags.StringVar(&opts.StateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
+	flags.StringVar(&opts.Devices.Socket, "pod-resources-socket", types.DefaultPodResourcesSocket, "unix `socket` on which the kubelet says which devices pods have; empty where there is none to ask")
+	flags.StringVar(&opts.Devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, for when it does not answer; empty for none, so that plexus-once is asked")
 	flags.StringVar(&opts.MetricsAddress, "metrics-address", defaultMetricsAddress, "`address` of probes and metrics; empty for none")
 	flags.BoolVar(&opts.EventsForAllPods, "events-for-all-pods", false, "put events on pods too that have their default network alone")
 	logs.bind(flags)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/version"
+	"github.com/plexus-cni/plexus/k8sclient/kubelet"
 )
 
 const (
@@ -41,6 +42,7 @@ type options struct {
 	manifests  string
 	stateDir   string
 	nodeName   string
+	devices    kubelet.Devices
 	version    bool
 }
 
@@ -102,6 +104,8 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	flags.StringVar(&opts.manifests, "manifests", "", "`folder` of pods and networks to read instead of an API server")
 	flags.StringVar(&opts.stateDir, "state-dir", "", "`folder` of the journal, to publish older records from")
 	flags.StringVar(&opts.nodeName, "node-name", "", "`name` of this node in events; the host name if empty")
+	flags.StringVar(&opts.devices.Socket, "pod-resources-socket", "", "unix `socket` on which the kubelet says which devices pods have; empty where there is none to ask")
+	flags.StringVar(&opts.devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, for when it does not answer; empty for none")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)

@@ -106,6 +106,9 @@ func (s *server) answer(line []byte) (*types.Response, func(context.Context)) {
 		return s.publish(src, request.Publish)
 	}
 	facts, err := src.Facts(context.Background(), request.Facts)
+	if err == nil {
+		err = s.opts.devices.Complete(context.Background(), facts)
+	}
 	if err != nil {
 		return types.ErrorResponse(err), nil
 	}

@@ -78,7 +78,10 @@ func (s *source) onceArgs() []string {
 	if s.config.Manifests != "" {
 		return []string{"--manifests", s.config.Manifests}
 	}
-	args := []string{"--state-dir", s.stateDir}
+	args := []string{
+		"--state-dir", s.stateDir,
+		"--pod-resources-socket", s.config.PodResourcesSocket, "--device-checkpoint", s.config.DeviceCheckpoint,
+	}
 	if s.config.Kubeconfig != "" {
 		args = append(args, "--kubeconfig", s.config.Kubeconfig)
 	}

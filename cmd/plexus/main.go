@@ -216,7 +216,9 @@ func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*del
 		Source:          &source{config: config, stateDir: delegate.StateDir(config), cniPath: path, log: log},
 		MultusDirs:      []string{"/var/lib/cni/multus"},
 		RuntimeCacheDir: libcni.CacheDir,
-		DeviceInfos:     sriov.DeviceInfoDir(sriov.DefaultDeviceInfoDir),
+		DeviceInfos: sriov.InfoFiles{
+			DeviceInfoDir: sriov.DefaultDeviceInfoDir, DevicePlugin: sriov.DefaultDevicePluginInfoDir, Sysfs: sriov.DefaultSysfs,
+		},
 		BootID:          bootID,
 		TraceParent:     os.Getenv("TRACEPARENT"),
 		Log:             log,

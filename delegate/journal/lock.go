@@ -78,6 +78,38 @@ func (j *Journal) TryLock(containerID string) (*Lock, bool, error) {
 	}
 }
 
+// devicesLock is the file that is locked while devices are claimed. It stays; no container
+// can have its name.
+const devicesLock = separator + "devices" + lockSuffix
+
+// LockDevices takes the lock under which who wants a device looks whether another record
+// has it, and puts an intent on disk that claims it. It is held for no longer than that:
+// no delegate inherits it. The error is ErrBusy if it was taken until ctx ended.
+func (j *Journal) LockDevices(ctx context.Context) (release func(), err error) {
+	if err := j.makeDir(); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(j.dir, devicesLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of devices: %w", err)
+	}
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) && ctx.Err() == nil {
+			time.Sleep(pollInterval)
+			continue
+		}
+		_ = file.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrBusy
+		}
+		return nil, fmt.Errorf("lock of devices: %w", err)
+	}
+}
+
 // makeDir makes the folder and sees to it that it outlives a power cut, as its records
 // must.
 func (j *Journal) makeDir() error {

@@ -102,6 +102,40 @@ func TestLockOverRemovedFiles(t *testing.T) {
 	}
 }
 
+// Who claims devices waits for who is at it, and a container's lock is another's, whatever
+// the container is called.
+func TestLockDevicesIsExclusive(t *testing.T) {
+	j := New(filepath.Join(t.TempDir(), "not", "there"))
+	release, err := j.LockDevices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	take(t, j, "devices").Release()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := j.LockDevices(ended); !errors.Is(err, ErrBusy) {
+		t.Errorf("waiting in vain: %v, want %v", err, ErrBusy)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		release, err := j.LockDevices(t.Context())
+		if err == nil {
+			release()
+		}
+		waiting <- err
+	}()
+	release()
+	if err := <-waiting; err != nil {
+		t.Errorf("after the release: %v", err)
+	}
+	if keys, err := j.List(); err != nil || len(keys) != 0 {
+		t.Errorf("the lock is taken for a record: %v, %v", keys, err)
+	}
+	if _, _, err := j.TryLock("@devices"); !errors.Is(err, ErrBadKey) {
+		t.Errorf("a container can have the lock of devices: %v", err)
+	}
+}
+
 func TestLockThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "")

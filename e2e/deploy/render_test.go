@@ -62,7 +62,7 @@ var everyValue = map[string]any{
 		"repository": "images.example/plexus", "digest": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "pullPolicy": "Always",
 	},
 	"imagePullSecrets": []any{map[string]any{"name": "pull"}},
-	"paths":            map[string]any{"run": "/var/run/plexus", "podResources": "/var/lib/kubelet/pod-resources"},
+	"paths":            map[string]any{"run": "/var/run/plexus", "podResources": "/data/kubelet/pod-resources"},
 	"install": map[string]any{
 		"master": "10-flannel.conflist", "confName": "01-plexus.conflist", "networkName": "all", "readinessFile": "/run/flannel/subnet.env",
 		"pluginLogLevel": "debug", "pluginLogFile": "/var/log/plexus.log", "timeout": "5m",

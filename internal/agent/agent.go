@@ -24,6 +24,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/kubelet"
 	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	NodeName   string
 	Socket     string // where plugins ask
 	StateDir   string // the journal, read only
+	// Devices says where the devices of pods are known.
+	Devices kubelet.Devices
 	// MetricsAddress is where probes and metrics are answered; nowhere if it is empty.
 	MetricsAddress string
 	// EventsForAllPods puts events on pods too that have their default network alone.
@@ -205,7 +208,7 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 	a.metrics.serving.Set(1)
 	defer a.metrics.serving.Set(0)
 	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
-	s := newServer(a.cache.Facts, a.take, a.metrics, a.log)
+	s := newServer(a.facts, a.take, a.metrics, a.log)
 	there, gone := context.WithCancel(ctx)
 	defer gone()
 	go func() {
@@ -213,6 +216,21 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 		gone()
 	}()
 	return s.serve(there, seat)
+}
+
+// facts gives what the plugin asks for: from the watches, and the devices from the kubelet.
+func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	facts, err := a.cache.Facts(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.opts.Devices.Complete(ctx, facts); err != nil {
+		return nil, err
+	}
+	if facts.Devices != nil {
+		a.countFacts("devices", true)
+	}
+	return facts, nil
 }
 
 // gcPercent trades a little time of the collector for memory, on every node.

@@ -99,6 +99,9 @@ func (i *Installer) plugin(master *confFile) (fields, error) {
 			f = append(f, field{optional.key, optional.value})
 		}
 	}
+	if i.PodResources != types.DefaultPodResourcesSocket {
+		f = append(f, field{"podResourcesSocket", i.PodResources})
+	}
 	f = append(f, field{"agentSocket", i.Socket}, field{"binDir", i.HostBinDir}, field{"cniDir", i.CNIDir})
 	for _, key := range sortedKeys(i.Extra) {
 		if !strings.EqualFold(key, "capabilities") {

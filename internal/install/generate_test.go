@@ -29,6 +29,7 @@ func hostOptions() Options {
 		From: "/opt/plexus/bin", BinDir: "/host/bin", ConfDir: "/host/net.d", ConfName: DefaultConfName,
 		HostBinDir: "/opt/cni/bin", HostConfDir: "/etc/cni/net.d", HostKubeconfig: "/etc/kubernetes/kubelet.conf",
 		NetworkName: "plexus", Kubeconfig: "/host/kubelet.conf", Socket: "/run/plexus/agent.sock", CNIDir: "/var/lib/cni/plexus",
+		PodResources:  "/data/kubelet/pod-resources/kubelet.sock",
 		ReadinessFile: "/run/flannel/subnet.env", PluginLogLevel: "debug", PluginLogFile: "/var/log/plexus.log",
 		Extra: map[string]json.RawMessage{
 			"systemNamespaces": json.RawMessage(`[]`), "namespaceIsolation": json.RawMessage(`true`), "addTimeout": json.RawMessage(`"2m"`),
@@ -59,6 +60,7 @@ const wantGenerated = `{
       "readinessindicatorfile": "/run/flannel/subnet.env",
       "logLevel": "debug",
       "logFile": "/var/log/plexus.log",
+      "podResourcesSocket": "/data/kubelet/pod-resources/kubelet.sock",
       "agentSocket": "/run/plexus/agent.sock",
       "binDir": "/opt/cni/bin",
       "cniDir": "/var/lib/cni/multus",
@@ -101,10 +103,10 @@ func TestGenerateAsItIsRead(t *testing.T) {
 
 func TestGenerateWithoutAgent(t *testing.T) {
 	options := newTestNode(t).options
-	options.Socket = ""
+	options.Socket, options.PodResources = "", "" // nor a kubelet
 	content, err := generated(t, options)
 	must(t, err)
-	contains(t, "configuration", content, `"agentSocket": ""`)
+	contains(t, "configuration", content, `"agentSocket": ""`, `"podResourcesSocket": ""`)
 }
 
 func TestOptionsRefused(t *testing.T) {

@@ -38,6 +38,7 @@ type Options struct {
 	NetworkName    string // of our configuration
 	Kubeconfig     string
 	Socket         string // of the agent; "" is never to ask one
+	PodResources   string // the socket of the kubelet; "" is that there is none to ask
 	CNIDir         string
 	PluginLogLevel string
 	PluginLogFile  string

@@ -234,7 +234,7 @@ func (h *host) install() {
 		"--cni-dir", h.CNIDir, "--network-name", "cluster", "--socket", "", "--timeout", "1m", "--extra-config", string(extra))
 }
 
-// pod is a sandbox as containerd 2 has it: with its annotations, and a port of the host.
+// pod is a sandbox with a port of the host.
 type pod struct {
 	*nodetest.Sandbox
 	host *host

@@ -56,6 +56,12 @@ seccompProfile:
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_LOG_LEVEL" "value" .Values.log.level) }}
 {{- end -}}
 
+{{/* An empty value says that there is no kubelet to ask. */}}
+{{- define "plexus.podResourcesEnv" -}}
+- name: PLEXUS_AGENT_POD_RESOURCES_SOCKET
+  value: {{ with .Values.paths.podResources }}{{ printf "%s/kubelet.sock" . | quote }}{{ else }}""{{ end }}
+{{- end -}}
+
 {{- define "plexus.installEnv" -}}
 - name: PLEXUS_AGENT_FROM
   value: /opt/plexus/bin
@@ -71,6 +77,7 @@ seccompProfile:
   value: {{ .Values.paths.cniState | quote }}
 - name: PLEXUS_AGENT_SOCKET
   value: {{ printf "%s/agent.sock" .Values.paths.run | quote }}
+{{ include "plexus.podResourcesEnv" . }}
 {{- with .Values.install }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_HOST_KUBECONFIG" "value" .kubeconfig) }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_MASTER" "value" .master) }}
@@ -118,6 +125,7 @@ seccompProfile:
   value: {{ printf "%s/agent.sock" .Values.paths.run | quote }}
 - name: PLEXUS_AGENT_STATE_DIR
   value: {{ printf "%s/plexus" .Values.paths.cniState | quote }}
+{{ include "plexus.podResourcesEnv" . }}
 {{- if include "plexus.metricsOnNode" . }}
 - name: HOST_IP
   valueFrom:

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// deviceNode is a node with devices, which are links that the reference plugin
+// host-device moves, and an agent that knows which of them each pod has been given.
+type deviceNode struct {
+	*nodetest.Node
+	t         *testing.T
+	conf      nodetest.Conf
+	mu        sync.Mutex
+	allocated map[string][]string // by pod
+	networks  map[string]string   // the annotation, by pod
+}
+
+const resource = "example.com/nic"
+
+// asDevice gives host-device the link that has the name of the device.
+const asDevice = `printf %%s "$stdin" | sed 's/"deviceID":"\([^"]*\)"/"device":"\1"/;s/"pciBusID":"[^"]*",//' >"$hooks/$$.stdin"
+exec <"$hooks/$$.stdin"
+rm "$hooks/$$.stdin"
+exec '%s'
+`
+
+func newDeviceNode(t *testing.T, devices ...string) *deviceNode {
+	t.Helper()
+	n := &deviceNode{Node: nodetest.New(t), t: t, allocated: map[string][]string{}, networks: map[string]string{}}
+	n.Plugin("nic", fmt.Sprintf(asDevice, n.CNIBin+"/host-device"))
+	for _, device := range devices {
+		n.Uplink(device)
+	}
+	n.conf = n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	n.Agent(n.answer)
+	return n
+}
+
+func (n *deviceNode) answer(conn net.Conn, request *types.Request) {
+	if request.Facts == nil {
+		return
+	}
+	pod := request.Facts.Pod
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	pod.Annotations = map[string]string{types.AnnotationNetworks: n.networks[pod.Name]}
+	nic := types.Network{Ref: types.Ref{Namespace: "default", Name: "nic"}, Config: `{"cniVersion": "1.0.0", "name": "nic", "type": "nic"}`, ResourceName: resource}
+	facts := &types.Facts{Pod: pod, Networks: []types.Network{nic}, Devices: map[string][]string{}}
+	if ids := n.allocated[pod.Name]; len(ids) > 0 {
+		facts.Devices[resource] = ids
+	}
+	if err := rpc.NewConn(conn).Send(&types.Response{Version: types.WireVersion, Facts: facts}); err != nil {
+		n.t.Errorf("answer: %v", err)
+	}
+}
+
+// pod makes a sandbox of a pod that selects one network for each device that it was given.
+func (n *deviceNode) pod(sandbox, name string, devices ...string) *nodetest.Sandbox {
+	n.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.allocated[name] = devices
+	n.networks[name] = strings.TrimSuffix(strings.Repeat("nic,", len(devices)), ",")
+	s := n.Sandbox(sandbox)
+	s.PodName = name
+	return s
+}
+
+// given gives the devices of a sandbox's record, in the order of its interfaces.
+func (n *deviceNode) given(s *nodetest.Sandbox) []string {
+	n.t.Helper()
+	var given []string
+	for _, a := range n.Record(s).Plan.Attachments {
+		if a.DeviceID != "" {
+			given = append(given, a.Interface+"="+a.DeviceID+" of "+a.ResourceName)
+		}
+	}
+	return given
+}
+
+// A pod gets the devices that it was allocated, one for each attachment, and gives them
+// back; a second pod that was given one of them waits meanwhile.
+func TestNetnsDevices(t *testing.T) {
+	n := newDeviceNode(t, "dev0", "dev1")
+	first := n.pod("c1", "first", "dev1", "dev0")
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+	equal(t, "devices", n.given(first), []string{"net0=dev1 of " + resource, "net1=dev0 of " + resource})
+	second := n.pod("c2", "second", "dev0")
+	n.Calls()
+	files := n.Leftovers()
+	failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
+	contains(t, "error", failure.Msg, "pod default/second", "network default/nic", `device "dev0" of resource `+resource, "pod default/first has it, in sandbox c1")
+	equal(t, "calls of plugins", n.CallNames(), []string{})
+	equal(t, "files", n.Leftovers(), files)
+	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: second}).OK()
+	check(n.Node, first, n.conf)
+	for range 2 { // again and again: the record says what there was
+		del(n.Node, first, n.conf)
+	}
+	equal(t, "the second's ADD", n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK().ExitCode, 0)
+	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
+	del(n.Node, second, n.conf)
+	n.MustBeClean()
+}
+
+// Too few devices: refused before anything is touched.
+func TestNetnsTooFewDevices(t *testing.T) {
+	n := newDeviceNode(t, "dev0")
+	pod := n.pod("c1", "few", "dev0")
+	n.networks["few"] = "nic,nic"
+	failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: pod}).Fails(7)
+	contains(t, "error", failure.Msg, "pod default/few", "network default/nic", "resource "+resource, `device "dev0"`, "for network default/nic")
+	equal(t, "calls of plugins", n.CallNames(), []string{})
+	n.MustBeClean()
+}
+
+// A sandbox that is gone and was not released is released before another gets its device:
+// of the same pod, or of another to which the kubelet has given the device since.
+func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
+	for name, next := range map[string]string{"of the same pod": "pod", "of another pod": "other"} {
+		t.Run(name, func(t *testing.T) {
+			n := newDeviceNode(t, "dev0")
+			first := n.pod("c1", "pod", "dev0")
+			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+			first.Destroy()
+			_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
+			n.Uplink("dev0")                               // a VF would come back by itself
+			n.Calls()
+			second := n.pod("c2", next, "dev0")
+			n.Hook("nic", "DEL", "fail 100 not-now")
+			failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
+			contains(t, "error", failure.Msg, `device "dev0"`, "not given back yet", "sandbox c1 of pod default/pod is gone", "not-now")
+			if slices.Contains(n.CallNames(), "ADD nic net0") {
+				t.Error("the device was used before it was given back")
+			}
+			n.Hook("nic", "DEL", "")
+			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
+			calls := n.Calls()
+			released := slices.IndexFunc(calls, func(c nodetest.PluginCall) bool { return c.Command == "DEL" && c.ContainerID == "c1" })
+			used := slices.IndexFunc(calls, func(c nodetest.PluginCall) bool { return c.Command == "ADD" && c.ContainerID == "c2" })
+			if released < 0 || used < released {
+				t.Errorf("the DEL of c1 is call %d, the ADD of c2 call %d", released, used)
+			}
+			equal(t, "records", n.Records(), []string{"c2@cluster@eth0.jsonl"})
+			del(n.Node, second, n.conf)
+			n.MustBeClean()
+		})
+	}
+}
+
+// A sandbox that lives and has given its device back, though not all of its networks.
+func TestNetnsDeviceGivenBackInPart(t *testing.T) {
+	n := newDeviceNode(t, "dev0")
+	n.Wrap("bridge")
+	first, second := n.pod("c1", "first", "dev0"), n.pod("c2", "second", "dev0")
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+	n.Hook("bridge", "DEL", "fail 100 not-now")
+	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: first}).Fails(100)
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
+	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
+	n.Hook("bridge", "DEL", "")
+	del(n.Node, first, n.conf)
+	check(n.Node, second, n.conf)
+	del(n.Node, second, n.conf)
+	n.MustBeClean()
+}
+
+// A container that was started anew under its ID: what it has of another network of
+// plexus is under the same lock.
+func TestNetnsDeviceOfTheSameContainer(t *testing.T) {
+	n := newDeviceNode(t, "dev0")
+	first := n.pod("c1", "pod", "dev0")
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf.With(nodetest.Conf{"name": "other"}), Sandbox: first}).OK()
+	first.Destroy()
+	_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
+	n.Uplink("dev0")
+	again := n.pod("c1", "pod", "dev0")
+	n.networks["pod"] = "nic@nic7" // two records of a container must not have one interface
+	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth1.jsonl"})
+	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
+	n.MustBeClean()
+}
+
+// Of several sandboxes that want one device at the same time one gets it, and the others
+// hear who.
+func TestNetnsDeviceIsClaimedOnce(t *testing.T) {
+	n := newDeviceNode(t, "dev0")
+	const contenders = 4
+	for round := range 3 {
+		var pods []*nodetest.Sandbox
+		var adds []*nodetest.Running
+		for i := range contenders {
+			pods = append(pods, n.pod(fmt.Sprintf("r%dc%d", round, i), fmt.Sprintf("pod%d", i), "dev0"))
+		}
+		for _, pod := range pods {
+			adds = append(adds, n.Start(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: pod}))
+		}
+		winner := -1
+		var losers []*nodetest.Failure
+		for i, running := range adds {
+			if outcome := running.Wait(); outcome.ExitCode != 0 {
+				losers = append(losers, outcome.Fails(11))
+			} else if winner >= 0 {
+				t.Errorf("pod%d and pod%d have the device", winner, i)
+			} else {
+				winner = i
+			}
+		}
+		if winner < 0 {
+			t.Fatalf("nobody got the device: %v", losers)
+		}
+		for _, loser := range losers {
+			contains(t, "error", loser.Msg, fmt.Sprintf("pod default/pod%d has it, in sandbox r%dc%d", winner, round, winner))
+		}
+		for _, pod := range pods {
+			del(n.Node, pod, n.conf)
+		}
+	}
+	n.MustBeClean()
+}

@@ -1,0 +1,128 @@
+package delegate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// devices hands out the devices that are allocated to the pod, each once: to attachments
+// that name one, that one; to the others, in their order, the rest of their resource.
+type devices struct {
+	allocated map[string][]string // by resource; nil where nobody was asked
+	named     map[types.Device]bool
+	taken     map[types.Device]string // the network that has it
+}
+
+func newDevices(allocated map[string][]string) *devices {
+	return &devices{allocated: allocated, named: map[types.Device]bool{}, taken: map[types.Device]string{}}
+}
+
+// request is what an attachment wants of devices.
+type deviceRequest struct{ resource, named, network string }
+
+func (w *wanted) deviceRequest() deviceRequest {
+	r := deviceRequest{resource: w.resourceName, network: w.label}
+	if w.selection != nil {
+		r.named = w.selection.DeviceID
+	}
+	return r
+}
+
+// reserve keeps a device that an attachment names from the attachments before it.
+func (d *devices) reserve(r deviceRequest) {
+	if r.named == "" {
+		return
+	}
+	if device, err := d.find(r); err == nil {
+		d.named[device] = true
+	}
+}
+
+// take gives an attachment its device; the zero Device if it wants none.
+func (d *devices) take(r deviceRequest) (device types.Device, err error) {
+	switch {
+	case r.named != "":
+		device, err = d.find(r)
+	case r.resource != "":
+		device, err = d.next(r.resource)
+	default:
+		return types.Device{}, nil
+	}
+	if err != nil {
+		return types.Device{}, err
+	}
+	if network, taken := d.taken[device]; taken {
+		return types.Device{}, fmt.Errorf("deviceID: %s is taken by network %s", device, network)
+	}
+	d.taken[device] = r.network
+	return device, nil
+}
+
+// find finds the device that an attachment names: one of the pod's own. Where nobody
+// knows whose devices are whose, any will do.
+func (d *devices) find(r deviceRequest) (types.Device, error) {
+	if d.allocated == nil && r.resource == "" {
+		return types.Device{ID: r.named}, nil
+	}
+	for _, resource := range slices.Sorted(maps.Keys(d.allocated)) {
+		if (r.resource == "" || r.resource == resource) && slices.Contains(d.allocated[resource], r.named) {
+			return types.Device{Resource: resource, ID: r.named}, nil
+		}
+	}
+	if d.allocated == nil {
+		return types.Device{}, errNobodyAsked(r.resource)
+	}
+	device := types.Device{Resource: r.resource, ID: r.named}
+	return types.Device{}, fmt.Errorf("deviceID: %s is not the pod's; allocated to the pod: %s", device, d.told(r.resource))
+}
+
+// next gives the first device of a resource that nobody has or names.
+func (d *devices) next(resource string) (types.Device, error) {
+	if d.allocated == nil {
+		return types.Device{}, errNobodyAsked(resource)
+	}
+	for _, id := range d.allocated[resource] {
+		device := types.Device{Resource: resource, ID: id}
+		if _, taken := d.taken[device]; !taken && !d.named[device] {
+			return device, nil
+		}
+	}
+	return types.Device{}, fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.told(resource))
+}
+
+func errNobodyAsked(resource string) error {
+	return fmt.Errorf("resource %s: its devices are not known: there is no kubelet to ask where the facts come from "+
+		"(keys manifests and podResourcesSocket)", resource)
+}
+
+// told says which devices of a resource, or of all, the pod has, and which network has got
+// each of them.
+func (d *devices) told(resource string) string {
+	var all []string
+	for _, r := range slices.Sorted(maps.Keys(d.allocated)) {
+		for _, id := range d.allocated[r] {
+			if resource != "" && r != resource {
+				continue
+			}
+			all = append(all, d.describe(types.Device{Resource: r, ID: id}))
+		}
+	}
+	if len(all) == 0 {
+		return "none, since no container of it requests one"
+	}
+	return strings.Join(all, ", ")
+}
+
+func (d *devices) describe(device types.Device) string {
+	switch network, taken := d.taken[device]; {
+	case taken:
+		return fmt.Sprintf("%s (for network %s)", device, network)
+	case d.named[device]:
+		return fmt.Sprintf("%s (named by another attachment)", device)
+	}
+	return device.String()
+}

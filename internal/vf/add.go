@@ -1,0 +1,326 @@
+package vf
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Add attaches a VF. Whatever fails, everything is undone.
+func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.Result, retErr error) {
+	ctx, cancel := within(ctx, addTimeout)
+	defer cancel()
+	if err := conf.checkForAdd(); err != nil {
+		return nil, types.WithCode(types.CodeInvalidConfig, err)
+	}
+	device, err := e.virtualFunction(conf.DeviceID)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := e.Store.Claim(ctx, conf.DeviceID)
+	if err != nil {
+		return nil, err
+	}
+	defer claim.Release()
+	if err := e.makeRoom(ctx, claim, call); err != nil {
+		return nil, err
+	}
+	state, err := e.survey(call, conf, device)
+	if err != nil {
+		return nil, err
+	}
+	if err := claim.Save(state); err != nil {
+		return nil, types.WithCode(types.CodeIOFailure, types.Join(err, claim.Remove(state.Key)))
+	}
+	defer func() {
+		if retErr != nil {
+			retErr = types.Join(retErr, e.undo(ctx, claim, state))
+		}
+	}()
+	result, err := e.attach(ctx, claim, state)
+	if err == nil && !conf.DNS.IsEmpty() {
+		result.DNS = conf.DNS
+	}
+	return result, err
+}
+
+// undo takes back a failed ADD, in time of its own.
+func (e *Engine) undo(ctx context.Context, claim *Claim, s *State) error {
+	ctx, cancel := within(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := e.release(ctx, claim, s); err != nil {
+		return fmt.Errorf("undo: %w", err)
+	}
+	return nil
+}
+
+// makeRoom sees to it that nobody else has the VF. What a dead sandbox has, or an ADD of
+// this one that was cut short, is released.
+func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
+	holders, err := claim.Holders()
+	if err != nil {
+		return types.WithCode(types.CodeIOFailure, err)
+	}
+	for _, key := range holders {
+		state, err := e.Store.Read(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		mine := key.ContainerID == call.ContainerID && key.IfName == call.IfName
+		switch {
+		case mine && state.Attached && e.lives(state):
+			return fmt.Errorf("%s: %w", key, ErrAttached)
+		case !mine && e.lives(state):
+			return types.WithCode(types.CodeInvalidConfig, fmt.Errorf("device %s: %w: container %s, interface %s, network namespace %s", key.Device, ErrTaken, key.ContainerID, key.IfName, state.NetNS))
+		}
+		e.Log.Info("released what was left behind", "state", key.String())
+		if err := e.release(ctx, claim, state); err != nil {
+			return fmt.Errorf("release what container %s left behind: %w", key.ContainerID, err)
+		}
+	}
+	return nil
+}
+
+// survey works out all that the ADD will do, and how everything is before it. It changes
+// nothing.
+func (e *Engine) survey(call Call, conf *Config, device *sriov.Device) (*State, error) {
+	inode, exists := e.Links.Namespace(call.NetNS)
+	if !exists {
+		return nil, types.Errorf(types.CodeUnknownContainer, "network namespace %s: there is none", call.NetNS)
+	}
+	config, err := withoutPrevResult(conf.raw)
+	if err != nil {
+		return nil, err
+	}
+	s := &State{
+		Format: stateFormat, Key: Key{Device: device.ID, ContainerID: call.ContainerID, IfName: call.IfName},
+		Network: conf.Name, NetNS: call.NetNS, NetNSInode: inode, BootID: e.BootID,
+		PF: device.PF, VFIndex: *device.Index, Want: conf.Want, IPAM: conf.IPAM, Config: config, CNIArgs: call.Args,
+	}
+	if _, err := os.Stat(conf.DeviceInfoFile); conf.DeviceInfoFile != "" && errors.Is(err, fs.ErrNotExist) {
+		s.DeviceInfoFile = conf.DeviceInfoFile
+	}
+	if s.IPAM != "" {
+		if _, err := e.findIPAM(s.IPAM); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.surveySettings(s); err != nil {
+		return nil, err
+	}
+	return s, e.surveyLink(s, device)
+}
+
+func (e *Engine) surveySettings(s *State) error {
+	if s.PF.Netdev == "" {
+		if s.Want.Any() {
+			return fmt.Errorf("%s: the PF has no interface on the host (driver %q): what the network asks for cannot be set", s.whereabouts(), s.PF.Driver)
+		}
+		return nil
+	}
+	before, err := e.PF.Read(s.PF.Netdev, s.VFIndex)
+	if err != nil && s.Want.Any() {
+		return fmt.Errorf("%s: %w", s.whereabouts(), err)
+	}
+	if err != nil {
+		e.Log.Warn("nothing is asked of the PF, and it tells nothing", "device", s.Device, "error", err)
+	}
+	s.Before = before
+	return nil
+}
+
+func (e *Engine) surveyLink(s *State, device *sriov.Device) error {
+	link, err := e.Links.Find("", s.Device)
+	if err != nil {
+		return fmt.Errorf("%s: its interface: %w", s.whereabouts(), err)
+	}
+	s.Link = link
+	if link == nil {
+		return e.withoutLink(s, device)
+	}
+	if link.Infiniband && s.Want.MAC != "" {
+		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "mac", Problem: fmt.Sprintf("interface %s of device %s is Infiniband, whose address is not set by a MAC", link.Name, s.Device)})
+	}
+	taken, err := e.Links.Exists(s.NetNS, s.IfName)
+	if err == nil && taken {
+		err = types.Errorf(types.CodeInvalidEnv, "CNI_IFNAME: there is an interface %s in %s already", s.IfName, s.NetNS)
+	}
+	return err
+}
+
+// withoutLink tells whether a VF with no interface on the host can be attached: one that
+// a process will drive can.
+func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
+	if device.UserSpace() {
+		return nil
+	}
+	if device.Driver == "" {
+		return fmt.Errorf("%s: no driver is bound to it: bind the kernel's, or vfio-pci for DPDK", s.whereabouts())
+	}
+	ns, _, err := e.Links.Search(s.Device)
+	where := "nor in any other that can be found"
+	if ns != "" {
+		where = "but in " + ns
+	}
+	return types.Join(fmt.Errorf("%s (driver %s): its interface is not in the host's network namespace, %s", s.whereabouts(), device.Driver, where), err)
+}
+
+// attach does what the survey has worked out.
+func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.Result, error) {
+	if s.Link != nil {
+		killPoint()
+		if err := e.Links.SetUp("", s.Link.Index, false); err != nil {
+			return nil, fmt.Errorf("%s: take interface %s down: %w", s.whereabouts(), s.Link.Name, err)
+		}
+	}
+	if err := e.apply(s); err != nil {
+		return nil, err
+	}
+	if err := e.setMAC(ctx, s); err != nil {
+		return nil, err
+	}
+	link, err := e.moveIn(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	result, err := e.addresses(ctx, s, link)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.writeDeviceInfo(s); err != nil {
+		return nil, err
+	}
+	s.Attached = true
+	if err := claim.Save(s); err != nil {
+		return nil, types.WithCode(types.CodeIOFailure, err)
+	}
+	killPoint()
+	return result, nil
+}
+
+// moveIn takes the interface into the pod, under the name of the pod, up. On its way it
+// has a name that is nobody else's.
+func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
+	if s.Link == nil {
+		return nil, nil
+	}
+	name := TemporaryName(s.Device)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"rename it to " + name, func() error { return e.Links.Rename("", s.Link.Index, name) }},
+		{"move it to " + s.NetNS, func() error { return e.Links.Move("", s.Link.Index, s.NetNS) }},
+		{"rename it to " + s.IfName, func() error {
+			return e.inPod(s, func(l *Link) error { return e.Links.Rename(s.NetNS, l.Index, s.IfName) })
+		}},
+		{"bring it up", func() error {
+			return e.inPod(s, func(l *Link) error { return e.Links.SetUp(s.NetNS, l.Index, true) })
+		}},
+	} {
+		killPoint()
+		err := ctx.Err() // asked to stop: what was done is undone
+		if err == nil {
+			err = step.do()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: interface %s: %s: %w", s.whereabouts(), s.Link.Name, step.what, err)
+		}
+	}
+	killPoint()
+	link, err := e.Links.Find(s.NetNS, s.Device)
+	if err == nil && link == nil {
+		err = errors.New("it is not there any more")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
+	}
+	return link, nil
+}
+
+// inPod does something to the interface in the pod: its number may be another there.
+func (e *Engine) inPod(s *State, do func(*Link) error) error {
+	link, err := e.Links.Find(s.NetNS, s.Device)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		return fmt.Errorf("it is not in %s", s.NetNS)
+	}
+	return do(link)
+}
+
+// addresses asks the IPAM plugin, and puts what it gave onto the interface.
+func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.Result, error) {
+	killPoint()
+	result, err := e.ipamAdd(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	killPoint()
+	result.Interfaces = []*current.Interface{s.describe(link)}
+	for _, ip := range result.IPs {
+		ip.Interface = current.Int(0)
+	}
+	if link == nil {
+		return result, nil
+	}
+	if err := e.Links.Configure(ctx, s.NetNS, link, result); err != nil {
+		return nil, fmt.Errorf("%s: interface %s: %w", s.whereabouts(), s.IfName, err)
+	}
+	killPoint()
+	if err := e.Links.Announce(ctx, s.NetNS, link, result); err != nil {
+		e.Log.Warn("the neighbours were not told of the addresses", "device", s.Device, "error", err)
+	}
+	return result, nil
+}
+
+// describe gives the interface of the result. With a driver of user space there is none,
+// but its name is what the attachment goes by.
+func (s *State) describe(link *Link) *current.Interface {
+	iface := &current.Interface{Name: s.IfName, Sandbox: s.NetNS, PciID: s.Device}
+	switch {
+	case link != nil:
+		iface.Mac, iface.Mtu = link.MAC, link.MTU
+	case s.Want.MAC != "":
+		iface.Mac = s.Want.MAC
+	case s.Before != nil && !sameMAC(s.Before.MAC, noMAC):
+		iface.Mac = s.Before.MAC
+	}
+	return iface
+}
+
+// writeDeviceInfo describes the device, where nobody has described it yet.
+func (e *Engine) writeDeviceInfo(s *State) error {
+	if s.DeviceInfoFile == "" {
+		return nil
+	}
+	killPoint()
+	device, err := e.Devices.Device(s.Device)
+	if err != nil {
+		return err
+	}
+	return sriov.WriteInfo(s.DeviceInfoFile, device.Info())
+}
+
+// withoutPrevResult gives a configuration to keep: the result before is only for this
+// call, and its size is anybody's.
+func withoutPrevResult(config []byte) (json.RawMessage, error) {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(config, &raw); err != nil {
+		return nil, err
+	}
+	delete(raw, "prevResult")
+	return json.Marshal(raw)
+}

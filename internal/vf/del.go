@@ -1,0 +1,131 @@
+package vf
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Del gives a VF back. It may come twice, or for what was never attached.
+func (e *Engine) Del(ctx context.Context, call Call, conf *Config) error {
+	ctx, cancel := within(ctx, delTimeout)
+	defer cancel()
+	keys, err := e.Store.Of(call.ContainerID, call.IfName)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	damaged := false
+	for _, key := range keys {
+		err := e.delState(ctx, key)
+		if errors.Is(err, ErrDamagedState) {
+			damaged = true
+			e.Log.Error("state set aside", "state", key.String(), "error", err)
+			continue
+		}
+		faults = append(faults, err)
+	}
+	if len(keys) == 0 || damaged {
+		faults = append(faults, e.delWithoutState(ctx, call, conf))
+	}
+	return types.Join(faults...)
+}
+
+func (e *Engine) delState(ctx context.Context, key Key) error {
+	claim, err := e.Store.Claim(ctx, key.Device)
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	state, err := e.Store.Read(key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // another call was faster
+	case errors.Is(err, ErrDamagedState):
+		return types.Join(err, claim.SetAside(key))
+	case err != nil:
+		return err
+	}
+	return e.release(ctx, claim, state)
+}
+
+// delWithoutState does what the configuration alone allows: free the addresses, and if
+// the VF is nobody else's and still shows signs of this attachment, take it home and set
+// back what the configuration asked for. Its old name is not known any more.
+func (e *Engine) delWithoutState(ctx context.Context, call Call, conf *Config) error {
+	config, err := withoutPrevResult(conf.raw)
+	if err != nil {
+		return nil //nolint:nilerr // without a configuration there is nothing that could be done
+	}
+	s := &State{Key: Key{Device: conf.DeviceID, ContainerID: call.ContainerID, IfName: call.IfName}, NetNS: call.NetNS, BootID: e.BootID, Want: conf.Want, IPAM: conf.IPAM, Config: config, CNIArgs: call.Args}
+	return types.Join(e.ipamDel(ctx, s), e.reclaim(ctx, s))
+}
+
+func (e *Engine) reclaim(ctx context.Context, s *State) error {
+	device, err := e.Devices.Device(s.Device)
+	if err != nil || device.Kind != sriov.KindVF {
+		return nil //nolint:nilerr // no VF that could be given back
+	}
+	claim, err := e.Store.Claim(ctx, s.Device)
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	holders, err := claim.Holders()
+	if last, ok := claim.LastReleased(); err != nil || len(holders) > 0 || ok && last == s.Key {
+		return err
+	}
+	signs, err := e.signsOf(s, device)
+	if err != nil || !signs {
+		return err
+	}
+	e.Log.Warn("there is no state of this attachment: the VF's old name and settings are not known", "state", s.String())
+	e.reset(s, device)
+	return nil
+}
+
+// signsOf tells whether the VF still looks like the attachment, and takes its interface
+// home if that is in the pod.
+func (e *Engine) signsOf(s *State, device *sriov.Device) (bool, error) {
+	if _, exists := e.Links.Namespace(s.NetNS); exists {
+		link, err := e.Links.Find(s.NetNS, s.Device)
+		if err != nil {
+			return false, err
+		}
+		if link != nil {
+			return true, e.takeHome(s.Device, s.NetNS, link)
+		}
+	}
+	link, err := e.Links.Find("", s.Device)
+	switch {
+	case err != nil:
+		return false, err
+	case link != nil && link.Name == s.IfName:
+		return true, types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, TemporaryName(s.Device)))
+	case link != nil || !device.UserSpace() || !s.Want.Any():
+		return false, nil
+	}
+	now, err := e.PF.Read(device.PF.Netdev, *device.Index)
+	return err == nil && len(unlike(&s.Want, now)) == 0, nil
+}
+
+// reset sets what the configuration asked for to how the kernel's drivers make a VF.
+func (e *Engine) reset(s *State, device *sriov.Device) {
+	warn := func(field string, err error) {
+		if err != nil {
+			e.Log.Warn("not set back", "device", s.Device, "field", field, "error", err)
+		}
+	}
+	if s.Want.MAC != "" {
+		warn("mac", e.PF.SetMAC(device.PF.Netdev, *device.Index, noMAC))
+	}
+	for _, f := range slices.Backward(settings) {
+		if f.asked(&s.Want) {
+			warn(f.field, f.set(e.PF, device.PF.Netdev, *device.Index, defaults()))
+		}
+	}
+}

@@ -1,0 +1,138 @@
+// Package vf attaches virtual functions to pods, and gives them back as they were. It is
+// the work of cmd/plexus-sriov.
+//
+// What is known of a VF before it is touched is on disk first (Store). There is one way
+// to undo, release, and DEL, GC, a failed ADD and an ADD that finds what a dead sandbox
+// left all take it: it looks at how things are, not at how far somebody came.
+package vf
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Devices tells what a device is (sriov.Sysfs).
+type Devices interface {
+	Device(id string) (*sriov.Device, error)
+}
+
+// PF reads and sets what a physical function keeps of a VF: its driver is what differs
+// between machines, and what cannot be had in a test without the hardware.
+type PF interface {
+	Read(netdev string, vf int) (*sriov.VFSettings, error)
+	SetMAC(netdev string, vf int, mac string) error
+	SetVLAN(netdev string, vf int, s *sriov.VFSettings) error
+	SetRate(netdev string, vf int, minimum, maximum uint32) error
+	SetSpoofChk(netdev string, vf int, on bool) error
+	SetTrust(netdev string, vf int, on bool) error
+	SetLinkState(netdev string, vf int, state string) error
+	SetGUIDs(netdev string, vf int, node, port string) error
+}
+
+// Links handles interfaces. A namespace is a path; "" is the host's own, in which the
+// plugin runs.
+type Links interface {
+	// Namespace gives the inode of a network namespace, and whether there is one.
+	Namespace(path string) (inode uint64, exists bool)
+	// Find gives the interface of a device in a namespace, nil if it is not there.
+	Find(ns, device string) (*Link, error)
+	// Search finds the interface of a device in any namespace that a process is in or
+	// that is mounted, nil if it is in none.
+	Search(device string) (ns string, link *Link, err error)
+	// Exists tells whether a name is taken.
+	Exists(ns, name string) (bool, error)
+	Rename(ns string, index int, name string) error
+	Move(ns string, index int, to string) error
+	SetUp(ns string, index int, up bool) error
+	SetMAC(ns string, index int, mac string) error
+	SetMTU(ns string, index, mtu int) error
+	// Configure puts addresses and routes onto an interface, and waits for addresses to
+	// become usable.
+	Configure(ctx context.Context, ns string, link *Link, result *current.Result) error
+	// Verify tells which addresses and routes are not there.
+	Verify(ns string, link *Link, result *current.Result) error
+	// Announce tells the neighbours about the addresses.
+	Announce(ctx context.Context, ns string, link *Link, result *current.Result) error
+}
+
+// Time for a whole verb, so that there is some left to undo before the caller loses
+// patience: plexus gives a plugin 60 s.
+const (
+	addTimeout  = 40 * time.Second
+	undoTimeout = 15 * time.Second
+	delTimeout  = 50 * time.Second
+)
+
+// How long hardware that is busy with itself, or a namespace that is being taken down, is
+// left alone before it is looked at again: more each time, up to a limit.
+const (
+	retryPause    = 10 * time.Millisecond
+	maxRetryPause = 500 * time.Millisecond
+)
+
+// Engine carries out the verbs.
+type Engine struct {
+	Store   Store
+	Devices Devices
+	PF      PF
+	Links   Links
+	Exec    invoke.Exec // runs IPAM plugins; nil is libcni's own
+	Path    []string    // where IPAM plugins are
+	BootID  string
+	Log     *slog.Logger
+}
+
+// Call is what a runtime says besides the configuration.
+type Call struct {
+	ContainerID string
+	NetNS       string
+	IfName      string
+	Args        string
+}
+
+// virtualFunction gives the VF of a device ID, or tells what it is instead.
+func (e *Engine) virtualFunction(id string) (*sriov.Device, error) {
+	device, err := e.Devices.Device(id)
+	if err != nil {
+		return nil, types.WithCode(types.CodeInvalidConfig, fmt.Errorf("deviceID: %w", err))
+	}
+	if device.Kind != sriov.KindVF || device.Index == nil || device.PF == nil {
+		return nil, types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "deviceID", Problem: fmt.Sprintf("%s is not a virtual function but a %s", id, device.Kind)})
+	}
+	return device, nil
+}
+
+// lives tells whether the sandbox that a state was made for is still there.
+func (e *Engine) lives(s *State) bool {
+	inode, exists := e.Links.Namespace(s.NetNS)
+	return exists && s.BootID == e.BootID && (inode == 0 || s.NetNSInode == 0 || inode == s.NetNSInode)
+}
+
+// until does something again and again until it says that it is done, or the time is
+// over: then it gives what it said last.
+func until(ctx context.Context, try func() (done bool, err error)) error {
+	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
+		done, err := try()
+		if done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return types.Join(err, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// within is a part of a call's time.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}

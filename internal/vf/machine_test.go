@@ -1,0 +1,303 @@
+package vf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/sriov"
+)
+
+const (
+	dev   = "0000:01:10.0"
+	nsA   = "/run/netns/a"
+	nsB   = "/run/netns/b"
+	oldIf = "pf0v0"
+)
+
+// machine stands for hardware and kernel: one PF, with one VF. Every change is noted, and
+// can be made to fail.
+type machine struct {
+	device     *sriov.Device
+	settings   *sriov.VFSettings
+	link       *Link  // nil with a driver of user space
+	ns         string // where it is
+	namespaces map[string]uint64
+	addresses  map[string]bool // that the IPAM plugin has given, by container
+	notes      []string
+	failAt     int   // number of the change that fails, from 1
+	failure    error // what it fails with
+	ipam       *current.Result
+}
+
+var errBroken = errors.New("broken")
+
+func newMachine() *machine {
+	on, off, index := true, false, 0
+	return &machine{
+		device:     &sriov.Device{ID: dev, Kind: sriov.KindVF, PCIAddress: dev, Driver: "igbvf", Netdev: oldIf, PF: &sriov.PF{PCIAddress: "0000:01:00.0", Netdev: "pf0", Driver: "igb"}, Index: &index},
+		settings:   &sriov.VFSettings{MAC: "7a:00:00:00:00:01", VLANProto: sriov.Proto8021Q, SpoofChk: &on, Trust: &off, LinkState: "auto"},
+		link:       &Link{Index: 9, Name: oldIf, MAC: "7a:00:00:00:00:01", MTU: 1500, Up: true},
+		namespaces: map[string]uint64{nsA: 100, nsB: 101}, addresses: map[string]bool{}, failure: errBroken,
+		ipam: &current.Result{CNIVersion: "1.0.0", IPs: []*current.IPConfig{{Address: mustCIDR("10.0.0.2/24")}}},
+	}
+}
+
+// view is how things are, to compare.
+type view struct {
+	Settings  sriov.VFSettings
+	Link      Link
+	NS        string
+	Addresses map[string]bool
+}
+
+func (m *machine) view() view {
+	v := view{Settings: *m.settings.Clone(), NS: m.ns, Addresses: maps.Clone(m.addresses)}
+	if m.link != nil {
+		v.Link = *m.link
+	}
+	return v
+}
+
+// change notes a change, and fails if it is to.
+func (m *machine) change(format string, args ...any) error {
+	m.notes = append(m.notes, fmt.Sprintf(format, args...))
+	if len(m.notes) == m.failAt {
+		return m.failure
+	}
+	return nil
+}
+
+func (m *machine) Device(id string) (*sriov.Device, error) {
+	if m.device == nil || id != m.device.ID {
+		return nil, fmt.Errorf("device %s: %w", id, sriov.ErrNoDevice)
+	}
+	return m.device, nil
+}
+
+func (m *machine) Read(string, int) (*sriov.VFSettings, error) { return m.settings.Clone(), nil }
+
+func (m *machine) SetMAC(_ string, _ int, mac string) error {
+	err := m.change("PF mac %s", mac)
+	if err == nil {
+		m.settings.MAC = mac
+	}
+	return err
+}
+
+func (m *machine) SetVLAN(_ string, _ int, s *sriov.VFSettings) error {
+	err := m.change("vlan %d", s.VLAN)
+	if err == nil {
+		m.settings.VLAN, m.settings.QoS, m.settings.VLANProto = s.VLAN, s.QoS, s.VLANProto
+	}
+	return err
+}
+
+func (m *machine) SetRate(_ string, _ int, minimum, maximum uint32) error {
+	err := m.change("rate %d %d", minimum, maximum)
+	if err == nil {
+		m.settings.MinTxRate, m.settings.MaxTxRate = minimum, maximum
+	}
+	return err
+}
+
+func (m *machine) SetSpoofChk(_ string, _ int, on bool) error {
+	err := m.change("spoofchk %v", on)
+	if err == nil {
+		m.settings.SpoofChk = &on
+	}
+	return err
+}
+
+func (m *machine) SetTrust(_ string, _ int, on bool) error {
+	err := m.change("trust %v", on)
+	if err == nil {
+		m.settings.Trust = &on
+	}
+	return err
+}
+
+func (m *machine) SetLinkState(_ string, _ int, state string) error {
+	return errors.Join(m.change("link_state %s", state), unix.EOPNOTSUPP)
+}
+
+func (m *machine) SetGUIDs(string, int, string, string) error { return unix.EOPNOTSUPP }
+
+// links is the same machine by the methods that have the same names for interfaces.
+type links struct{ *machine }
+
+func (l links) Namespace(path string) (uint64, bool) {
+	inode, ok := l.namespaces[path]
+	return inode, ok
+}
+
+func (l links) Find(ns, device string) (*Link, error) {
+	if l.link == nil || l.ns != ns || device != dev {
+		return nil, nil
+	}
+	found := *l.link
+	return &found, nil
+}
+
+func (l links) Search(device string) (string, *Link, error) {
+	link, err := l.Find(l.ns, device)
+	return l.ns, link, err
+}
+
+func (l links) Exists(ns, name string) (bool, error) {
+	return name == "lo" || l.link != nil && l.ns == ns && l.link.Name == name, nil
+}
+
+func (l links) at(ns string, index int) error {
+	if l.link == nil || l.ns != ns || l.link.Index != index {
+		return fmt.Errorf("no interface %d in %q", index, ns)
+	}
+	return nil
+}
+
+func (l links) Rename(ns string, index int, name string) error {
+	err := errors.Join(l.at(ns, index), l.change("rename %s", name))
+	if l.link.Up {
+		err = errors.Join(err, unix.EBUSY)
+	}
+	if err == nil {
+		l.link.Name = name
+	}
+	return err
+}
+
+func (l links) Move(ns string, index int, to string) error {
+	err := errors.Join(l.at(ns, index), l.change("move %q", to))
+	if err == nil {
+		l.ns, l.link.Up = to, false
+		l.link.Index++ // as where its number is taken
+	}
+	return err
+}
+
+func (l links) SetUp(ns string, index int, up bool) error {
+	err := errors.Join(l.at(ns, index), l.change("up %v", up))
+	if err == nil {
+		l.link.Up = up
+	}
+	return err
+}
+
+func (l links) SetMAC(ns string, index int, mac string) error {
+	err := errors.Join(l.at(ns, index), l.change("mac %s", mac))
+	if err == nil {
+		l.link.MAC, l.settings.MAC = mac, mac
+	}
+	return err
+}
+
+func (l links) SetMTU(ns string, index, mtu int) error {
+	err := errors.Join(l.at(ns, index), l.change("mtu %d", mtu))
+	if err == nil {
+		l.link.MTU = mtu
+	}
+	return err
+}
+
+func (l links) Configure(_ context.Context, ns string, link *Link, result *current.Result) error {
+	return errors.Join(l.at(ns, link.Index), l.change("configure %s", &result.IPs[0].Address))
+}
+
+func (l links) Verify(string, *Link, *current.Result) error { return nil }
+
+func (l links) Announce(context.Context, string, *Link, *current.Result) error {
+	_ = l.change("announce")
+	return errors.New("no carrier")
+}
+
+// ipam is invoke.Exec for the IPAM plugin "ipam".
+type ipam struct {
+	version.PluginDecoder
+	m *machine
+}
+
+func (*ipam) FindInPath(plugin string, _ []string) (string, error) {
+	if plugin != "ipam" {
+		return "", errors.New("there is no plugin " + plugin)
+	}
+	return "/ipam", nil
+}
+
+func (x *ipam) ExecPlugin(_ context.Context, _ string, _ []byte, environ []string) ([]byte, error) {
+	env := map[string]string{}
+	for _, variable := range environ {
+		key, value, _ := strings.Cut(variable, "=")
+		env[key] = value
+	}
+	container := env["CNI_CONTAINERID"]
+	if err := x.m.change("ipam %s %s", env["CNI_COMMAND"], container); err != nil {
+		return nil, err
+	}
+	switch env["CNI_COMMAND"] {
+	case "ADD":
+		x.m.addresses[container] = true
+		var out strings.Builder
+		err := x.m.ipam.PrintTo(&out)
+		return []byte(out.String()), err
+	case "DEL":
+		delete(x.m.addresses, container)
+	}
+	return nil, nil
+}
+
+var _ invoke.Exec = (*ipam)(nil)
+
+// engine gives an engine on the machine, with a store of the test.
+func (m *machine) engine(t *testing.T) *Engine {
+	t.Helper()
+	return &Engine{
+		Store: Store{Dir: filepath.Join(t.TempDir(), "state")}, Devices: m, PF: m, Links: links{m}, Exec: &ipam{m: m},
+		BootID: "boot", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+func parse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := ParseConfig([]byte(text), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const all = `{"cniVersion":"1.1.0","name":"n","deviceID":"` + dev + `","mac":"02:00:00:00:00:01","vlan":100,"trust":"on","spoofchk":"off","max_tx_rate":50,"ipam":{"type":"ipam"}}`
+
+func inA() Call { return Call{ContainerID: "c1", NetNS: nsA, IfName: "net0"} }
+func inB() Call { return Call{ContainerID: "c2", NetNS: nsB, IfName: "net0"} }
+
+func equal[T any](t *testing.T, what string, want, got T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// states gives the files of states.
+func states(t *testing.T, e *Engine) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(e.Store.Dir, "*"+stateSuffix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		files[i] = filepath.Base(files[i])
+	}
+	return files
+}

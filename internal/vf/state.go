@@ -1,0 +1,170 @@
+package vf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// stateFormat is the format of the files that are written.
+const stateFormat = 1
+
+// Errors of the states, for errors.Is.
+var (
+	ErrDamagedState = errors.New("cannot be read")
+	ErrNewerState   = errors.New("was written by a newer version of plexus-sriov")
+	ErrTaken        = errors.New("another sandbox has it")
+	ErrAttached     = errors.New("is attached already")
+)
+
+// Key names a state: the device, and the attachment that has it.
+type Key struct {
+	Device      string `json:"device"`
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifName"`
+}
+
+// String names the attachment for errors.
+func (k Key) String() string {
+	return fmt.Sprintf("device %s of container %s, interface %s", k.Device, k.ContainerID, k.IfName)
+}
+
+const (
+	keySeparator = "@"
+	stateSuffix  = ".json"
+	lockSuffix   = ".lock"
+	newSuffix    = ".new"
+)
+
+func (k Key) file() string {
+	return k.Device + keySeparator + k.ContainerID + keySeparator + k.IfName + stateSuffix
+}
+
+// check tells why a key cannot name a file.
+func (k Key) check() error {
+	for _, part := range []string{k.Device, k.ContainerID, k.IfName} {
+		if part == "" || strings.ContainsAny(part, "/\x00\n") || strings.HasPrefix(part, ".") {
+			return fmt.Errorf("%s: %q cannot be part of a file's name", k, part)
+		}
+	}
+	if strings.Contains(k.Device+k.ContainerID, keySeparator) || len(k.file())+len(newSuffix) > unix.NAME_MAX {
+		return fmt.Errorf("%s: cannot be a file's name: too long, or %q in it", k, keySeparator)
+	}
+	return nil
+}
+
+func parseKey(file string) (Key, bool) {
+	base, isState := strings.CutSuffix(file, stateSuffix)
+	parts := strings.SplitN(base, keySeparator, 3)
+	if !isState || len(parts) != 3 {
+		return Key{}, false
+	}
+	key := Key{Device: parts[0], ContainerID: parts[1], IfName: parts[2]}
+	return key, key.check() == nil
+}
+
+// State is what is known of a VF before it was touched, and what was asked of it:
+// enough to undo everything.
+type State struct {
+	Format int `json:"format"`
+	Key
+	Network    string `json:"network"`
+	NetNS      string `json:"netNS"`
+	NetNSInode uint64 `json:"netNSInode"`
+	BootID     string `json:"bootID"`
+
+	PF      *sriov.PF         `json:"pf,omitempty"`
+	VFIndex int               `json:"vf"`
+	Before  *sriov.VFSettings `json:"before,omitempty"` // what the PF kept; nil if it could not be asked
+	Link    *Link             `json:"link,omitempty"`   // the VF's interface on the host; nil with a driver of user space
+	Want    Settings          `json:"want"`
+
+	IPAM           string          `json:"ipam,omitempty"` // the plugin that was asked for addresses
+	Config         json.RawMessage `json:"config"`         // its configuration
+	CNIArgs        string          `json:"cniArgs,omitempty"`
+	DeviceInfoFile string          `json:"deviceInfoFile,omitempty"` // if it is ours
+
+	// Attached is false until the ADD has come to its end.
+	Attached bool `json:"attached"`
+}
+
+// Link is an interface of a VF.
+type Link struct {
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	MAC   string `json:"mac"`
+	MTU   int    `json:"mtu"`
+	Up    bool   `json:"up"`
+	// Infiniband is true for an interface whose address is not its own to choose.
+	Infiniband bool `json:"infiniband,omitempty"`
+}
+
+// ParseState reads a state. The error is ErrDamagedState or ErrNewerState.
+func ParseState(data []byte) (*State, error) {
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
+	}
+	if head.Format > stateFormat {
+		return nil, fmt.Errorf("%w: format %d", ErrNewerState, head.Format)
+	}
+	var s State
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
+	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
+	}
+	return &s, nil
+}
+
+func (s *State) check() error {
+	if s.Format < 1 || s.VFIndex < 0 || s.BootID == "" {
+		return errors.New("it is no state")
+	}
+	if s.PF != nil && !sriov.IsPCIAddress(s.PF.PCIAddress) {
+		return fmt.Errorf("pf: %.60q is no PCI address", s.PF.PCIAddress)
+	}
+	if s.Link != nil {
+		if err := types.CheckInterfaceName(s.Link.Name); err != nil {
+			return fmt.Errorf("link: %w", err)
+		}
+	}
+	return s.Key.check()
+}
+
+// whereabouts names VF and PF for errors, as far as they are known.
+func (s *State) whereabouts() string {
+	if s.PF == nil {
+		return "device " + s.Device
+	}
+	return fmt.Sprintf("device %s (PF %s, VF %d)", s.Device, orUnnamed(s.PF), s.VFIndex)
+}
+
+func orUnnamed(pf *sriov.PF) string {
+	if pf.Netdev == "" {
+		return pf.PCIAddress
+	}
+	return pf.Netdev
+}
+
+var notInNames = regexp.MustCompile(`[^0-9a-z]`)
+
+// TemporaryName is what the VF's interface is called while it moves: unlike any other's
+// on the host and in the pod, and the same for whoever comes after a crash.
+func TemporaryName(device string) string {
+	short := notInNames.ReplaceAllString(strings.ToLower(device), "")
+	if sriov.IsPCIAddress(device) {
+		return "vf" + short
+	}
+	return fmt.Sprintf("vf%08x", hash(device))
+}

@@ -1,0 +1,274 @@
+package vf
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// lockPoll is how often a taken lock is tried again: flock has no deadline.
+const lockPoll = 5 * time.Millisecond
+
+// maxState bounds what is read of a state, in bytes.
+const maxState = 4 << 20
+
+// Store is the folder of states. The name of a state tells whose the VF is: to write it
+// is to claim the VF, and whoever does holds the VF's lock.
+type Store struct{ Dir string }
+
+// Claim is the right to touch one VF. The lock's file stays for ever, and says who
+// released the VF last.
+type Claim struct {
+	store  Store
+	device string
+	file   *os.File
+}
+
+// Claim takes the lock of a VF, waiting until ctx ends.
+func (s Store) Claim(ctx context.Context, device string) (*Claim, error) {
+	if err := (Key{Device: device, ContainerID: "c", IfName: "i"}).check(); err != nil {
+		return nil, err
+	}
+	if err := s.makeDir(); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(s.Dir, device+lockSuffix), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of device %s: %w", device, err)
+	}
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			c := &Claim{store: s, device: device, file: file}
+			c.clear()
+			return c, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			_ = file.Close()
+			return nil, fmt.Errorf("lock of device %s: %w", device, err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = file.Close()
+			return nil, types.Errorf(types.CodeTryAgainLater, "lock of device %s: another call holds it: %w", device, ctx.Err())
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// clear removes what a writer left that ended in the middle: nothing was done for it.
+func (c *Claim) clear() {
+	names, _ := filepath.Glob(filepath.Join(c.store.Dir, "*"+stateSuffix+newSuffix))
+	for _, name := range names {
+		if key, ok := parseKey(strings.TrimSuffix(filepath.Base(name), newSuffix)); ok && key.Device == c.device {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// makeDir makes the folder and sees to it that it outlives a power cut.
+func (s Store) makeDir() error {
+	if _, err := os.Stat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return err
+	}
+	return types.Join(syncDir(filepath.Dir(s.Dir)), syncDir(filepath.Dir(filepath.Dir(s.Dir))))
+}
+
+// Release gives the lock up.
+func (c *Claim) Release() { _ = c.file.Close() }
+
+// Holders gives the states of the VF.
+func (c *Claim) Holders() ([]Key, error) {
+	all, err := c.store.List()
+	return slices.DeleteFunc(all, func(k Key) bool { return k.Device != c.device }), err
+}
+
+// Save puts a state on disk, whole, with its folder, before it returns.
+func (c *Claim) Save(s *State) error {
+	if err := s.Key.check(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("state of %s: %w", s.Key, err)
+	}
+	path := c.store.path(s.Key)
+	killPoint()
+	if err := writeSynced(path+newSuffix, data); err != nil {
+		return fmt.Errorf("state of %s: %w", s.Key, err)
+	}
+	killPoint()
+	if err := os.Rename(path+newSuffix, path); err != nil {
+		return fmt.Errorf("state of %s: %w", s.Key, err)
+	}
+	killPoint()
+	_ = c.file.Truncate(0) // whoever released it last has it again, or is history
+	if err := syncDir(c.store.Dir); err != nil {
+		return fmt.Errorf("state of %s: %w", s.Key, err)
+	}
+	return nil
+}
+
+// Remove removes a state, and notes whose it was: a DEL that comes again finds nothing
+// to do.
+func (c *Claim) Remove(key Key) error {
+	killPoint()
+	c.note(key)
+	killPoint()
+	for _, path := range []string{c.store.path(key) + newSuffix, c.store.path(key)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("state of %s: %w", key, err)
+		}
+	}
+	killPoint()
+	return nil
+}
+
+// note writes who released the VF last. Nothing but a repeated DEL depends on it.
+func (c *Claim) note(key Key) {
+	data, _ := json.Marshal(key)
+	if _, err := c.file.WriteAt(data, 0); err == nil {
+		_ = c.file.Truncate(int64(len(data)))
+	}
+}
+
+// LastReleased gives the attachment that released the VF last.
+func (c *Claim) LastReleased() (Key, bool) {
+	data := make([]byte, 1<<10)
+	n, _ := c.file.ReadAt(data, 0)
+	var key Key
+	return key, json.Unmarshal(data[:n], &key) == nil
+}
+
+// List gives the keys of all states, ordered by file name. A folder that does not exist
+// has none.
+func (s Store) List() ([]Key, error) { return s.list("") }
+
+// list gives the keys of the files with a suffix more than a state's.
+func (s Store) list(suffix string) ([]Key, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	var keys []Key
+	for _, entry := range entries {
+		name, has := strings.CutSuffix(entry.Name(), suffix)
+		if key, ok := parseKey(name); ok && has {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// Of gives the states of one attachment, also those that were not yet whole when their
+// writer ended; there is more than one only after the kind of accident that GC is for.
+func (s Store) Of(containerID, ifName string) ([]Key, error) {
+	whole, err := s.List()
+	torn, err2 := s.list(newSuffix)
+	var keys []Key
+	for _, k := range append(whole, torn...) {
+		if k.ContainerID == containerID && k.IfName == ifName && !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys, types.Join(err, err2)
+}
+
+// Read gives a state. The error is fs.ErrNotExist, ErrDamagedState, ErrNewerState or of
+// the file system.
+func (s Store) Read(key Key) (*State, error) {
+	data, err := readBounded(s.path(key))
+	if err != nil {
+		return nil, fmt.Errorf("state of %s: %w", key, err)
+	}
+	state, err := ParseState(data)
+	if err == nil && state.Key != key {
+		err = fmt.Errorf("%w: it is that of %s", ErrDamagedState, state.Key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state of %s: %w", key, err)
+	}
+	return state, nil
+}
+
+// SetAside renames a state that cannot be read, for people to look at.
+func (c *Claim) SetAside(key Key) error {
+	path := c.store.path(key)
+	if err := os.Rename(path, path+".corrupt"); err != nil {
+		return fmt.Errorf("state of %s: %w", key, err)
+	}
+	return nil
+}
+
+// Writable tells whether states can be kept.
+func (s Store) Writable() error {
+	if err := s.makeDir(); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	file, err := os.CreateTemp(s.Dir, ".status-")
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if err := types.Join(file.Close(), os.Remove(file.Name())); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return nil
+}
+
+func (s Store) path(key Key) string { return filepath.Join(s.Dir, key.file()) }
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxState {
+		return nil, fmt.Errorf("%w: it is not a file of at most %d bytes", ErrDamagedState, maxState)
+	}
+	return os.ReadFile(path)
+}
+
+func writeSynced(path string, data []byte) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = types.Join(err, file.Close()) }()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+func hash(s string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum32()
+}

@@ -1,0 +1,96 @@
+// Package kubelet asks the kubelet of this node which devices of device plugins it has
+// allocated to a pod.
+//
+// It speaks the kubelet's pod-resources API, which is gRPC on a unix socket, by net/http
+// and a reader of its few messages: plexus-once links it, and with the gRPC module and
+// the generated messages every pod of a node without an agent would wait for their init
+// (docs/performance.md).
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// askTimeout is how long the kubelet may take to answer: it answers from memory.
+const askTimeout = 5 * time.Second
+
+// ErrUnknownPod is the error for a pod that the kubelet does not name.
+var ErrUnknownPod = errors.New("it does not know the pod")
+
+// ErrTwoPods is the error for a name that two pods have at the moment: the kubelet says
+// names alone, and one of the two is being removed.
+var ErrTwoPods = errors.New("it knows two pods of that name, one of which is going")
+
+// Devices says where a node's device allocations are to be found. The zero value is a
+// node without a kubelet.
+type Devices struct {
+	Socket     string // of the pod-resources API; "" is that there is no kubelet to ask
+	Checkpoint string // the device manager's own file, for when the API does not answer; "" for none
+}
+
+// Complete adds to facts the devices of their pod, if they matter. Where there is no
+// kubelet it adds nothing.
+func (d Devices) Complete(ctx context.Context, facts *types.Facts) (err error) {
+	if d.Socket == "" || !facts.WantDevices() {
+		return nil
+	}
+	facts.Devices, err = d.of(ctx, &facts.Pod)
+	return err
+}
+
+// of gives the devices of a pod by resource, in order.
+func (d Devices) of(ctx context.Context, pod *types.Pod) (map[string][]string, error) {
+	found, err := ask(ctx, d.Socket, pod)
+	if err == nil {
+		return inOrder(found.containers), nil
+	}
+	err = fmt.Errorf("kubelet on %s: %w", d.Socket, err)
+	if d.Checkpoint != "" {
+		containers, fault := readCheckpoint(d.Checkpoint, pod.UID)
+		if fault == nil {
+			return inOrder(containers), nil
+		}
+		err = types.Join(err, fmt.Errorf("deviceCheckpoint: %w", fault))
+	}
+	// The kubelet is being restarted, or does not know the pod yet: it will call again.
+	return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known: %w", pod, err)
+}
+
+// container is what one container has been allocated.
+type container struct {
+	name    string
+	devices []containerDevices
+}
+
+type containerDevices struct {
+	resource string
+	ids      []string
+}
+
+// inOrder gives the devices of containers by resource, each once: those of the first
+// container first, and those of one container by their IDs. What the kubelet says has
+// no order of its own, and names a device once for each of its NUMA nodes.
+func inOrder(containers []container) map[string][]string {
+	ordered := map[string][]string{}
+	for _, c := range containers {
+		own := map[string][]string{}
+		for _, d := range c.devices {
+			own[d.resource] = append(own[d.resource], d.ids...)
+		}
+		for resource, ids := range own {
+			slices.Sort(ids)
+			for _, id := range slices.Compact(ids) {
+				if !slices.Contains(ordered[resource], id) {
+					ordered[resource] = append(ordered[resource], id)
+				}
+			}
+		}
+	}
+	return ordered
+}

@@ -1,0 +1,152 @@
+package sriov_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
+)
+
+func TestDeviceInfoPaths(t *testing.T) {
+	dir := sriov.DeviceInfoDir("/d")
+	if got := dir.Path("default/net", "c1", "net0"); got != "/d/default-net-c1_net0" {
+		t.Errorf("for a CNI plugin: %s", got)
+	}
+	if got := filepath.Base(dir.Path(strings.Repeat("n", 300), "c1", "net0")); len(got) != 255 {
+		t.Errorf("a long name has %d bytes", len(got))
+	}
+	if got := sriov.DevicePluginInfoDir("/dp").Path("example.com/vf", "0000:3b:02.1"); got != "/dp/example.com-vf-0000:3b:02.1-device.json" {
+		t.Errorf("of a device plugin: %s", got)
+	}
+}
+
+func TestDeviceInfoFiles(t *testing.T) {
+	dp := sriov.DevicePluginInfoDir(t.TempDir())
+	if info, err := dp.Read("example.com/vf", "a/b"); info != nil || err != nil {
+		t.Errorf("of no file: %v, %v", info, err)
+	}
+	want := &types.DeviceInfo{Type: "memif", Version: "1.1.0", Memif: &types.MemifDevice{Role: "master", Path: "/s", Mode: "ethernet"}}
+	path := dp.Path("example.com/vf", "a/b")
+	if err := sriov.WriteInfo(path, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := dp.Read("example.com/vf", "a/b")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	entries, _ := os.ReadDir(string(dp))
+	if len(entries) != 1 {
+		t.Errorf("there are %d files", len(entries))
+	}
+	for name, content := range map[string]string{"no JSON": "{", "no type": "{}", "too large": strings.Repeat(" ", 70<<10)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := dp.Read("example.com/vf", "a/b"); err == nil {
+			t.Errorf("%s: %v", name, info)
+		}
+	}
+	dir := sriov.DeviceInfoDir(string(dp))
+	for range 2 {
+		if err := dir.Remove(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := sriov.WriteInfo(path+"\x00", want); err == nil {
+		t.Error("no error for a path that cannot be")
+	}
+}
+
+func TestComplete(t *testing.T) {
+	vf := &sriov.Device{
+		ID: "0000:3b:02.1", Kind: sriov.KindVF, PCIAddress: "0000:3b:02.1", RDMADevices: []string{"mlx5_2"},
+		PF: &sriov.PF{PCIAddress: "0000:3b:00.0"}, Representor: "eth7",
+	}
+	known := &types.PCIDevice{PCIAddress: "0000:3b:02.1", RDMADevice: "mlx5_2", PFPCIAddress: "0000:3b:00.0", RepresentorDevice: "eth7"}
+	vdpa := &sriov.Device{ID: "vdpa3", Kind: sriov.KindVDPA, PCIAddress: "0000:3b:02.1", VDPA: &sriov.VDPA{Name: "vdpa3", Driver: "vhost", Path: "/dev/vhost-vdpa-3"}}
+	socket := &types.DeviceInfo{Type: "vhost-user", Version: "1.0.0", VhostUser: &types.VhostUserDevice{Mode: "client", Path: "/s"}}
+	for _, tc := range []struct {
+		name   string
+		said   *types.DeviceInfo
+		device *sriov.Device
+		want   *types.DeviceInfo
+	}{
+		{"nothing is known", nil, nil, nil},
+		{"nothing was said of a VF", nil, vf, &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: known}},
+		{
+			"something was said", &types.DeviceInfo{Type: "pci", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1", VhostNet: "/dev/vhost-net", RDMADevice: "other"}}, vf,
+			&types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1", VhostNet: "/dev/vhost-net", RDMADevice: "other", PFPCIAddress: "0000:3b:00.0", RepresentorDevice: "eth7"}},
+		},
+		{"only the type was said", &types.DeviceInfo{Type: "pci", Version: "1.0.0"}, vf, &types.DeviceInfo{Type: "pci", Version: "1.0.0", PCI: known}},
+		{"it is something else", socket, vf, socket},
+		{
+			"vDPA", &types.DeviceInfo{Type: "vdpa", VDPA: &types.VDPADevice{Path: "/mine"}}, vdpa,
+			&types.DeviceInfo{Type: "vdpa", Version: "1.1.0", VDPA: &types.VDPADevice{ParentDevice: "vdpa3", Driver: "vhost", Path: "/mine", PCIAddress: "0000:3b:02.1"}},
+		},
+		{
+			"nothing was said of vDPA", &types.DeviceInfo{Type: "vdpa"}, vdpa,
+			&types.DeviceInfo{Type: "vdpa", Version: "1.1.0", VDPA: &types.VDPADevice{ParentDevice: "vdpa3", Driver: "vhost", Path: "/dev/vhost-vdpa-3", PCIAddress: "0000:3b:02.1"}},
+		},
+		{"an auxiliary device with no PCI above", nil, &sriov.Device{ID: "x.y.0", Kind: sriov.KindAuxiliary}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, sriov.Complete(tc.said, tc.device)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCheckInfo(t *testing.T) {
+	for want, info := range map[string]types.DeviceInfo{
+		"":                              {Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1"}},
+		"device information: version":   {Type: "vhost-user", VhostUser: &types.VhostUserDevice{Mode: "client", Path: "/s"}},
+		"device information: vdpa.path": {Type: "vdpa", Version: "1.1.0", VDPA: &types.VDPADevice{ParentDevice: "vdpa0", Driver: "vhost"}},
+		"device information: pci: ":     {Type: "pci", Version: "1.1.0"},
+		"device information: memif.role: is missing; device information: memif.mode": {Type: "memif", Version: "1.1.0", Memif: &types.MemifDevice{Path: "/s"}},
+		"device information: odd": {Type: "odd", Version: "1.1.0"},
+	} {
+		err := sriov.CheckInfo(&info)
+		if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", info, err, want)
+		}
+	}
+}
+
+// What a device plugin says of a device is handed on, completed from sysfs, and read as the
+// attachment's own; of what nobody knows there is no file.
+func TestInfoFilesDescribe(t *testing.T) {
+	const id = "0000:3b:02.1"
+	dir := t.TempDir()
+	files := sriov.InfoFiles{
+		DeviceInfoDir: sriov.DeviceInfoDir(filepath.Join(dir, "cni")), DevicePlugin: sriov.DevicePluginInfoDir(filepath.Join(dir, "dp")), Sysfs: tree(t, card()),
+	}
+	said := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net"}}
+	if err := sriov.WriteInfo(files.DevicePlugin.Path("example.com/vf", id), said); err != nil {
+		t.Fatal(err)
+	}
+	path := files.Path("default/fast", "c1", "net0")
+	if err := files.Describe(path, types.Device{Resource: "example.com/vf", ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := files.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net", PFPCIAddress: "0000:3b:00.0", RDMADevice: "mlx5_2"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	unknown := files.Path("default/fast", "c1", "net1")
+	if err := files.Describe(unknown, types.Device{ID: "fake0"}); err != nil {
+		t.Error(err)
+	}
+	if info, err := files.Read(unknown); info != nil || err != nil {
+		t.Errorf("of a device that nobody knows: %+v, %v", info, err)
+	}
+}
