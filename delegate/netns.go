@@ -56,7 +56,7 @@ func openSandbox(path string) (*sandboxNet, error) {
 	return &sandboxNet{handle: handle}, nil
 }
 
-func (s *sandboxNet) close() { s.handle.Close() }
+func (s *sandboxNet) close() { _ = s.handle.Close() }
 
 // seenInterface is what is really there.
 type seenInterface struct {

@@ -219,9 +219,9 @@ func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*del
 		DeviceInfos: sriov.InfoFiles{
 			DeviceInfoDir: sriov.DefaultDeviceInfoDir, DevicePlugin: sriov.DefaultDevicePluginInfoDir, Sysfs: sriov.DefaultSysfs,
 		},
-		BootID:          bootID,
-		TraceParent:     os.Getenv("TRACEPARENT"),
-		Log:             log,
+		BootID:      bootID,
+		TraceParent: os.Getenv("TRACEPARENT"),
+		Log:         log,
 	}, nil
 }
 
