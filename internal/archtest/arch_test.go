@@ -61,8 +61,8 @@ var rules = []rule{
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
-	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/vhostuser", "internal/version"}, never: kubernetes},
-	{folder: "internal/vhostuser", ours: []string{"types"}, never: kubernetes},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/vhostuser", "internal/durable", "internal/killpoint", "internal/version"}, never: kubernetes},
+	{folder: "internal/vhostuser", ours: []string{"types", "internal/durable", "internal/killpoint"}, never: kubernetes},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
 		module + "/k8sclient", module + "/sriov/pf", module + "/sriov/device", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -230,7 +230,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"delegate", "github.com/ovn-kubernetes/libovsdb/ovsdb", "delegate links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"internal/vhostuser", "k8s.io/client-go/rest", "internal/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
-		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/vhostuser" "internal/version"]`},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/vhostuser" "internal/durable" "internal/killpoint" "internal/version"]`},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/durable"
 )
 
 // tempSuffix is of files that are being written. It is no extension that a runtime
@@ -33,37 +35,13 @@ func replaceFile(path string, mode fs.FileMode, content io.Reader) (err error) {
 			err = explain(err)
 		}
 	}()
-	if err := writeSynced(temp, mode, content); err != nil {
+	if err := durable.WriteFile(temp, mode, content); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeSynced(path string, mode fs.FileMode, content io.Reader) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := io.Copy(file, content); err != nil {
-		return err
-	}
-	if err := file.Chmod(mode); err != nil { // not by open, which the umask narrows
-		return err
-	}
-	return file.Sync()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // explain tells what to do about a folder that root without capabilities may not write

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/durable"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -203,7 +204,7 @@ func (u *Uninstaller) removeTraces() error {
 	if err := removeTemps(u.ConfDir); err != nil {
 		return err
 	}
-	return syncDir(u.ConfDir)
+	return durable.SyncDir(u.ConfDir)
 }
 
 // removeExecutables removes those that are ours, unless a configuration is left that
@@ -231,7 +232,7 @@ func (u *Uninstaller) removeExecutables(ctx context.Context) error {
 		}
 		u.log.Info("removed an executable", "file", path)
 	}
-	if err := errors.Join(removeTemps(u.BinDir), syncDir(u.BinDir)); !errors.Is(err, fs.ErrNotExist) {
+	if err := errors.Join(removeTemps(u.BinDir), durable.SyncDir(u.BinDir)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"github.com/plexus-cni/plexus/internal/killpoint"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -42,7 +43,7 @@ func (e *Engine) ipamDel(ctx context.Context, s *State) error {
 	if s.IPAM == "" {
 		return nil
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	path, err := e.findIPAM(s.IPAM)
 	if err != nil {
 		return err

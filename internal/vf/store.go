@@ -1,6 +1,7 @@
 package vf
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/durable"
+	"github.com/plexus-cni/plexus/internal/killpoint"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -86,7 +89,7 @@ func (s Store) makeDir() error {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return err
 	}
-	return types.Join(syncDir(filepath.Dir(s.Dir)), syncDir(filepath.Dir(filepath.Dir(s.Dir))))
+	return types.Join(durable.SyncDir(filepath.Dir(s.Dir)), durable.SyncDir(filepath.Dir(filepath.Dir(s.Dir))))
 }
 
 // Release gives the lock up.
@@ -108,17 +111,17 @@ func (c *Claim) Save(s *State) error {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
 	path := c.store.path(s.Key)
-	killPoint()
-	if err := writeSynced(path+newSuffix, data); err != nil {
+	killpoint.Here(killVar)
+	if err := durable.WriteFile(path+newSuffix, 0o600, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	if err := os.Rename(path+newSuffix, path); err != nil {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	_ = c.file.Truncate(0) // whoever released it last has it again, or is history
-	if err := syncDir(c.store.Dir); err != nil {
+	if err := durable.SyncDir(c.store.Dir); err != nil {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
 	return nil
@@ -127,15 +130,15 @@ func (c *Claim) Save(s *State) error {
 // Remove removes a state, and notes whose it was: a DEL that comes again finds nothing
 // to do.
 func (c *Claim) Remove(key Key) error {
-	killPoint()
+	killpoint.Here(killVar)
 	c.note(key)
-	killPoint()
+	killpoint.Here(killVar)
 	for _, path := range []string{c.store.path(key) + newSuffix, c.store.path(key)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state of %s: %w", key, err)
 		}
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	return nil
 }
 
@@ -244,27 +247,6 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it is not a file of at most %d bytes", ErrDamagedState, maxState)
 	}
 	return os.ReadFile(path)
-}
-
-func writeSynced(path string, data []byte) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = types.Join(err, file.Close()) }()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	return file.Sync()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 func hash(s string) uint32 {

@@ -6,6 +6,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/killpoint"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -34,7 +35,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, v
 			retErr = p.undo(ctx, store, state, retErr)
 		}
 	}()
-	killPoint()
+	killpoint.Here(killVar)
 	result, err = p.attach(ctx, c, a, state)
 	return result, c.CNIVersion, err
 }
@@ -72,7 +73,7 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 	if err != nil {
 		return nil, err
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	describe(result, c, a, &state.Place)
 	file, err := appConfig(c, a, &state.Place, result)
 	if err != nil {
@@ -83,17 +84,17 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 	if err := Store(c.StateDir).write(state); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	if err := state.Place.make(c.UID, c.GID, file); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	if err := state.writeDeviceInfo(podSocket(c, &state.Place)); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killPoint()
+	killpoint.Here(killVar)
 	err = p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Plug(ctx, portOf(c, a, &state.Place)) })
-	killPoint()
+	killpoint.Here(killVar)
 	return result, err
 }
 

@@ -1,6 +1,7 @@
 package vhostuser
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plexus-cni/plexus/internal/durable"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -92,27 +94,13 @@ func (s Store) write(state *State) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	temporary := s.path(state.Port) + ".new"
-	if err := errors.Join(writeSynced(temporary, data), os.Rename(temporary, s.path(state.Port))); err != nil {
+	if err := types.Join(durable.WriteFile(temporary, 0o600, bytes.NewReader(data)), os.Rename(temporary, s.path(state.Port))); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	return s.sync()
-}
-
-func writeSynced(path string, data []byte) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Sync(), file.Close())
-}
-
-func (s Store) sync() error {
-	dir, err := os.Open(string(s))
-	if err != nil {
+	if err := durable.SyncDir(string(s)); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 // read gives the state of an attachment by its port's name; fs.ErrNotExist if there is
