@@ -19,7 +19,7 @@ const patience = 15 * time.Minute
 
 func TestE2EGuestSRIOV(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
 }
 
 func TestE2EGuestSRIOVRounds(t *testing.T) {
