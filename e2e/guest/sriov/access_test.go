@@ -1,10 +1,11 @@
 package sriov
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,10 +43,18 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 	})
 	pod, err := c.Client().CoreV1().Pods("default").Get(t.Context(), twicePod, metav1.GetOptions{})
 	must(t, err)
-	status := pod.Annotations["k8s.v1.cni.cncf.io/network-status"]
-	t.Logf("network-status: %s", status)
-	if got := strings.Count(status, `"pf-pci-address":"`+pf0+`"`); got != 2 {
-		t.Errorf("the pod's network-status has %d VFs of the PF, want 2: %s", got, status)
+	t.Logf("network-status: %s", pod.Annotations["k8s.v1.cni.cncf.io/network-status"])
+	var status []struct {
+		Interface string
+		Info      struct {
+			PCI struct {
+				PF string `json:"pf-pci-address"`
+			}
+		} `json:"device-info"`
+	}
+	must(t, json.Unmarshal([]byte(pod.Annotations["k8s.v1.cni.cncf.io/network-status"]), &status))
+	if got, want := fmt.Sprint(status), fmt.Sprintf("[{eth0 {{}}} {net0 {{%[1]s}}} {net1 {{%[1]s}}}]", pf0); got != want {
+		t.Errorf("the interfaces, and the PFs of their devices: %s, want %s", got, want)
 	}
 }
 
