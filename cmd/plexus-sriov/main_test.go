@@ -26,6 +26,7 @@ func plugin(t *testing.T, stdin string, env []string, args ...string) (stdout, s
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append([]string{asPlugin + "=1", "PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Env = append(cmd.Env, "GOCOVERDIR="+t.TempDir()) // a test binary that counts wants one, and says so
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &said
 	err := cmd.Run()

@@ -351,7 +351,7 @@ func TestNetnsAgentThatAnswersSomethingElse(t *testing.T) {
 					fmt.Fprintln(conn, answer)
 				}
 			})
-			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "2s"})).Fails(11)
+			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "5s"})).Fails(11)
 			contains(t, "error", failure.Msg, "default/c1", n.AgentSocket(), "no facts of this pod")
 			equal(t, "calls", n.CallNames(), []string{})
 			n.MustBeClean()
