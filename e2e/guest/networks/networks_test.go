@@ -159,7 +159,7 @@ func TestGuestNetworksTogether(t *testing.T) {
 	if o.ExitCode == 0 {
 		t.Fatal("a second link of one VLAN on one interface was made")
 	}
-	contain(t, o.Err.Msg, "default/c2", "default/vlan", "net3", "plugin vlan (ADD)")
+	contain(t, o.Err.Msg, "default/c2", "default/vlan", "net3", `plugin vlan (ADD, master "up0")`)
 	equal(t, "interfaces of the second pod", second.InterfaceNames(), []string{})
 	equal(t, "files after its failure", n.Leftovers(), there)
 	verb(n, "CHECK", pod).OK()
