@@ -215,9 +215,6 @@ func FuzzDevice(f *testing.F) {
 	f.Add("mlx5_core.sf.4", "sfnum", "x", "")
 	f.Add("vdpa0", "driver", "->x", "1")
 	f.Fuzz(func(t *testing.T, id, file, content, number string) {
-		if strings.ContainsAny(file+content, "\x00") || strings.Contains(file, "..") || len(file) > 100 || file == "" || strings.Contains(content, "..") {
-			t.Skip()
-		}
 		files := card()
 		for _, dir := range []string{pfDir, vfDir} {
 			files[dir+"sriov_totalvfs"] = number

@@ -42,7 +42,7 @@ func built(t *testing.T) string {
 	must(t, os.Chmod(dir, 0o755))
 	for _, args := range [][]string{
 		{"build", "-tags", "killpoints", "-o", filepath.Join(dir, "plexus-sriov"), "./cmd/plexus-sriov"},
-		{"test", "-c", "-o", filepath.Join(dir, "device.test"), "./sriov/device"},
+		{"test", "-c", "-tags", "guest", "-o", filepath.Join(dir, "device.test"), "./sriov/device"},
 	} {
 		build := exec.Command("go", args...)
 		build.Dir = "../../.." // of the other module
