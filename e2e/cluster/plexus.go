@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apitypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -108,19 +109,21 @@ func (c *Cluster) agents(ctx context.Context) (*appsv1.DaemonSet, error) {
 
 // SetAgentImage changes the image of the agents and does not wait for them.
 func (c *Cluster) SetAgentImage(ctx context.Context, ref string) error {
-	set, err := c.agents(ctx)
-	if err != nil {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the controller writes the object too
+		set, err := c.agents(ctx)
+		if err != nil {
+			return err
+		}
+		template := &set.Spec.Template.Spec
+		for i := range template.InitContainers {
+			template.InitContainers[i].Image = ref
+		}
+		for i := range template.Containers {
+			template.Containers[i].Image = ref
+		}
+		_, err = c.Client().AppsV1().DaemonSets(agentNamespace).Update(ctx, set, metav1.UpdateOptions{})
 		return err
-	}
-	template := &set.Spec.Template.Spec
-	for i := range template.InitContainers {
-		template.InitContainers[i].Image = ref
-	}
-	for i := range template.Containers {
-		template.Containers[i].Image = ref
-	}
-	_, err = c.Client().AppsV1().DaemonSets(agentNamespace).Update(ctx, set, metav1.UpdateOptions{})
-	return err
+	})
 }
 
 // RemoveAgents takes the agents away, by a node selector that no node has, and waits until they
