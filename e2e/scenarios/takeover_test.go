@@ -103,9 +103,10 @@ func TestE2EFromMultus(t *testing.T) {
 	_, err := n.Run("rm", "/etc/cni/net.d/00-multus.conf")
 	s.Must(err)
 	s.Must(c.Install(t.Context(), cluster.Alone))
-	s.Pod("p", cluster.Networks("mv, local")).AwaitReady().MustHave("eth0", "net0", "net1")
+	under := s.Pod("p", cluster.Networks("mv, local")).AwaitReady()
+	under.MustHave("eth0", "net0", "net1")
 	for _, p := range pods {
-		p.MustPing(p.IP("eth0").Prev()) // the gateway of the first, or the pod before
+		p.MustPing(under.IP("eth0"))
 		p.Delete()
 		p.AwaitGone()
 	}
