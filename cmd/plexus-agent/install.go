@@ -23,9 +23,9 @@ func newInstall() *cobra.Command {
 		Use:   "install",
 		Short: "Put plexus onto this node",
 		Long: `install copies the executables plexus and plexus-once, and plexus-sriov and
-plexus-vhostuser if --from has them, into the folder of the CNI plugins, waits until the configuration of the node's default network is there and its
-plugins are, and writes plexus's own configuration, which names it, to the head of the
-runtime's folder.
+plexus-vhostuser if --from has them, into the folder of the CNI plugins, waits until
+the configuration of the node's default network is there and its plugins are, and
+writes plexus's own configuration, which names it, to the head of the runtime's folder.
 
 The default network is the first configuration in the folder, by the names of the
 files, that is not plexus's or Multus's by its content; --master names another. It is
