@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 )
 
 const staticPods = "/etc/kubernetes/manifests"
@@ -81,20 +80,4 @@ func (c *Cluster) awaitServiceAccount(ctx context.Context, namespace string) err
 		_, err := c.Client().CoreV1().ServiceAccounts(namespace).Get(ctx, "default", getOptions)
 		return err
 	})
-}
-
-// KubeletLog gives the lines of the kubelet's log that contain all words.
-func (n *Node) KubeletLog(words ...string) []string {
-	text, _ := os.ReadFile(n.Log("kubelet"))
-	var found []string
-lines:
-	for line := range strings.Lines(string(text)) {
-		for _, word := range words {
-			if !strings.Contains(line, word) {
-				continue lines
-			}
-		}
-		found = append(found, strings.TrimSpace(line))
-	}
-	return found
 }

@@ -21,7 +21,6 @@ type Scenario struct {
 	*Cluster
 	Namespace string
 	pods      []*Pod
-	dirty     bool
 }
 
 // Scenario begins a scenario.
@@ -42,7 +41,7 @@ func (s *Scenario) end() {
 		s.keep()
 	}
 	err := s.deletePods(ctx)
-	if err == nil && !s.dirty {
+	if err == nil {
 		err = s.clean(ctx)
 	}
 	if err != nil {
@@ -103,9 +102,6 @@ func (s *Scenario) MustBeClean() {
 	s.Must(s.clean(s.Context()))
 }
 
-// LeavesPods says that other pods are on the nodes: the end of the scenario finds them there.
-func (s *Scenario) LeavesPods() { s.dirty = true }
-
 // Must ends the scenario if err is not nil.
 func (s *Scenario) Must(err error) {
 	s.Helper()
@@ -164,14 +160,6 @@ func (s *Scenario) Events(kind, name string) (map[string][]string, error) {
 		found[e.Reason] = append(found[e.Reason], e.Message)
 	}
 	return found, nil
-}
-
-// Await waits until condition gives no error: for what is not of a scenario.
-func Await(t testing.TB, what string, condition func() error) {
-	t.Helper()
-	if err := await(t.Context(), what, func(context.Context) error { return condition() }); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // ReadyPods gives the number of pods of the scenario that are ready, and of all.
