@@ -196,8 +196,8 @@ clean-cache: ## remove the cached executables of e2e/tools
 	for s in $(notdir $(patsubst %/go.mod,%,$(wildcard e2e/tools/*/go.mod))); do rm -rf "$$cache/$$s"-* "$$cache/$$s.lock"; done; \
 	rm -rf "$$cache"/ovs-dpdk-* "$$cache"/ovs-dpdk.lock "$$cache"/guest-* "$$cache"/guest*.lock
 
-$(TESTSUM): $(wildcard internal/testsum/*.go)
-	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/testsum
+$(TESTSUM): $(wildcard internal/test/sum/*.go)
+	@CGO_ENABLED=0 go build -buildvcs=false -o $@ ./internal/test/sum
 
 .PHONY: need-root
 need-root:

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/plexus-cni/plexus/internal/vf"
+	"github.com/plexus-cni/plexus/internal/plugin/vf"
 )
 
 // newLogger makes the log that the configuration asks for, and what ends it. A file that

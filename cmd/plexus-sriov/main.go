@@ -18,9 +18,9 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/plugin/vf"
+	"github.com/plexus-cni/plexus/internal/plugin/vf/kernel"
 	"github.com/plexus-cni/plexus/internal/version"
-	"github.com/plexus-cni/plexus/internal/vf"
-	"github.com/plexus-cni/plexus/internal/vf/kernel"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )

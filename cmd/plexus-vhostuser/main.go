@@ -16,9 +16,9 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/plugin/vhostuser"
+	"github.com/plexus-cni/plexus/internal/plugin/vhostuser/ovs"
 	"github.com/plexus-cni/plexus/internal/version"
-	"github.com/plexus-cni/plexus/internal/vhostuser"
-	"github.com/plexus-cni/plexus/internal/vhostuser/ovs"
 	"github.com/plexus-cni/plexus/types"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // damages are ways in which a record becomes unreadable.
@@ -46,7 +46,7 @@ func TestNetnsDelWithADamagedRecord(t *testing.T) {
 	}
 }
 
-func damageRecord(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox, damage func([]byte) []byte) []byte {
+func damageRecord(t *testing.T, n *node.Node, pod *node.Sandbox, damage func([]byte) []byte) []byte {
 	t.Helper()
 	record, err := os.ReadFile(n.RecordPath(pod))
 	if err != nil {
@@ -119,14 +119,14 @@ func TestNetnsRecordOfANewerFormatIsLeftAlone(t *testing.T) {
 // runtime, is none of this DEL's business.
 func TestNetnsDelWithADamagedRecordBesideAnother(t *testing.T) {
 	n, pod := threeNetworks(t)
-	other := n.Conf(nodetest.Conf{"name": "other", "firstInterfaceIndex": 5, "delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	other := n.Conf(node.Conf{"name": "other", "firstInterfaceIndex": 5, "delegates": []node.Conf{node.Bridge("br9", "10.9.0.0/16")}})
 	add(n, pod, n.Conf(nil))
-	n.Call(nodetest.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	damageRecord(t, n, pod, damages["empty"])
 	del(n, pod, n.Conf(nil))
 	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth1", "net5", "net6"})
-	n.Call(nodetest.Call{Command: "CHECK", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
-	n.Call(nodetest.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "CHECK", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }
 
@@ -135,7 +135,7 @@ func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
 	rt := bareRuntime(pod, "eth0")
-	list, err := libcni.NetworkConfFromBytes([]byte(nodetest.List("cluster", "1.0.0", n.Conf(nil)).String()))
+	list, err := libcni.NetworkConfFromBytes([]byte(node.List("cluster", "1.0.0", n.Conf(nil)).String()))
 	if err != nil {
 		t.Fatal(err)
 	}

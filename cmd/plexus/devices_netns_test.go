@@ -8,17 +8,17 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // deviceNode is a node with devices, which are links that the reference plugin
 // host-device moves, and an agent that knows which of them each pod has been given.
 type deviceNode struct {
-	*nodetest.Node
+	*node.Node
 	t         *testing.T
-	conf      nodetest.Conf
+	conf      node.Conf
 	mu        sync.Mutex
 	allocated map[string][]string // by pod
 	networks  map[string]string   // the annotation, by pod
@@ -35,12 +35,12 @@ exec '%s'
 
 func newDeviceNode(t *testing.T, devices ...string) *deviceNode {
 	t.Helper()
-	n := &deviceNode{Node: nodetest.New(t), t: t, allocated: map[string][]string{}, networks: map[string]string{}}
+	n := &deviceNode{Node: node.New(t), t: t, allocated: map[string][]string{}, networks: map[string]string{}}
 	n.Plugin("nic", fmt.Sprintf(asDevice, n.CNIBin+"/host-device"))
 	for _, device := range devices {
 		n.Uplink(device)
 	}
-	n.conf = n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	n.conf = n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	n.Agent(n.answer)
 	return n
 }
@@ -64,7 +64,7 @@ func (n *deviceNode) answer(conn net.Conn, request *types.Request) {
 }
 
 // pod makes a sandbox of a pod that selects one network for each device that it was given.
-func (n *deviceNode) pod(sandbox, name string, devices ...string) *nodetest.Sandbox {
+func (n *deviceNode) pod(sandbox, name string, devices ...string) *node.Sandbox {
 	n.t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,7 +76,7 @@ func (n *deviceNode) pod(sandbox, name string, devices ...string) *nodetest.Sand
 }
 
 // given gives the devices of a sandbox's record, in the order of its interfaces.
-func (n *deviceNode) given(s *nodetest.Sandbox) []string {
+func (n *deviceNode) given(s *node.Sandbox) []string {
 	n.t.Helper()
 	var given []string
 	for _, a := range n.Record(s).Plan.Attachments {
@@ -92,21 +92,21 @@ func (n *deviceNode) given(s *nodetest.Sandbox) []string {
 func TestNetnsDevices(t *testing.T) {
 	n := newDeviceNode(t, "dev0", "dev1")
 	first := n.pod("c1", "first", "dev1", "dev0")
-	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
 	equal(t, "devices", n.given(first), []string{"net0=dev1 of " + resource, "net1=dev0 of " + resource})
 	second := n.pod("c2", "second", "dev0")
 	n.Calls()
 	files := n.Leftovers()
-	failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
+	failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
 	contains(t, "error", failure.Msg, "pod default/second", "network default/nic", `device "dev0" of resource `+resource, "pod default/first has it, in sandbox c1")
 	equal(t, "calls of plugins", n.CallNames(), []string{})
 	equal(t, "files", n.Leftovers(), files)
-	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: second}).OK()
+	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: second}).OK()
 	check(n.Node, first, n.conf)
 	for range 2 { // again and again: the record says what there was
 		del(n.Node, first, n.conf)
 	}
-	equal(t, "the second's ADD", n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK().ExitCode, 0)
+	equal(t, "the second's ADD", n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK().ExitCode, 0)
 	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
 	del(n.Node, second, n.conf)
 	n.MustBeClean()
@@ -117,7 +117,7 @@ func TestNetnsTooFewDevices(t *testing.T) {
 	n := newDeviceNode(t, "dev0")
 	pod := n.pod("c1", "few", "dev0")
 	n.networks["few"] = "nic,nic"
-	failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: pod}).Fails(7)
+	failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: pod}).Fails(7)
 	contains(t, "error", failure.Msg, "pod default/few", "network default/nic", "resource "+resource, `device "dev0"`, "for network default/nic")
 	equal(t, "calls of plugins", n.CallNames(), []string{})
 	n.MustBeClean()
@@ -130,23 +130,23 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := newDeviceNode(t, "dev0")
 			first := n.pod("c1", "pod", "dev0")
-			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+			n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
 			first.Destroy()
 			_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
 			n.Uplink("dev0")                               // a VF would come back by itself
 			n.Calls()
 			second := n.pod("c2", next, "dev0")
 			n.Hook("nic", "DEL", "fail 100 not-now")
-			failure := n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
+			failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
 			contains(t, "error", failure.Msg, `device "dev0"`, "not given back yet", "sandbox c1 of pod default/pod is gone", "not-now")
 			if slices.Contains(n.CallNames(), "ADD nic net0") {
 				t.Error("the device was used before it was given back")
 			}
 			n.Hook("nic", "DEL", "")
-			n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
+			n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
 			calls := n.Calls()
-			released := slices.IndexFunc(calls, func(c nodetest.PluginCall) bool { return c.Command == "DEL" && c.ContainerID == "c1" })
-			used := slices.IndexFunc(calls, func(c nodetest.PluginCall) bool { return c.Command == "ADD" && c.ContainerID == "c2" })
+			released := slices.IndexFunc(calls, func(c node.PluginCall) bool { return c.Command == "DEL" && c.ContainerID == "c1" })
+			used := slices.IndexFunc(calls, func(c node.PluginCall) bool { return c.Command == "ADD" && c.ContainerID == "c2" })
 			if released < 0 || used < released {
 				t.Errorf("the DEL of c1 is call %d, the ADD of c2 call %d", released, used)
 			}
@@ -162,10 +162,10 @@ func TestNetnsDeviceGivenBackInPart(t *testing.T) {
 	n := newDeviceNode(t, "dev0")
 	n.Wrap("bridge")
 	first, second := n.pod("c1", "first", "dev0"), n.pod("c2", "second", "dev0")
-	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
 	n.Hook("bridge", "DEL", "fail 100 not-now")
-	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: first}).Fails(100)
-	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
+	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: first}).Fails(100)
+	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
 	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
 	n.Hook("bridge", "DEL", "")
 	del(n.Node, first, n.conf)
@@ -179,15 +179,15 @@ func TestNetnsDeviceGivenBackInPart(t *testing.T) {
 func TestNetnsDeviceOfTheSameContainer(t *testing.T) {
 	n := newDeviceNode(t, "dev0")
 	first := n.pod("c1", "pod", "dev0")
-	n.Call(nodetest.Call{Command: "ADD", Config: n.conf.With(nodetest.Conf{"name": "other"}), Sandbox: first}).OK()
+	n.Call(node.Call{Command: "ADD", Config: n.conf.With(node.Conf{"name": "other"}), Sandbox: first}).OK()
 	first.Destroy()
 	_, _ = n.Try("ip", "link", "del", "dev0-peer") // unless the kernel has come to it
 	n.Uplink("dev0")
 	again := n.pod("c1", "pod", "dev0")
 	n.networks["pod"] = "nic@nic7" // two records of a container must not have one interface
-	n.Call(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
 	equal(t, "records", n.Records(), []string{"c1@cluster@eth1.jsonl"})
-	n.Call(nodetest.Call{Command: "DEL", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
 	n.MustBeClean()
 }
 
@@ -197,16 +197,16 @@ func TestNetnsDeviceIsClaimedOnce(t *testing.T) {
 	n := newDeviceNode(t, "dev0")
 	const contenders = 4
 	for round := range 3 {
-		var pods []*nodetest.Sandbox
-		var adds []*nodetest.Running
+		var pods []*node.Sandbox
+		var adds []*node.Running
 		for i := range contenders {
 			pods = append(pods, n.pod(fmt.Sprintf("r%dc%d", round, i), fmt.Sprintf("pod%d", i), "dev0"))
 		}
 		for _, pod := range pods {
-			adds = append(adds, n.Start(nodetest.Call{Command: "ADD", Config: n.conf, Sandbox: pod}))
+			adds = append(adds, n.Start(node.Call{Command: "ADD", Config: n.conf, Sandbox: pod}))
 		}
 		winner := -1
-		var losers []*nodetest.Failure
+		var losers []*node.Failure
 		for i, running := range adds {
 			if outcome := running.Wait(); outcome.ExitCode != 0 {
 				losers = append(losers, outcome.Fails(11))

@@ -7,30 +7,30 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // in110 makes a network's configuration one of version 1.1.0, which has GC and STATUS.
-func in110(conf nodetest.Conf) nodetest.Conf { return conf.With(nodetest.Conf{"cniVersion": "1.1.0"}) }
+func in110(conf node.Conf) node.Conf { return conf.With(node.Conf{"cniVersion": "1.1.0"}) }
 
 // gcNode makes a node with delegates of version 1.1.0 that note their calls.
-func gcNode(t *testing.T) *nodetest.Node {
+func gcNode(t *testing.T) *node.Node {
 	t.Helper()
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	n.Wrap("bridge", "macvlan")
-	n.Network("mac", in110(nodetest.Macvlan("mac", "up0", "10.2.0.0/16")))
+	n.Network("mac", in110(node.Macvlan("mac", "up0", "10.2.0.0/16")))
 	return n
 }
 
-func gcConf(n *nodetest.Node, more nodetest.Conf) nodetest.Conf {
-	return n.Conf(nodetest.Conf{"cniVersion": "1.1.0", "delegates": []nodetest.Conf{in110(nodetest.ClusterBridge())}}).With(more)
+func gcConf(n *node.Node, more node.Conf) node.Conf {
+	return n.Conf(node.Conf{"cniVersion": "1.1.0", "delegates": []node.Conf{in110(node.ClusterBridge())}}).With(more)
 }
 
 // attached makes sandboxes whose pods ask for the macvlan network, and attaches them.
-func attached(n *nodetest.Node, conf nodetest.Conf, ids ...string) []*nodetest.Sandbox {
-	pods := make([]*nodetest.Sandbox, len(ids))
+func attached(n *node.Node, conf node.Conf, ids ...string) []*node.Sandbox {
+	pods := make([]*node.Sandbox, len(ids))
 	for i, id := range ids {
 		n.PodWith(id, "mac")
 		pods[i] = n.Sandbox(id)
@@ -40,16 +40,16 @@ func attached(n *nodetest.Node, conf nodetest.Conf, ids ...string) []*nodetest.S
 }
 
 // gc is a GC that says which containers are in use, each on eth0.
-func gc(n *nodetest.Node, conf nodetest.Conf, ids ...string) *nodetest.Outcome {
+func gc(n *node.Node, conf node.Conf, ids ...string) *node.Outcome {
 	valid := []types.GCAttachment{}
 	for _, id := range ids {
 		valid = append(valid, types.GCAttachment{ContainerID: id, IfName: "eth0"})
 	}
-	return n.Call(nodetest.Call{Command: "GC", Config: conf.With(nodetest.Conf{"cni.dev/valid-attachments": valid})})
+	return n.Call(node.Call{Command: "GC", Config: conf.With(node.Conf{"cni.dev/valid-attachments": valid})})
 }
 
 // told gives what each network's GC was told to be in use, sorted, as "container/interface".
-func told(t *testing.T, calls []nodetest.PluginCall) map[string][]string {
+func told(t *testing.T, calls []node.PluginCall) map[string][]string {
 	t.Helper()
 	lists := map[string][]string{}
 	for _, c := range calls {
@@ -74,7 +74,7 @@ func told(t *testing.T, calls []nodetest.PluginCall) map[string][]string {
 
 func TestNetnsGC(t *testing.T) {
 	n := gcNode(t)
-	conf, other := gcConf(n, nil), gcConf(n, nodetest.Conf{"name": "other"})
+	conf, other := gcConf(n, nil), gcConf(n, node.Conf{"name": "other"})
 	pods := attached(n, conf, "c1", "c2", "c3")
 	foreign := attached(n, other, "c4")[0]
 	there := pods[0].Interfaces()
@@ -100,7 +100,7 @@ func TestNetnsGCWithoutAListFreesNothing(t *testing.T) {
 	pod := attached(n, conf, "c1")[0]
 	left := n.Leftovers()
 	n.Calls()
-	failure := n.Call(nodetest.Call{Command: "GC", Config: conf}).Fails(7)
+	failure := n.Call(node.Call{Command: "GC", Config: conf}).Fails(7)
 	contains(t, "error", failure.Msg, "cni.dev/valid-attachments")
 	equal(t, "calls", n.CallNames(), []string{})
 	equal(t, "files", n.Leftovers(), left)
@@ -147,10 +147,10 @@ func TestNetnsGCSparesThoseOfBefore(t *testing.T) {
 			dir := multusDirs(n)[name]
 			attached(n, conf, "c1")
 			bare, multus := n.Sandbox("c2"), n.Sandbox("c3")
-			attachBare(t, n, nodetest.List("cbr0", "1.1.0", nodetest.ClusterBridge()), libcni.CacheDir, bareRuntime(bare, "eth0"))
-			executable := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
-			delegates := []nodetest.Conf{nodetest.ClusterBridge(), nodetest.Macvlan("mac", "up0", "10.2.0.0/16")}
-			n.Call(nodetest.Call{Plugin: executable, Command: "ADD", Sandbox: multus, Config: multusConf(n, dir).With(nodetest.Conf{"delegates": delegates})}).OK()
+			attachBare(t, n, node.List("cbr0", "1.1.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(bare, "eth0"))
+			executable := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
+			n.Call(node.Call{Plugin: executable, Command: "ADD", Sandbox: multus, Config: multusConf(n, dir).With(node.Conf{"delegates": delegates})}).OK()
 			files := n.Leftovers()
 			n.Calls()
 			gc(n, conf, "c1", "c2", "c3").OK()
@@ -162,7 +162,7 @@ func TestNetnsGCSparesThoseOfBefore(t *testing.T) {
 			equal(t, "files", n.Leftovers(), files)
 			equal(t, "interfaces of the bare", bare.InterfaceNames(), []string{"eth0"})
 			equal(t, "interfaces of Multus", multus.InterfaceNames(), []string{"eth0", "net1"})
-			for _, pod := range []*nodetest.Sandbox{bare, multus} {
+			for _, pod := range []*node.Sandbox{bare, multus} {
 				del(n, pod, conf)
 			}
 			gc(n, conf).OK()

@@ -11,38 +11,38 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // threeNetworks makes a node whose pod "c1" is attached to a bridge as eth0, and asks
 // for macvlan and another bridge.
-func threeNetworks(t *testing.T) (*nodetest.Node, *nodetest.Sandbox) {
+func threeNetworks(t *testing.T) (*node.Node, *node.Sandbox) {
 	t.Helper()
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16"))
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16"))
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", "mac, second")
 	return n, n.Sandbox("c1")
 }
 
 // add, del and check are calls with one configuration that have to succeed.
-func add(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
-	return n.Call(nodetest.Call{Command: "ADD", Config: conf, Sandbox: pod}).OK()
+func add(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
+	return n.Call(node.Call{Command: "ADD", Config: conf, Sandbox: pod}).OK()
 }
 
-func del(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
-	return n.Call(nodetest.Call{Command: "DEL", Config: conf, Sandbox: pod}).OK()
+func del(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
+	return n.Call(node.Call{Command: "DEL", Config: conf, Sandbox: pod}).OK()
 }
 
-func check(n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
-	return n.Call(nodetest.Call{Command: "CHECK", Config: conf, Sandbox: pod}).OK()
+func check(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
+	return n.Call(node.Call{Command: "CHECK", Config: conf, Sandbox: pod}).OK()
 }
 
 // call is a call that may fail.
-func call(n *nodetest.Node, command string, pod *nodetest.Sandbox, conf nodetest.Conf) *nodetest.Outcome {
-	return n.Call(nodetest.Call{Command: command, Config: conf, Sandbox: pod})
+func call(n *node.Node, command string, pod *node.Sandbox, conf node.Conf) *node.Outcome {
+	return n.Call(node.Call{Command: command, Config: conf, Sandbox: pod})
 }
 
 // equal demands that two values are the same.
@@ -93,7 +93,7 @@ func gateway(route *cnitypes.Route) string {
 }
 
 // statusOf gives the status in a sandbox's record, by interface.
-func statusOf(n *nodetest.Node, pod *nodetest.Sandbox) map[string]types.NetworkStatus {
+func statusOf(n *node.Node, pod *node.Sandbox) map[string]types.NetworkStatus {
 	all := map[string]types.NetworkStatus{}
 	for _, entry := range n.Record(pod).Status {
 		all[entry.Interface] = entry
@@ -103,8 +103,8 @@ func statusOf(n *nodetest.Node, pod *nodetest.Sandbox) map[string]types.NetworkS
 
 // prevResult makes a configuration with the result of an ADD, as a runtime does for
 // CHECK and DEL.
-func prevResult(conf nodetest.Conf, o *nodetest.Outcome) nodetest.Conf {
-	return conf.With(nodetest.Conf{"prevResult": json.RawMessage(o.Stdout)})
+func prevResult(conf node.Conf, o *node.Outcome) node.Conf {
+	return conf.With(node.Conf{"prevResult": json.RawMessage(o.Stdout)})
 }
 
 func ptr[T any](v T) *T { return &v }

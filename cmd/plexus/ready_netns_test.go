@@ -3,29 +3,29 @@ package main
 import (
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
-func status(n *nodetest.Node, conf nodetest.Conf) *nodetest.Outcome {
-	return n.Call(nodetest.Call{Command: "STATUS", Config: conf})
+func status(n *node.Node, conf node.Conf) *node.Outcome {
+	return n.Call(node.Call{Command: "STATUS", Config: conf})
 }
 
 func TestNetnsStatusVerb(t *testing.T) {
 	n := gcNode(t)
 	nobody := n.Path("nobody.sock")
 	for name, c := range map[string]struct {
-		conf  nodetest.Conf
+		conf  node.Conf
 		names []string // in the error of code 50; none for success
 	}{
 		"ready":      {nil, nil},
-		"no source":  {nodetest.Conf{"manifests": nil}, nil},
-		"no plugin":  {nodetest.Conf{"delegates": []nodetest.Conf{{"cniVersion": "1.1.0", "name": "x", "type": "nosuch"}}}, []string{"network x", "type", "nosuch"}},
-		"no IPAM":    {nodetest.Conf{"delegates": []nodetest.Conf{in110(nodetest.ClusterBridge()).With(nodetest.Conf{"ipam": nodetest.Conf{"type": "nosuch"}})}}, []string{"network cbr0", "ipam.type", "nosuch"}},
-		"kubeconfig": {nodetest.Conf{"manifests": nil, "kubeconfig": n.Path("nofile")}, []string{"kubeconfig", n.Path("nofile")}},
-		"manifests":  {nodetest.Conf{"manifests": n.Path("nofolder")}, []string{"manifests", n.Path("nofolder")}},
-		"no agent":   {nodetest.Conf{"manifests": nil, "agentSocket": nobody}, []string{"agentSocket", nobody}},
-		"no file":    {nodetest.Conf{"delegates": nil, "clusterNetwork": n.Path("nofile")}, []string{"default network", n.Path("nofile")}},
-		"the API alone knows the default network": {nodetest.Conf{"delegates": nil, "clusterNetwork": "somewhere"}, nil},
+		"no source":  {node.Conf{"manifests": nil}, nil},
+		"no plugin":  {node.Conf{"delegates": []node.Conf{{"cniVersion": "1.1.0", "name": "x", "type": "nosuch"}}}, []string{"network x", "type", "nosuch"}},
+		"no IPAM":    {node.Conf{"delegates": []node.Conf{in110(node.ClusterBridge()).With(node.Conf{"ipam": node.Conf{"type": "nosuch"}})}}, []string{"network cbr0", "ipam.type", "nosuch"}},
+		"kubeconfig": {node.Conf{"manifests": nil, "kubeconfig": n.Path("nofile")}, []string{"kubeconfig", n.Path("nofile")}},
+		"manifests":  {node.Conf{"manifests": n.Path("nofolder")}, []string{"manifests", n.Path("nofolder")}},
+		"no agent":   {node.Conf{"manifests": nil, "agentSocket": nobody}, []string{"agentSocket", nobody}},
+		"no file":    {node.Conf{"delegates": nil, "clusterNetwork": n.Path("nofile")}, []string{"default network", n.Path("nofile")}},
+		"the API alone knows the default network": {node.Conf{"delegates": nil, "clusterNetwork": "somewhere"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := status(n, gcConf(n, c.conf))
@@ -43,9 +43,9 @@ func TestNetnsStatusWithAnAgent(t *testing.T) {
 	n := gcNode(t)
 	agent := n.Agent(nil)
 	// An agent that listens is enough: STATUS asks it nothing.
-	status(n, gcConf(n, nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).OK()
+	status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).OK()
 	equal(t, "number of requests", len(agent.Requests()), 0)
-	failure := status(n, gcConf(n, nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).Fails(50)
+	failure := status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).Fails(50)
 	contains(t, "error", failure.Msg, "agentSocket")
 }
 
@@ -69,8 +69,8 @@ func TestNetnsStatusOfTheDelegateIsForwarded(t *testing.T) {
 func TestNetnsStatusSkipsADelegateWithoutTheVerb(t *testing.T) {
 	n := gcNode(t)
 	for _, version := range allVersions[:4] {
-		master := nodetest.ClusterBridge().With(nodetest.Conf{"cniVersion": version})
-		status(n, gcConf(n, nodetest.Conf{"delegates": []nodetest.Conf{master}})).OK()
+		master := node.ClusterBridge().With(node.Conf{"cniVersion": version})
+		status(n, gcConf(n, node.Conf{"delegates": []node.Conf{master}})).OK()
 		equal(t, "calls", n.CallNames(), []string{})
 	}
 }

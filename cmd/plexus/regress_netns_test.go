@@ -15,7 +15,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -27,16 +27,16 @@ func TestNetnsInterfaceOfTheOtherRecordIsRefused(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
 	first := n.Conf(nil)
-	second := n.Conf(nodetest.Conf{"name": "other", "delegates": []nodetest.Conf{nodetest.Bridge("br8", "10.8.0.0/16"), nodetest.Bridge("br9", "10.9.0.0/16")}})
+	second := n.Conf(node.Conf{"name": "other", "delegates": []node.Conf{node.Bridge("br8", "10.8.0.0/16"), node.Bridge("br9", "10.9.0.0/16")}})
 	add(n, pod, first)
 	interfaces, files := pod.Interfaces(), n.Leftovers()
 	n.Calls()
-	failure := n.Call(nodetest.Call{Command: "ADD", Config: second, Sandbox: pod, IfName: "eth1"}).Fails(7)
+	failure := n.Call(node.Call{Command: "ADD", Config: second, Sandbox: pod, IfName: "eth1"}).Fails(7)
 	contains(t, "error", failure.Msg, "default/c1", "network br9", `interface: "net0" is taken`)
 	equal(t, "calls", n.CallNames(), []string{})
 	equal(t, "interfaces", pod.Interfaces(), interfaces)
 	equal(t, "files", n.Leftovers(), files)
-	n.Call(nodetest.Call{Command: "DEL", Config: second, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "DEL", Config: second, Sandbox: pod, IfName: "eth1"}).OK()
 	equal(t, "interfaces after its DEL", pod.Interfaces(), interfaces)
 	check(n, pod, first)
 	del(n, pod, first)
@@ -49,7 +49,7 @@ type process struct {
 	proc string
 }
 
-func leftRunning(t *testing.T, n *nodetest.Node, path string) *process {
+func leftRunning(t *testing.T, n *node.Node, path string) *process {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(n.ReadFile(path)))
 	if err != nil || pid < 2 {
@@ -81,7 +81,7 @@ func (p *process) has(name string) bool {
 func TestNetnsDaemonOfAPlugin(t *testing.T) {
 	for name, start := range map[string]string{"as it is": "", "with a cleared environment": `env -i PATH="$PATH" `} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Pod("c1", nil)
 			pod := n.Sandbox("c1")
 			n.Plugin("daemon", `[ "$CNI_COMMAND" = ADD ] || exit 0
@@ -89,7 +89,7 @@ func TestNetnsDaemonOfAPlugin(t *testing.T) {
 echo $! >`+n.Path("pid")+`
 echo '{"cniVersion": "1.0.0"}'
 `)
-			conf := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.ClusterBridge(), {"cniVersion": "1.0.0", "name": "d", "type": "daemon"}}})
+			conf := n.Conf(node.Conf{"delegates": []node.Conf{node.ClusterBridge(), {"cniVersion": "1.0.0", "name": "d", "type": "daemon"}}})
 			add(n, pod, conf)
 			daemon := leftRunning(t, n, n.Path("pid"))
 			if !daemon.has("c1.lock") {
@@ -107,15 +107,15 @@ echo '{"cniVersion": "1.0.0"}'
 
 // leadTo makes the path of a sandbox, whose namespace goes, lead to another namespace,
 // as /proc/PID/ns/net does once the number is another process's.
-func leadTo(n *nodetest.Node, pod *nodetest.Sandbox, other string) {
+func leadTo(n *node.Node, pod *node.Sandbox, other string) {
 	pod.Destroy(true)
 	n.Do(func() error { return unix.Mount(other, pod.Path, "", unix.MS_BIND, "") })
 }
 
 func TestNetnsDelByThePathOfAnotherPod(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16"))
+	n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16"))
 	conf := n.Conf(nil)
 	pods := attached(n, conf, "c1", "c2")
 	interfaces := pods[1].Interfaces()
@@ -132,7 +132,7 @@ func TestNetnsDelByThePathOfAnotherPod(t *testing.T) {
 func TestNetnsDelByThePathOfTheHost(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{"recorded": nil, "damaged": damages["garbage"]} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			conf := n.Conf(nil)
 			n.Pod("c1", nil)
 			pod := n.Sandbox("c1")
@@ -151,9 +151,9 @@ func TestNetnsDelByThePathOfTheHost(t *testing.T) {
 }
 
 func TestNetnsTooManyNetworks(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge")
-	n.Network("a", nodetest.Conf{"cniVersion": "1.0.0", "type": "/no/such/plugin"})
+	n.Network("a", node.Conf{"cniVersion": "1.0.0", "type": "/no/such/plugin"})
 	n.PodWith("c1", strings.Repeat("a,", 19999)+"a")
 	o := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil))
 	contains(t, "error", o.Fails(7).Msg, "default/c1", types.AnnotationNetworks, "20000 networks", "at most 128")
@@ -166,12 +166,12 @@ func TestNetnsTooManyNetworks(t *testing.T) {
 
 // No DEL of this sandbox may be given up for the time that the others' would have.
 func TestNetnsDeadSandboxOfSlowPlugins(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	n.Wrap("macvlan")
 	for i := range 3 {
 		name := fmt.Sprintf("m%d", i)
-		n.Network(name, nodetest.Macvlan(name, "up0", fmt.Sprintf("10.%d.0.0/16", i+2)))
+		n.Network(name, node.Macvlan(name, "up0", fmt.Sprintf("10.%d.0.0/16", i+2)))
 	}
 	n.PodWith("c1", "m0, m1, m2")
 	conf := n.Conf(nil)
@@ -215,11 +215,11 @@ func TestNetnsGCSparesLivingSandboxesOfMultus(t *testing.T) {
 			dir := multusDirs(n)[name]
 			attached(n, conf, "c1")
 			living, dead := n.Sandbox("c3"), n.Sandbox("c4")
-			delegates := []nodetest.Conf{nodetest.ClusterBridge(), nodetest.Macvlan("mac", "up0", "10.2.0.0/16")}
-			for _, pod := range []*nodetest.Sandbox{living, dead} {
-				n.Call(nodetest.Call{
-					Plugin: nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus"), Command: "ADD", Sandbox: pod,
-					Config: multusConf(n, dir).With(nodetest.Conf{"delegates": delegates}),
+			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
+			for _, pod := range []*node.Sandbox{living, dead} {
+				n.Call(node.Call{
+					Plugin: node.Executable(t, "PLEXUS_MULTUS_BIN", "multus"), Command: "ADD", Sandbox: pod,
+					Config: multusConf(n, dir).With(node.Conf{"delegates": delegates}),
 				}).OK()
 			}
 			dead.Destroy()
@@ -261,13 +261,13 @@ func TestNetnsGCOfNoAttachmentsTellsAnEmptyList(t *testing.T) {
 // A name of a file has at most 255 bytes, those of the network and of the container
 // together may have more.
 func TestNetnsDeviceInformationOfLongNames(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	n.Wrap("macvlan")
 	n.Hook("macvlan", "ADD", `file=$(printf %s "$stdin" | sed -n 's/.*"CNIDeviceInfoFile":"\([^"]*\)".*/\1/p')
 mkdir -p "$(dirname "$file")" && printf '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.%s"}}' "${CNI_IFNAME#net}" >"$file" || fail 100 "no $file"`)
 	name := strings.TrimSuffix(strings.Repeat(strings.Repeat("n", 46)+".", 5), ".")
-	n.Network(name, nodetest.Macvlan("mac", "up0", "10.2.0.0/16").With(nodetest.Conf{"capabilities": nodetest.Conf{"CNIDeviceInfoFile": true}}))
+	n.Network(name, node.Macvlan("mac", "up0", "10.2.0.0/16").With(node.Conf{"capabilities": node.Conf{"CNIDeviceInfoFile": true}}))
 	n.PodWith("c1", name+", "+name)
 	pod := n.Sandbox("c1")
 	pod.ID = strings.Repeat("c", 64)
@@ -287,7 +287,7 @@ mkdir -p "$(dirname "$file")" && printf '{"type":"pci","version":"1.1.0","pci":{
 func TestNetnsHalfWrittenCacheIsRestored(t *testing.T) {
 	for name, part := range map[string]int{"half": 2, "nothing": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Wrap("bridge")
 			n.Pod("c1", nil)
 			pod := n.Sandbox("c1")
@@ -304,7 +304,7 @@ func TestNetnsHalfWrittenCacheIsRestored(t *testing.T) {
 				if calls[0].Config["prevResult"] == nil {
 					t.Fatalf("%s: there is no prevResult", command)
 				}
-				equal(t, "prevResult", addresses(nodetest.ParseResult(t, calls[0].Config["prevResult"])), addresses(added.Result))
+				equal(t, "prevResult", addresses(node.ParseResult(t, calls[0].Config["prevResult"])), addresses(added.Result))
 			}
 			n.MustBeClean()
 		})
@@ -312,7 +312,7 @@ func TestNetnsHalfWrittenCacheIsRestored(t *testing.T) {
 }
 
 // closedStderr is a plugin that is plexus with nobody at the other end of its stderr.
-func closedStderr(n *nodetest.Node) string {
+func closedStderr(n *node.Node) string {
 	wrapper := n.Path("closed-stderr")
 	n.Run("mkfifo", n.Path("pipe"))
 	n.WriteFile(wrapper, `#!/bin/sh
@@ -325,12 +325,12 @@ exec `+n.Bin+`/plexus
 }
 
 func TestNetnsClosedStderr(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Pod("c1", nil)
 	pod := n.Sandbox("c1")
 	add(n, pod, n.Conf(nil))
 	damageRecord(t, n, pod, damages["garbage"]) // it has something to log
-	n.Call(nodetest.Call{Plugin: closedStderr(n), Command: "DEL", Config: n.Conf(nil), Sandbox: pod}).OK()
+	n.Call(node.Call{Plugin: closedStderr(n), Command: "DEL", Config: n.Conf(nil), Sandbox: pod}).OK()
 	equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }
@@ -344,14 +344,14 @@ func TestNetnsAgentThatAnswersSomethingElse(t *testing.T) {
 		"a pod of no name": `{"version":1,"facts":{"pod":{"namespace":"default"}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Wrap("bridge")
 			n.Agent(func(conn net.Conn, request *types.Request) {
 				if request.Facts != nil {
 					fmt.Fprintln(conn, answer)
 				}
 			})
-			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "5s"})).Fails(11)
+			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "5s"})).Fails(11)
 			contains(t, "error", failure.Msg, "default/c1", n.AgentSocket(), "no facts of this pod")
 			equal(t, "calls", n.CallNames(), []string{})
 			n.MustBeClean()
@@ -363,9 +363,9 @@ func TestNetnsAgentThatAnswersSomethingElse(t *testing.T) {
 func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
 	for _, content := range []string{"null", "[]", "[null]", "[{}]"} {
 		t.Run(content, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			pod := n.Sandbox("c1")
-			attachBare(t, n, nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge()), libcni.CacheDir, bareRuntime(pod, "eth0"))
+			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(pod, "eth0"))
 			state := "/var/lib/cni/multus/c1"
 			n.WriteFile(state, content)
 			del(n, pod, n.Conf(nil))
@@ -378,13 +378,13 @@ func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
 
 // The default route of another table is where it was, and so says the result.
 func TestNetnsDefaultRouteOfAnotherTableStays(t *testing.T) {
-	n := nodetest.New(t)
-	ipam := nodetest.HostLocal("10.1.0.0/16").With(nodetest.Conf{"routes": []nodetest.Conf{{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "table": 100}}})
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n := node.New(t)
+	ipam := node.HostLocal("10.1.0.0/16").With(node.Conf{"routes": []node.Conf{{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "table": 100}}})
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", `[{"name":"second","default-route":["10.3.0.1"]}]`)
 	pod := n.Sandbox("c1")
-	master := in110(nodetest.Bridge("cbr0", "10.1.0.0/16")).With(nodetest.Conf{"ipam": ipam})
-	added := add(n, pod, n.Conf(nodetest.Conf{"cniVersion": "1.1.0", "delegates": []nodetest.Conf{master}}))
+	master := in110(node.Bridge("cbr0", "10.1.0.0/16")).With(node.Conf{"ipam": ipam})
+	added := add(n, pod, n.Conf(node.Conf{"cniVersion": "1.1.0", "delegates": []node.Conf{master}}))
 	equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
 	routes, err := pod.Run("ip", "route", "show", "table", "100")
 	contains(t, "table 100", routes, "default via 10.1.0.1 dev eth0")
@@ -396,18 +396,18 @@ func TestNetnsDefaultRouteOfAnotherTableStays(t *testing.T) {
 
 // Only the plugin before it gives a plugin a result.
 func TestNetnsPrevResultOfADefinitionIsDropped(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge", "macvlan", "tuning")
 	n.Uplink("up0")
-	forged := nodetest.Conf{"prevResult": nodetest.Conf{"cniVersion": "1.0.0", "ips": []nodetest.Conf{{"address": "192.0.2.9/24"}}}}
-	n.Network("single", nodetest.Macvlan("single", "up0", "10.2.0.0/16").With(forged))
-	n.Network("list", nodetest.List("list", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16").With(forged), nodetest.Conf{"type": "tuning"}.With(forged)))
+	forged := node.Conf{"prevResult": node.Conf{"cniVersion": "1.0.0", "ips": []node.Conf{{"address": "192.0.2.9/24"}}}}
+	n.Network("single", node.Macvlan("single", "up0", "10.2.0.0/16").With(forged))
+	n.Network("list", node.List("list", "1.0.0", node.Bridge("br2", "10.3.0.0/16").With(forged), node.Conf{"type": "tuning"}.With(forged)))
 	n.PodWith("c1", "single, list")
 	add(n, n.Sandbox("c1"), n.Conf(nil))
 	given := map[string][]string{}
 	for _, c := range n.Calls() {
 		if given[c.String()] = nil; c.Config["prevResult"] != nil {
-			given[c.String()] = addresses(nodetest.ParseResult(t, c.Config["prevResult"]))
+			given[c.String()] = addresses(node.ParseResult(t, c.Config["prevResult"]))
 		}
 	}
 	equal(t, "results given", given, map[string][]string{
@@ -435,9 +435,9 @@ func TestNetnsDamagedRecordWhoseReleaseFails(t *testing.T) {
 
 // Other pods' calls release what no DEL may ever ask for again.
 func TestNetnsDamagedRecordOfADeadSandbox(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16"))
+	n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16"))
 	conf := n.Conf(nil)
 	pods := attached(n, conf, "c1", "c2")
 	other := n.Sandbox("c3")
@@ -459,13 +459,13 @@ func TestNetnsDamagedRecordOfADeadSandbox(t *testing.T) {
 func TestNetnsDelByThePathOfAnotherWithoutRecord(t *testing.T) {
 	for _, what := range []string{"damaged", "none"} {
 		t.Run(what, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			conf := n.Conf(nil)
 			n.Pod("c1", nil)
 			n.Pod("c2", nil)
 			mine, other := n.Sandbox("c1"), n.Sandbox("c2")
-			for _, s := range []*nodetest.Sandbox{mine, other} {
-				n.Call(nodetest.Call{Command: "ADD", Sandbox: s, Config: conf}).OK()
+			for _, s := range []*node.Sandbox{mine, other} {
+				n.Call(node.Call{Command: "ADD", Sandbox: s, Config: conf}).OK()
 			}
 			damageRecord(t, n, mine, damages["garbage"])
 			if what == "none" {
@@ -475,7 +475,7 @@ func TestNetnsDelByThePathOfAnotherWithoutRecord(t *testing.T) {
 			}
 			mine.Destroy(true)
 			n.Do(func() error { return unix.Mount(other.Path, mine.Path, "", unix.MS_BIND, "") })
-			n.Call(nodetest.Call{Command: "DEL", Sandbox: mine, Config: conf}).OK()
+			n.Call(node.Call{Command: "DEL", Sandbox: mine, Config: conf}).OK()
 			equal(t, "interfaces of the other", other.InterfaceNames(), []string{"eth0"})
 			equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}})
 		})

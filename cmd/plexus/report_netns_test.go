@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -15,7 +15,7 @@ const traceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 // reports gives what plexus told an agent of its calls, each as "COMMAND code" with its
 // phases as "name plugin interface code".
-func reports(t *testing.T, agent *nodetest.Agent) (all [][]string) {
+func reports(t *testing.T, agent *node.Agent) (all [][]string) {
 	t.Helper()
 	for _, request := range agent.Requests() {
 		if request.Publish == nil {
@@ -44,28 +44,28 @@ func reports(t *testing.T, agent *nodetest.Agent) (all [][]string) {
 // Every call tells the agent how it went, part by part, and the plugins are told to whom
 // their trace belongs.
 func TestNetnsReportsOfCalls(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge")
 	const noted = `printf '%s\n' "$CNI_COMMAND $TRACEPARENT" >>"$hooks/traced"`
 	for _, command := range []string{"ADD", "DEL", "CHECK"} {
 		n.Hook("bridge", command, noted)
 	}
-	second := types.Network{Ref: types.Ref{Namespace: "default", Name: "second"}, Config: nodetest.Bridge("br2", "10.3.0.0/16").String()}
+	second := types.Network{Ref: types.Ref{Namespace: "default", Name: "second"}, Config: node.Bridge("br2", "10.3.0.0/16").String()}
 	agent := n.Agent(func(conn net.Conn, request *types.Request) {
-		nodetest.Facts(t, types.Facts{Pod: podWith(`[{"name": "second", "default-route": ["10.3.0.1"]}]`), Networks: []types.Network{second}})(conn, request)
+		node.Facts(t, types.Facts{Pod: podWith(`[{"name": "second", "default-route": ["10.3.0.1"]}]`), Networks: []types.Network{second}})(conn, request)
 	})
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	pod := n.Sandbox("c1")
-	traced := func(command string, conf nodetest.Conf) *nodetest.Outcome {
-		return n.Call(nodetest.Call{Command: command, Config: conf, Sandbox: pod, Env: []string{"TRACEPARENT=" + traceParent}})
+	traced := func(command string, conf node.Conf) *node.Outcome {
+		return n.Call(node.Call{Command: command, Config: conf, Sandbox: pod, Env: []string{"TRACEPARENT=" + traceParent}})
 	}
 	added := traced("ADD", conf).OK()
 	traced("CHECK", prevResult(conf, added)).OK()
 	traced("DEL", conf).OK()
 	n.Hook("bridge", "ADD", noted+"\n"+`[ "$CNI_IFNAME" != net0 ] || fail 123 'out of luck'`)
 	traced("ADD", conf).Fails(123)
-	n.Call(nodetest.Call{
-		Command: "GC", Config: conf.With(nodetest.Conf{"cniVersion": "1.1.0", "cni.dev/valid-attachments": []any{}}),
+	n.Call(node.Call{
+		Command: "GC", Config: conf.With(node.Conf{"cniVersion": "1.1.0", "cni.dev/valid-attachments": []any{}}),
 		Env: []string{"TRACEPARENT=" + traceParent},
 	}).OK()
 	equal(t, "reports", reports(t, agent), [][]string{

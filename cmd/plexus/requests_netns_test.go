@@ -10,14 +10,14 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 func TestNetnsResultAll(t *testing.T) {
 	for _, version := range allVersions {
 		t.Run(version, func(t *testing.T) {
 			n, pod := threeNetworks(t)
-			conf := n.Conf(nodetest.Conf{"cniVersion": version, "result": "all"})
+			conf := n.Conf(node.Conf{"cniVersion": version, "result": "all"})
 			added := add(n, pod, conf)
 			equal(t, "version", added.Version, version)
 			got := map[string][]string{}
@@ -38,7 +38,7 @@ func TestNetnsResultAll(t *testing.T) {
 }
 
 // macsAgree demands that the result's interfaces of the sandbox are those that it has.
-func macsAgree(t *testing.T, pod *nodetest.Sandbox, result *current.Result) {
+func macsAgree(t *testing.T, pod *node.Sandbox, result *current.Result) {
 	t.Helper()
 	there, said := map[string]string{}, map[string]string{}
 	for name, iface := range pod.Interfaces() {
@@ -53,16 +53,16 @@ func macsAgree(t *testing.T, pod *nodetest.Sandbox, result *current.Result) {
 }
 
 func TestNetnsPortMappingsOfTheRuntimeGoToTheDefaultNetwork(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("portmap")
-	portmap := nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}, "snat": true}
-	n.Network("second", nodetest.List("second", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"), portmap))
+	portmap := node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}, "snat": true}
+	n.Network("second", node.List("second", "1.0.0", node.Bridge("br2", "10.3.0.0/16"), portmap))
 	n.PodWith("c1", "second")
 	pod := n.Sandbox("c1")
-	conf := n.Conf(nodetest.Conf{
-		"capabilities":  nodetest.Conf{"portMappings": true},
-		"delegates":     []nodetest.Conf{nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(), portmap)},
-		"runtimeConfig": nodetest.Conf{"portMappings": []nodetest.Conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}},
+	conf := n.Conf(node.Conf{
+		"capabilities":  node.Conf{"portMappings": true},
+		"delegates":     []node.Conf{node.List("cbr0", "1.0.0", node.ClusterBridge(), portmap)},
+		"runtimeConfig": node.Conf{"portMappings": []node.Conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}},
 	})
 	add(n, pod, conf)
 	equal(t, "what portmap was asked for", mappingsOf(t, n.Calls()), map[string]int{"eth0": 1, "net0": 0})
@@ -80,7 +80,7 @@ func TestNetnsPortMappingsOfTheRuntimeGoToTheDefaultNetwork(t *testing.T) {
 }
 
 // mappingsOf gives how many port mappings each interface's portmap got in its ADD.
-func mappingsOf(t *testing.T, calls []nodetest.PluginCall) map[string]int {
+func mappingsOf(t *testing.T, calls []node.PluginCall) map[string]int {
 	t.Helper()
 	got := map[string]int{}
 	for _, c := range calls {
@@ -96,7 +96,7 @@ func mappingsOf(t *testing.T, calls []nodetest.PluginCall) map[string]int {
 }
 
 // answerFrom listens on port 80 of the pod and reads from port 8080 of the host.
-func answerFrom(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox) string {
+func answerFrom(t *testing.T, n *node.Node, pod *node.Sandbox) string {
 	t.Helper()
 	var listener net.Listener
 	pod.Do(func() (err error) {
@@ -124,21 +124,21 @@ func answerFrom(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox) string {
 }
 
 func TestNetnsAddressesAndMACAsked(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	asks := nodetest.Conf{"capabilities": nodetest.Conf{"ips": true, "mac": true}}
-	n.Network("mac", nodetest.Macvlan("mac", "up0").With(asks).With(nodetest.Conf{"ipam": nodetest.Conf{"type": "static"}}))
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(asks))
+	asks := node.Conf{"capabilities": node.Conf{"ips": true, "mac": true}}
+	n.Network("mac", node.Macvlan("mac", "up0").With(asks).With(node.Conf{"ipam": node.Conf{"type": "static"}}))
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16").With(asks))
 	n.PodWith("c1", `[
 		{"name": "mac", "ips": ["10.2.0.77/24", "fd00:2::77/64"], "mac": "0a:58:00:00:00:77"},
 		{"name": "second", "interface": "data", "ips": ["10.3.0.88/16"], "mac": "0a:58:00:00:00:88"}]`)
 	pod := n.Sandbox("c1")
 	added := add(n, pod, n.Conf(nil))
 	interfaces := pod.Interfaces()
-	equal(t, "net0", interfaces["net0"], nodetest.Interface{
+	equal(t, "net0", interfaces["net0"], node.Interface{
 		Kind: "macvlan", MAC: "0a:58:00:00:00:77", MTU: 1500, Addrs: []string{"10.2.0.77/24", "fd00:2::77/64"},
 	})
-	equal(t, "data", interfaces["data"], nodetest.Interface{
+	equal(t, "data", interfaces["data"], node.Interface{
 		Kind: "veth", MAC: "0a:58:00:00:00:88", MTU: 1500, Addrs: []string{"10.3.0.88/16"},
 	})
 	status := statusOf(n, pod)
@@ -150,9 +150,9 @@ func TestNetnsAddressesAndMACAsked(t *testing.T) {
 }
 
 func TestNetnsAddressAskedOfNobodyIsRefused(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge")
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
 	failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil)).Fails(7)
 	contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "ips", `capability "ips"`)
@@ -161,15 +161,15 @@ func TestNetnsAddressAskedOfNobodyIsRefused(t *testing.T) {
 }
 
 func TestNetnsBandwidth(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	for _, probe := range []string{"ip link add probe0 type ifb", "tc qdisc add dev up0 root tbf rate 1mbit burst 10k latency 1ms", "tc qdisc add dev up0-peer ingress"} {
 		if out, err := n.Try("sh", "-c", probe); err != nil {
 			t.Skipf("the kernel cannot shape traffic: %s: %s", probe, out)
 		}
 	}
-	n.Network("slow", nodetest.List("slow", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"),
-		nodetest.Conf{"type": "bandwidth", "capabilities": nodetest.Conf{"bandwidth": true}}))
+	n.Network("slow", node.List("slow", "1.0.0", node.Bridge("br2", "10.3.0.0/16"),
+		node.Conf{"type": "bandwidth", "capabilities": node.Conf{"bandwidth": true}}))
 	n.PodWith("c1", `[{"name": "slow", "bandwidth": {"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 4000000, "egressBurst": 800000}}]`)
 	pod := n.Sandbox("c1")
 	added := add(n, pod, n.Conf(nil))
@@ -182,12 +182,12 @@ func TestNetnsBandwidth(t *testing.T) {
 }
 
 func TestNetnsCNIArgsArrive(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	n.Wrap("macvlan", "bridge")
-	n.Network("mac", nodetest.Macvlan("mac", "up0").With(nodetest.Conf{
-		"ipam": nodetest.Conf{"type": "static"},
-		"args": nodetest.Conf{"cni": nodetest.Conf{"ips": []string{"10.2.0.1/24"}, "kept": "yes"}, "other": 1},
+	n.Network("mac", node.Macvlan("mac", "up0").With(node.Conf{
+		"ipam": node.Conf{"type": "static"},
+		"args": node.Conf{"cni": node.Conf{"ips": []string{"10.2.0.1/24"}, "kept": "yes"}, "other": 1},
 	}))
 	n.PodWith("c1", `[{"name": "mac", "cni-args": {"ips": ["10.2.0.99/24"], "more": [1]}}]`)
 	pod := n.Sandbox("c1")
@@ -206,8 +206,8 @@ func TestNetnsCNIArgsArrive(t *testing.T) {
 }
 
 func TestNetnsAddressAskedTwiceIsUndone(t *testing.T) {
-	n := nodetest.New(t)
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(nodetest.Conf{"capabilities": nodetest.Conf{"ips": true}}))
+	n := node.New(t)
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16").With(node.Conf{"capabilities": node.Conf{"ips": true}}))
 	for i, name := range []string{"c1", "c2"} {
 		n.PodWith(name, `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
 		pod := n.Sandbox(name)

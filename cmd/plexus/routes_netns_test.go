@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // dualStack makes a node whose pod "c1" is attached to two bridges with both families;
 // eth0 has the default routes, and the selection asks of the second network.
-func dualStack(t *testing.T, request string) (*nodetest.Node, *nodetest.Sandbox, nodetest.Conf) {
+func dualStack(t *testing.T, request string) (*node.Node, *node.Sandbox, node.Conf) {
 	t.Helper()
-	n := nodetest.New(t)
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16", "fd00:3::/64"))
+	n := node.New(t)
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16", "fd00:3::/64"))
 	n.PodWith("c1", fmt.Sprintf(`[{"name": "second"%s}]`, request))
-	master := nodetest.Bridge("cbr0", "10.1.0.0/16", "fd00:1::/64").With(nodetest.Conf{"isDefaultGateway": true})
-	return n, n.Sandbox("c1"), n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{master}})
+	master := node.Bridge("cbr0", "10.1.0.0/16", "fd00:1::/64").With(node.Conf{"isDefaultGateway": true})
+	return n, n.Sandbox("c1"), n.Conf(node.Conf{"delegates": []node.Conf{master}})
 }
 
 var defaultRouteCases = []struct {
@@ -126,12 +126,12 @@ func TestNetnsDefaultRouteThatCannotBeIsUndone(t *testing.T) {
 
 // A third network loses the default route that its own plugin made.
 func TestNetnsDefaultRouteIsTakenFromEveryOtherAttachment(t *testing.T) {
-	n := nodetest.New(t)
-	n.Network("greedy", nodetest.Bridge("br3", "10.4.0.0/16").With(nodetest.Conf{"isDefaultGateway": true}))
-	n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	n := node.New(t)
+	n.Network("greedy", node.Bridge("br3", "10.4.0.0/16").With(node.Conf{"isDefaultGateway": true}))
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", `[{"name": "second", "default-route": ["10.3.0.1"]}, {"name": "greedy"}]`)
 	pod := n.Sandbox("c1")
-	added := add(n, pod, n.Conf(nodetest.Conf{"result": "all"}))
+	added := add(n, pod, n.Conf(node.Conf{"result": "all"}))
 	equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
 	equal(t, "in the answer", defaultsIn(added.Result, "net0"), []string{"10.3.0.1 dev net0"})
 	equal(t, "in the cache of net1", defaultsIn(n.Cached(pod, "br3", "net1"), "net1"), []string{})

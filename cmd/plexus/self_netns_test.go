@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -20,14 +20,14 @@ func TestNetnsPlexusAsItsOwnDelegateIsRefused(t *testing.T) {
 	if err := os.Symlink(plexus, filepath.Join(n.PluginDir, "meta")); err != nil {
 		t.Fatal(err)
 	}
-	loop := n.Conf(nodetest.Conf{"name": "loop", "type": "meta"})
-	asIPAM := nodetest.Bridge("br9").With(nodetest.Conf{"ipam": nodetest.Conf{"type": "meta"}})
+	loop := n.Conf(node.Conf{"name": "loop", "type": "meta"})
+	asIPAM := node.Bridge("br9").With(node.Conf{"ipam": node.Conf{"type": "meta"}})
 	for name, c := range map[string]struct {
-		conf     nodetest.Conf
+		conf     node.Conf
 		networks string
 		names    []string
 	}{
-		"default network":   {nodetest.Conf{"delegates": []nodetest.Conf{loop}}, "", []string{"network loop", "type"}},
+		"default network":   {node.Conf{"delegates": []node.Conf{loop}}, "", []string{"network loop", "type"}},
 		"selected network":  {nil, "loop", []string{"network default/loop", "type"}},
 		"chained":           {nil, "chained", []string{"network default/chained", "plugins[1].type"}},
 		"IPAM":              {nil, "asipam", []string{"network default/asipam", "ipam.type"}},
@@ -35,7 +35,7 @@ func TestNetnsPlexusAsItsOwnDelegateIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n.Network("loop", loop)
-			n.Network("chained", nodetest.List("chained", "1.0.0", nodetest.Bridge("br9", "10.9.0.0/16"), loop))
+			n.Network("chained", node.List("chained", "1.0.0", node.Bridge("br9", "10.9.0.0/16"), loop))
 			n.Network("asipam", asIPAM)
 			n.PodWith("c1", c.networks)
 			failure := call(n, "ADD", pod, n.Conf(c.conf)).Fails(7)
@@ -51,7 +51,7 @@ func TestNetnsPlexusAsItsOwnDelegateIsRefused(t *testing.T) {
 func TestNetnsAnotherBuildOfPlexusAsDelegateIsStopped(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Run("cp", filepath.Join(n.Bin, "plexus"), filepath.Join(n.PluginDir, "meta"))
-	n.Network("loop", n.Conf(nodetest.Conf{"name": "loop", "type": "meta"}))
+	n.Network("loop", n.Conf(node.Conf{"name": "loop", "type": "meta"}))
 	n.PodWith("c1", "mac, loop")
 	failure := call(n, "ADD", pod, n.Conf(nil)).Fails(7)
 	contains(t, "error", failure.Msg, "default/c1", "network default/loop", "plugin meta", "called by one of its own delegates (container c1)")
@@ -61,7 +61,7 @@ func TestNetnsAnotherBuildOfPlexusAsDelegateIsStopped(t *testing.T) {
 }
 
 func TestNetnsPeople(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	for _, c := range []struct {
 		args           []string
 		code           int
@@ -107,13 +107,13 @@ func TestNetnsInvalidConfigurationNamesTheKey(t *testing.T) {
 		"manifests": "relative", "agentSocket": 5, "globalNamespaces": []string{"default"}, "systemNamespaces": "kube-system",
 	} {
 		for _, command := range []string{"ADD", "DEL"} {
-			failure := call(n, command, pod, n.Conf(nodetest.Conf{key: value})).Fails(7)
+			failure := call(n, command, pod, n.Conf(node.Conf{key: value})).Fails(7)
 			contains(t, "error", failure.Msg, key)
 		}
 	}
 	equal(t, "calls", n.CallNames(), []string{})
 	for _, text := range []string{"", "{", "[]", "null", "\xff"} {
-		o := call(n, "ADD", pod, nodetest.Raw(text))
+		o := call(n, "ADD", pod, node.Raw(text))
 		if o.ExitCode != 1 || o.Err.Code == 0 || o.Err.Msg == "" {
 			t.Errorf("%q: want a CNI error, got exit code %d: %s", text, o.ExitCode, o.Stdout)
 		}
@@ -123,10 +123,10 @@ func TestNetnsInvalidConfigurationNamesTheKey(t *testing.T) {
 
 // Where there is no source at all, the node's own networks are attached and no others.
 func TestNetnsNoSourceAtAll(t *testing.T) {
-	n := nodetest.New(t)
-	n.WriteFile(filepath.Join(n.ConfDir, "10-more.conf"), nodetest.Bridge("br2", "10.3.0.0/16").With(nodetest.Conf{"name": "more"}).String())
+	n := node.New(t)
+	n.WriteFile(filepath.Join(n.ConfDir, "10-more.conf"), node.Bridge("br2", "10.3.0.0/16").With(node.Conf{"name": "more"}).String())
 	pod := n.Sandbox("c1")
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "defaultNetworks": []string{"more"}})
+	conf := n.Conf(node.Conf{"manifests": nil, "defaultNetworks": []string{"more"}})
 	add(n, pod, conf)
 	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})
 	del(n, pod, conf)
@@ -152,12 +152,12 @@ func answerError(conn net.Conn, code uint) {
 func TestNetnsAgentThatDoesNotAnswer(t *testing.T) {
 	for name, answer := range noAnswer {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Wrap("bridge")
 			if answer != nil {
 				n.Agent(answer)
 			}
-			conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "2s"})
+			conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "2s"})
 			pod := n.Sandbox("c1")
 			contains(t, "error", call(n, "ADD", pod, conf).Fails(11).Msg, "agent")
 			equal(t, "calls", n.CallNames(), []string{})
@@ -172,13 +172,13 @@ func TestNetnsAgentThatDoesNotAnswer(t *testing.T) {
 func TestNetnsAgentThatDoesNotAnswerIsFallenBackFrom(t *testing.T) {
 	for name, answer := range noAnswer {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Wrap("bridge")
 			if answer != nil {
 				n.Agent(answer)
 			}
 			kubeconfig := n.Path("kubeconfig")
-			conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "kubeconfig": kubeconfig})
+			conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "kubeconfig": kubeconfig})
 			failure := call(n, "ADD", n.Sandbox("c1"), conf)
 			if failure.ExitCode != 1 {
 				t.Fatalf("it succeeded: %s", failure.Stdout)
@@ -192,28 +192,28 @@ func TestNetnsAgentThatDoesNotAnswerIsFallenBackFrom(t *testing.T) {
 
 // What an agent says of the pod is an answer, and nobody else is asked.
 func TestNetnsAgentThatSaysNo(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge")
 	n.Agent(func(conn net.Conn, request *types.Request) {
 		if request.Facts != nil {
 			answerError(conn, 42)
 		}
 	})
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "kubeconfig": n.Path("kubeconfig")})
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "kubeconfig": n.Path("kubeconfig")})
 	contains(t, "error", call(n, "ADD", n.Sandbox("c1"), conf).Fails(42).Msg, "the agent says no")
 	equal(t, "calls", n.CallNames(), []string{})
 	n.MustBeClean()
 }
 
 func TestNetnsAgentThatAnswers(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	mac := nodetest.Macvlan("mac", "up0", "10.2.0.0/16")
-	agent := n.Agent(nodetest.Facts(t, types.Facts{
+	mac := node.Macvlan("mac", "up0", "10.2.0.0/16")
+	agent := n.Agent(node.Facts(t, types.Facts{
 		Pod:      podWith("mac"),
 		Networks: []types.Network{{Ref: types.Ref{Namespace: "default", Name: "mac"}, Config: mac.String()}},
 	}))
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "defaultNetworks": []string{}})
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "defaultNetworks": []string{}})
 	pod := n.Sandbox("c1")
 	added := add(n, pod, conf)
 	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -31,22 +31,22 @@ esac
 `
 
 // poor writes a plugin that makes an interface and answers as it is told.
-func poor(n *nodetest.Node, name, suffix, answer string) {
+func poor(n *node.Node, name, suffix, answer string) {
 	n.Plugin(name, "SUFFIX="+suffix+"\n"+makesInterface+"cat <<END\n"+answer+"\nEND\n")
 }
 
 func TestNetnsStatusOfPoorResults(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	poor(n, "calicolike", "1", `{"cniVersion": "0.3.1", "interfaces": [{"name": "cali123"}], "ips": [{"version": "4", "address": "10.7.0.1/32"}], "dns": {}}`)
 	poor(n, "weavelike", "2", `{"cniVersion": "0.3.0", "ips": [{"version": "4", "address": "10.7.0.2/24", "gateway": "10.7.0.99"}]}`)
 	poor(n, "silent", "3", `{}`)
 	poor(n, "bare", "4", `{"cniVersion": "1.0.0"}`)
 	for _, name := range []string{"weavelike", "silent", "bare"} {
-		n.Network(name, nodetest.Conf{"cniVersion": "0.3.1", "type": name})
+		n.Network(name, node.Conf{"cniVersion": "0.3.1", "type": name})
 	}
 	n.PodWith("c1", "weavelike, silent, bare")
 	pod := n.Sandbox("c1")
-	conf := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{{"cniVersion": "0.3.1", "name": "k8s-pod-network", "type": "calicolike"}}})
+	conf := n.Conf(node.Conf{"delegates": []node.Conf{{"cniVersion": "0.3.1", "name": "k8s-pod-network", "type": "calicolike"}}})
 	added := add(n, pod, conf)
 	equal(t, "addresses of the answer", addresses(added.Result), []string{"10.7.0.1/32"})
 	want := []types.NetworkStatus{
@@ -74,18 +74,18 @@ func TestNetnsStatusOfFullResults(t *testing.T) {
 
 // A result that names an interface which is not there, as vhost-user's, is a warning.
 func TestNetnsResultOfAnInterfaceThatIsNotThere(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Plugin("vhost", `[ "$CNI_COMMAND" != ADD ] || cat <<END
 {"cniVersion": "1.0.0", "interfaces": [{"name": "$CNI_IFNAME", "mac": "0a:58:00:00:00:09", "sandbox": "$CNI_NETNS"}], "ips": [{"address": "10.7.0.9/24", "interface": 0}]}
 END
 `)
-	config := nodetest.Conf{"cniVersion": "1.0.0", "name": "vhost", "type": "vhost"}
+	config := node.Conf{"cniVersion": "1.0.0", "name": "vhost", "type": "vhost"}
 	pod := n.Sandbox("c1")
-	agent := n.Agent(nodetest.Facts(t, types.Facts{
+	agent := n.Agent(node.Facts(t, types.Facts{
 		Pod:      podWith("vhost"),
 		Networks: []types.Network{{Ref: types.Ref{Namespace: "default", Name: "vhost"}, Config: config.String()}},
 	}))
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	add(n, pod, conf)
 	equal(t, "status", statusOf(n, pod)["net0"],
 		types.NetworkStatus{Name: "default/vhost", Interface: "net0", IPs: []string{"10.7.0.9"}, MAC: "0a:58:00:00:00:09"})
@@ -110,7 +110,7 @@ func podWith(networks string) types.Pod {
 }
 
 // publishedBy gives the one request to publish that an agent got.
-func publishedBy(t *testing.T, agent *nodetest.Agent) *types.PublishRequest {
+func publishedBy(t *testing.T, agent *node.Agent) *types.PublishRequest {
 	t.Helper()
 	var found []*types.PublishRequest
 	for _, request := range agent.Requests() {
@@ -125,12 +125,12 @@ func publishedBy(t *testing.T, agent *nodetest.Agent) *types.PublishRequest {
 }
 
 func TestNetnsFailureIsAnEventWithoutStderr(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge")
 	n.Hook("bridge", "ADD", "echo a secret of stderr >&2; fail 123 'out of luck' 'and more'")
 	pod := n.Sandbox("c1")
-	agent := n.Agent(nodetest.Facts(t, types.Facts{Pod: podWith("")}))
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	agent := n.Agent(node.Facts(t, types.Facts{Pod: podWith("")}))
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	failure := call(n, "ADD", pod, conf).Fails(123)
 	contains(t, "details", failure.Details, "and more", "a secret of stderr")
 	published := publishedBy(t, agent)
@@ -145,10 +145,10 @@ func TestNetnsFailureIsAnEventWithoutStderr(t *testing.T) {
 
 // An event of a plain pod is marked: whether it is written is for the agent to say.
 func TestNetnsPlainPodGetsAStatusAndAMarkedEvent(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	pod := n.Sandbox("c1")
-	agent := n.Agent(nodetest.Facts(t, types.Facts{Pod: podWith("")}))
-	conf := n.Conf(nodetest.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+	agent := n.Agent(node.Facts(t, types.Facts{Pod: podWith("")}))
+	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	add(n, pod, conf)
 	published := publishedBy(t, agent)
 	equal(t, "status", len(n.Record(pod).Status), 1)
@@ -175,9 +175,9 @@ var garbage = map[string]string{
 func TestNetnsAnswerThatIsNoResultIsUndone(t *testing.T) {
 	for name, answer := range garbage {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			poor(n, "broken", "5", answer)
-			n.Network("broken", nodetest.Conf{"cniVersion": "1.0.0", "type": "broken"})
+			n.Network("broken", node.Conf{"cniVersion": "1.0.0", "type": "broken"})
 			n.PodWith("c1", "broken")
 			pod := n.Sandbox("c1")
 			o := call(n, "ADD", pod, n.Conf(nil))

@@ -12,12 +12,12 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // attachBare attaches a sandbox by libcni alone, as a runtime does without plexus or
 // as Multus does, with the cache in dir.
-func attachBare(t *testing.T, n *nodetest.Node, list nodetest.Conf, dir string, rt *libcni.RuntimeConf) {
+func attachBare(t *testing.T, n *node.Node, list node.Conf, dir string, rt *libcni.RuntimeConf) {
 	t.Helper()
 	parsed, err := libcni.NetworkConfFromBytes([]byte(list.String()))
 	if err != nil {
@@ -31,7 +31,7 @@ func attachBare(t *testing.T, n *nodetest.Node, list nodetest.Conf, dir string, 
 }
 
 // bareRuntime is what libcni is told of a sandbox.
-func bareRuntime(pod *nodetest.Sandbox, ifName string) *libcni.RuntimeConf {
+func bareRuntime(pod *node.Sandbox, ifName string) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{
 		ContainerID: pod.ID, NetNS: pod.Path, IfName: ifName,
 		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", pod.PodName}},
@@ -41,7 +41,7 @@ func bareRuntime(pod *nodetest.Sandbox, ifName string) *libcni.RuntimeConf {
 // mappings are what a runtime hands over for a pod with a port of the host.
 var mappings = []any{map[string]any{"hostPort": 8080.0, "containerPort": 80.0, "protocol": "tcp"}}
 
-func portMappings(t *testing.T, c nodetest.PluginCall) []any {
+func portMappings(t *testing.T, c node.PluginCall) []any {
 	t.Helper()
 	var given struct{ PortMappings []any }
 	if err := json.Unmarshal(c.Config["runtimeConfig"], &given); err != nil {
@@ -51,16 +51,16 @@ func portMappings(t *testing.T, c nodetest.PluginCall) []any {
 }
 
 func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Wrap("bridge", "portmap")
 	pod := n.Sandbox("c1")
-	list := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(),
-		nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
+	list := node.List("cbr0", "1.0.0", node.ClusterBridge(),
+		node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
 	rt := bareRuntime(pod, "eth0")
 	rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 	attachBare(t, n, list, libcni.CacheDir, rt)
 	n.Calls()
-	del(n, pod, n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{list}}))
+	del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{list}}))
 	calls := n.Calls()
 	equal(t, "number of calls", len(calls), 2)
 	equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
@@ -77,16 +77,16 @@ func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
 func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
 	for name, where := range map[string]string{"file": "10-cbr0.conflist", "folder": "", "name": "cbr0"} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			pod := n.Sandbox("c1")
-			list := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge())
+			list := node.List("cbr0", "1.0.0", node.ClusterBridge())
 			n.WriteFile(filepath.Join(n.ConfDir, "10-cbr0.conflist"), list.String())
 			attachBare(t, n, list, libcni.CacheDir, bareRuntime(pod, "eth0"))
 			cluster := filepath.Join(n.ConfDir, where)
 			if name == "name" {
 				cluster = where
 			}
-			del(n, pod, n.Conf(nodetest.Conf{"delegates": nil, "clusterNetwork": cluster}))
+			del(n, pod, n.Conf(node.Conf{"delegates": nil, "clusterNetwork": cluster}))
 			equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
@@ -94,20 +94,20 @@ func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
 }
 
 // multusDirs are the cniDir of a Multus that was there before: ours, and its own.
-func multusDirs(n *nodetest.Node) map[string]string {
+func multusDirs(n *node.Node) map[string]string {
 	return map[string]string{"our folder": n.CNIDir, "its own folder": "/var/lib/cni/multus"}
 }
 
 // multusConf is a configuration of Multus, without a kubeconfig: delegates only.
-func multusConf(n *nodetest.Node, dir string) nodetest.Conf {
-	tuning := nodetest.Conf{"type": "tuning", "mtu": 1400}
-	return nodetest.Conf{
+func multusConf(n *node.Node, dir string) node.Conf {
+	tuning := node.Conf{"type": "tuning", "mtu": 1400}
+	return node.Conf{
 		"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus", "cniDir": dir, "binDir": n.CNIBin, "confDir": n.ConfDir,
-		"delegates": []nodetest.Conf{
-			nodetest.ClusterBridge(),
-			nodetest.List("two", "1.0.0", nodetest.Bridge("br2", "10.3.0.0/16"), tuning),
-			nodetest.Macvlan("mac", "up0", "10.2.0.0/16"),
-			nodetest.List("four", "0.4.0", nodetest.Macvlan("mac4", "up0", "10.5.0.0/16")),
+		"delegates": []node.Conf{
+			node.ClusterBridge(),
+			node.List("two", "1.0.0", node.Bridge("br2", "10.3.0.0/16"), tuning),
+			node.Macvlan("mac", "up0", "10.2.0.0/16"),
+			node.List("four", "0.4.0", node.Macvlan("mac4", "up0", "10.5.0.0/16")),
 		},
 	}
 }
@@ -115,18 +115,18 @@ func multusConf(n *nodetest.Node, dir string) nodetest.Conf {
 func TestNetnsDelOfAPodThatMultusAttached(t *testing.T) {
 	for _, name := range []string{"our folder", "its own folder"} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Uplink("up0")
 			dir := multusDirs(n)[name]
-			multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			multus := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
-			for _, s := range []*nodetest.Sandbox{pod, other} {
-				n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: s}).OK()
+			for _, s := range []*node.Sandbox{pod, other} {
+				n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: s}).OK()
 				equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
 			}
 			theirs := other.Interfaces()
 			files := slices.DeleteFunc(n.Leftovers(), func(path string) bool { return !isOf(n, path, "c2") })
-			conf := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("unrelated", "10.99.0.0/16")}})
+			conf := n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}})
 			del(n, pod, conf)
 			equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			equal(t, "files", n.Leftovers(), files)
@@ -142,7 +142,7 @@ func TestNetnsDelOfAPodThatMultusAttached(t *testing.T) {
 
 // isOf tells whether a file is a container's: by its name, or for a reservation of
 // host-local by its content.
-func isOf(n *nodetest.Node, path, containerID string) bool {
+func isOf(n *node.Node, path, containerID string) bool {
 	switch base, folder := filepath.Base(path), filepath.Dir(path); {
 	case base == containerID:
 		return true
@@ -156,11 +156,11 @@ func isOf(n *nodetest.Node, path, containerID string) bool {
 
 // The pod that Multus attached has lost its namespace by the time of the DEL.
 func TestNetnsDelOfAPodThatMultusAttachedAndThatIsGone(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
-	multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+	multus := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 	pod := n.Sandbox("c1")
-	n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, "/var/lib/cni/multus"), Sandbox: pod}).OK()
+	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, "/var/lib/cni/multus"), Sandbox: pod}).OK()
 	pod.Destroy()
 	del(n, pod, n.Conf(nil))
 	n.MustBeClean()
@@ -168,12 +168,12 @@ func TestNetnsDelOfAPodThatMultusAttachedAndThatIsGone(t *testing.T) {
 
 // A DEL that fails leaves Multus's file where it is, and the next one finishes.
 func TestNetnsDelOfAPodThatMultusAttachedFailsOnce(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Uplink("up0")
 	n.Wrap("bridge", "macvlan")
-	multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+	multus := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 	pod := n.Sandbox("c1")
-	n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, n.CNIDir), Sandbox: pod}).OK()
+	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, n.CNIDir), Sandbox: pod}).OK()
 	n.Hook("macvlan", "DEL", `[ "$CNI_IFNAME" != net2 ] || fail 77 'not now'`)
 	failure := call(n, "DEL", pod, n.Conf(nil)).Fails(77)
 	contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
@@ -187,7 +187,7 @@ func TestNetnsDelOfAPodThatMultusAttachedFailsOnce(t *testing.T) {
 }
 
 // scratch writes Multus's file of a sandbox, as its code does.
-func scratch(t *testing.T, n *nodetest.Node, dir string, delegates []nodetest.Conf) string {
+func scratch(t *testing.T, n *node.Node, dir string, delegates []node.Conf) string {
 	t.Helper()
 	data, err := json.Marshal(delegates)
 	if err != nil {
@@ -200,19 +200,19 @@ func scratch(t *testing.T, n *nodetest.Node, dir string, delegates []nodetest.Co
 
 // fromConflist is an element of Multus's file for a list that it read from a file:
 // Bytes has lost the plugins' own keys.
-func fromConflist(list nodetest.Conf) nodetest.Conf {
-	plugins, poor := []nodetest.Conf{}, []nodetest.Conf{}
-	for _, plugin := range list["plugins"].([]nodetest.Conf) {
-		plugins = append(plugins, nodetest.Conf{
-			"Network": nodetest.Conf{"type": plugin["type"], "ipam": nodetest.Conf{}, "dns": nodetest.Conf{}},
+func fromConflist(list node.Conf) node.Conf {
+	plugins, poor := []node.Conf{}, []node.Conf{}
+	for _, plugin := range list["plugins"].([]node.Conf) {
+		plugins = append(plugins, node.Conf{
+			"Network": node.Conf{"type": plugin["type"], "ipam": node.Conf{}, "dns": node.Conf{}},
 			"Bytes":   base64.StdEncoding.EncodeToString([]byte(plugin.String())),
 		})
-		poor = append(poor, nodetest.Conf{"type": plugin["type"], "ipam": nodetest.Conf{}, "dns": nodetest.Conf{}})
+		poor = append(poor, node.Conf{"type": plugin["type"], "ipam": node.Conf{}, "dns": node.Conf{}})
 	}
-	lossy := nodetest.Conf{"name": list["name"], "cniVersion": list["cniVersion"], "plugins": poor}
-	return nodetest.Conf{
-		"Conf": nodetest.Conf{"dns": nodetest.Conf{}, "ipam": nodetest.Conf{}}, "ConfList": lossy, "Name": list["name"],
-		"CNINetworkConfigList": nodetest.Conf{
+	lossy := node.Conf{"name": list["name"], "cniVersion": list["cniVersion"], "plugins": poor}
+	return node.Conf{
+		"Conf": node.Conf{"dns": node.Conf{}, "ipam": node.Conf{}}, "ConfList": lossy, "Name": list["name"],
+		"CNINetworkConfigList": node.Conf{
 			"Name": list["name"], "CNIVersion": list["cniVersion"], "DisableCheck": false, "Plugins": plugins,
 			"Bytes": base64.StdEncoding.EncodeToString([]byte(list.String())),
 		},
@@ -221,9 +221,9 @@ func fromConflist(list nodetest.Conf) nodetest.Conf {
 }
 
 // fromNetwork is an element of Multus's file for a NetworkAttachmentDefinition.
-func fromNetwork(name, ifName string, config nodetest.Conf) nodetest.Conf {
-	return nodetest.Conf{
-		"Name": name, "ifnameRequest": ifName, "CNINetworkConfigList": nodetest.Conf{"Plugins": nil},
+func fromNetwork(name, ifName string, config node.Conf) node.Conf {
+	return node.Conf{
+		"Name": name, "ifnameRequest": ifName, "CNINetworkConfigList": node.Conf{"Plugins": nil},
 		"Bytes": base64.StdEncoding.EncodeToString([]byte(config.String())),
 	}
 }
@@ -231,20 +231,20 @@ func fromNetwork(name, ifName string, config nodetest.Conf) nodetest.Conf {
 func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 	for _, name := range []string{"our folder", "its own folder"} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Uplink("up0")
 			n.Wrap("bridge", "macvlan", "portmap")
 			pod := n.Sandbox("c1")
 			dir := multusDirs(n)[name]
-			master := nodetest.List("cbr0", "0.4.0", nodetest.ClusterBridge(), nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
-			mac := nodetest.Macvlan("mac", "up0", "10.2.0.0/16")
+			master := node.List("cbr0", "0.4.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
+			mac := node.Macvlan("mac", "up0", "10.2.0.0/16")
 			rt := bareRuntime(pod, "eth0")
 			rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 			attachBare(t, n, master, dir, rt)
-			attachBare(t, n, nodetest.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
-			scratch(t, n, dir, []nodetest.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
+			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
+			scratch(t, n, dir, []node.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
 			n.Calls()
-			del(n, pod, n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("unrelated", "10.99.0.0/16")}}))
+			del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
 			calls := n.Calls()
 			got := []string{}
 			for _, c := range calls {
@@ -267,12 +267,12 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 func TestNetnsDelWithATruncatedMultusState(t *testing.T) {
 	for _, name := range []string{"our folder", "its own folder"} {
 		t.Run(name, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Uplink("up0")
 			dir := multusDirs(n)[name]
-			multus := nodetest.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
+			multus := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 			pod := n.Sandbox("c1")
-			n.Call(nodetest.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: pod}).OK()
+			n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: pod}).OK()
 			path := filepath.Join(dir, "c1")
 			whole := n.ReadFile(path)
 			n.Do(func() error { return os.Truncate(path, int64(len(whole)/2)) })

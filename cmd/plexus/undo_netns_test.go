@@ -4,15 +4,15 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // fourNetworks are threeNetworks and a third of the annotation, all noting their calls.
-func fourNetworks(t *testing.T) (*nodetest.Node, *nodetest.Sandbox) {
+func fourNetworks(t *testing.T) (*node.Node, *node.Sandbox) {
 	t.Helper()
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
-	n.Network("third", nodetest.Bridge("br3", "10.4.0.0/16"))
+	n.Network("third", node.Bridge("br3", "10.4.0.0/16"))
 	n.PodWith("c1", "mac, second, third")
 	return n, pod
 }
@@ -92,9 +92,9 @@ func TestNetnsDelGoesOnAfterAFailure(t *testing.T) {
 func TestNetnsDelUsesTheConfigurationOfTheAdd(t *testing.T) {
 	n, pod := fourNetworks(t)
 	add(n, pod, n.Conf(nil))
-	n.Network("mac", nodetest.Conf{"cniVersion": "1.0.0", "type": "nonsense"})
+	n.Network("mac", node.Conf{"cniVersion": "1.0.0", "type": "nonsense"})
 	n.Run("rm", n.Manifests+"/nad-default-second.yaml", n.Manifests+"/pod-c1.yaml")
-	other := n.Conf(nodetest.Conf{"delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	other := n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("br9", "10.9.0.0/16")}})
 	del(n, pod, other)
 	n.MustBeClean()
 }
@@ -111,9 +111,9 @@ func TestNetnsDeadSandboxIsReleasedByTheNextCall(t *testing.T) {
 			n.Hook("macvlan", "DEL", "")
 			n.Calls()
 			pod.Destroy()
-			conf := n.Conf(nodetest.Conf{
+			conf := n.Conf(node.Conf{
 				"cniVersion": "1.1.0", "name": "another",
-				"cni.dev/valid-attachments": []nodetest.Conf{},
+				"cni.dev/valid-attachments": []node.Conf{},
 			})
 			other := n.Sandbox("c2")
 			call(n, command, other, conf).OK()
@@ -136,13 +136,13 @@ func TestNetnsReadinessIndicatorFile(t *testing.T) {
 	n.Wrap("bridge")
 	ready := n.Path("ready")
 	n.Hook("bridge", "ADD", "[ -e "+ready+" ] || fail 1 'ran before the node was ready'")
-	conf := n.Conf(nodetest.Conf{"cniVersion": "1.1.0", "readinessindicatorfile": ready})
-	failure := n.Call(nodetest.Call{Command: "STATUS", Config: conf}).Fails(50)
+	conf := n.Conf(node.Conf{"cniVersion": "1.1.0", "readinessindicatorfile": ready})
+	failure := n.Call(node.Call{Command: "STATUS", Config: conf}).Fails(50)
 	contains(t, "error", failure.Msg, "readinessindicatorfile", ready)
-	running := n.Start(nodetest.Call{Command: "ADD", Config: conf, Sandbox: pod})
+	running := n.Start(node.Call{Command: "ADD", Config: conf, Sandbox: pod})
 	n.WriteFile(ready, "")
 	running.Wait().OK()
-	n.Call(nodetest.Call{Command: "STATUS", Config: conf}).OK()
+	n.Call(node.Call{Command: "STATUS", Config: conf}).OK()
 	n.Run("rm", ready)
 	del(n, pod, conf)
 	n.MustBeClean()
@@ -152,7 +152,7 @@ func TestNetnsReadinessIndicatorFile(t *testing.T) {
 func TestNetnsReadinessIndicatorFileThatNeverComes(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge")
-	conf := n.Conf(nodetest.Conf{"readinessindicatorfile": n.Path("never"), "addTimeout": "1s"})
+	conf := n.Conf(node.Conf{"readinessindicatorfile": n.Path("never"), "addTimeout": "1s"})
 	contains(t, "error", call(n, "ADD", pod, conf).Fails(50).Msg, "default/c1", n.Path("never"))
 	equal(t, "calls", n.CallNames(), []string{})
 	n.MustBeClean()

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // Every version of CNI that a runtime may call in, and a delegate may speak.
@@ -17,25 +17,25 @@ func knowsCheckIn(version string) bool { return version >= "0.4.0" }
 func TestNetnsEveryVerbInEveryVersion(t *testing.T) {
 	for i, version := range allVersions {
 		t.Run(version, func(t *testing.T) {
-			n := nodetest.New(t)
+			n := node.New(t)
 			n.Uplink("up0")
-			spoken := func(shift int) nodetest.Conf {
-				return nodetest.Conf{"cniVersion": allVersions[(i+shift)%len(allVersions)]}
+			spoken := func(shift int) node.Conf {
+				return node.Conf{"cniVersion": allVersions[(i+shift)%len(allVersions)]}
 			}
-			n.Network("mac", nodetest.Macvlan("mac", "up0", "10.2.0.0/16").With(spoken(1)))
-			n.Network("second", nodetest.Bridge("br2", "10.3.0.0/16").With(spoken(2)))
+			n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16").With(spoken(1)))
+			n.Network("second", node.Bridge("br2", "10.3.0.0/16").With(spoken(2)))
 			n.PodWith("c1", "mac, second")
 			pod := n.Sandbox("c1")
 			for shift := range allVersions {
-				master := nodetest.ClusterBridge().With(spoken(shift))
-				conf := n.Conf(nodetest.Conf{"cniVersion": version, "delegates": []nodetest.Conf{master}})
+				master := node.ClusterBridge().With(spoken(shift))
+				conf := n.Conf(node.Conf{"cniVersion": version, "delegates": []node.Conf{master}})
 				attachAndRelease(t, n, pod, conf)
 			}
 		})
 	}
 }
 
-func attachAndRelease(t *testing.T, n *nodetest.Node, pod *nodetest.Sandbox, conf nodetest.Conf) {
+func attachAndRelease(t *testing.T, n *node.Node, pod *node.Sandbox, conf node.Conf) {
 	t.Helper()
 	version := conf["cniVersion"].(string)
 	added := add(n, pod, conf)
@@ -74,8 +74,8 @@ func TestNetnsCheckFindsWhatIsGone(t *testing.T) {
 
 func TestNetnsCheckAsksForPrevResultIn110Only(t *testing.T) {
 	n, pod := threeNetworks(t)
-	conf := n.Conf(nodetest.Conf{"cniVersion": "1.1.0"})
-	call(n, "CHECK", pod, prevResult(conf, &nodetest.Outcome{Stdout: "{}"})).Fails(3)
+	conf := n.Conf(node.Conf{"cniVersion": "1.1.0"})
+	call(n, "CHECK", pod, prevResult(conf, &node.Outcome{Stdout: "{}"})).Fails(3)
 	added := add(n, pod, conf)
 	contains(t, "error", call(n, "CHECK", pod, conf).Fails(7).Msg, "prevResult")
 	check(n, pod, prevResult(conf, added))
@@ -83,9 +83,9 @@ func TestNetnsCheckAsksForPrevResultIn110Only(t *testing.T) {
 }
 
 func TestNetnsVersion(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	for _, version := range allVersions {
-		o := n.Call(nodetest.Call{Command: "VERSION", Config: nodetest.Conf{"cniVersion": version}}).OK()
+		o := n.Call(node.Call{Command: "VERSION", Config: node.Conf{"cniVersion": version}}).OK()
 		var said struct{ SupportedVersions []string }
 		if err := json.Unmarshal([]byte(o.Stdout), &said); err != nil {
 			t.Fatal(err, o.Stdout)
@@ -95,11 +95,11 @@ func TestNetnsVersion(t *testing.T) {
 }
 
 func TestNetnsStatusAndGCAreOf110(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	for _, version := range allVersions {
-		conf := n.Conf(nodetest.Conf{"cniVersion": version, "cni.dev/valid-attachments": []nodetest.Conf{}})
+		conf := n.Conf(node.Conf{"cniVersion": version, "cni.dev/valid-attachments": []node.Conf{}})
 		for _, command := range []string{"STATUS", "GC"} {
-			o := n.Call(nodetest.Call{Command: command, Config: conf})
+			o := n.Call(node.Call{Command: command, Config: conf})
 			if version == "1.1.0" {
 				equal(t, command+" prints", o.OK().Stdout, "")
 			} else {
@@ -140,14 +140,14 @@ func TestNetnsAddTwice(t *testing.T) {
 }
 
 func TestNetnsAddOfAnotherInterfaceOfTheSameContainer(t *testing.T) {
-	n := nodetest.New(t)
+	n := node.New(t)
 	n.Pod("c1", nil)
 	pod := n.Sandbox("c1")
-	first, other := n.Conf(nil), n.Conf(nodetest.Conf{"name": "other", "delegates": []nodetest.Conf{nodetest.Bridge("br9", "10.9.0.0/16")}})
+	first, other := n.Conf(nil), n.Conf(node.Conf{"name": "other", "delegates": []node.Conf{node.Bridge("br9", "10.9.0.0/16")}})
 	add(n, pod, first)
-	n.Call(nodetest.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "eth1"})
-	n.Call(nodetest.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
+	n.Call(node.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
 	check(n, pod, first)
 	del(n, pod, first)
@@ -187,7 +187,7 @@ func TestNetnsDelOfANamespaceThatIsGone(t *testing.T) {
 func TestNetnsDelWithoutNamespace(t *testing.T) {
 	n, pod := threeNetworks(t)
 	add(n, pod, n.Conf(nil))
-	n.Call(nodetest.Call{Command: "DEL", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).OK()
+	n.Call(node.Call{Command: "DEL", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).OK()
 	equal(t, "reservations", n.Reservations(), map[string][]string{})
 	equal(t, "records", n.Records(), []string{})
 }
@@ -198,7 +198,7 @@ func TestNetnsAddInTheHostsNamespaceIsRefused(t *testing.T) {
 	host := n.Path("netns", "host")
 	n.WriteFile(host, "")
 	n.Run("mount", "--bind", "/proc/thread-self/ns/net", host)
-	o := n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &host})
+	o := n.Call(node.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &host})
 	contains(t, "error", o.Fails(4).Msg, "CNI_NETNS", host)
 	equal(t, "plugins that ran", n.CallNames(), []string{})
 	if _, err := os.Stat(n.CNIDir); !os.IsNotExist(err) {
@@ -209,8 +209,8 @@ func TestNetnsAddInTheHostsNamespaceIsRefused(t *testing.T) {
 func TestNetnsAddWithoutNamespaceIsRefused(t *testing.T) {
 	n, pod := threeNetworks(t)
 	missing := n.Path("netns", "nobody")
-	n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).Fails(4)
-	o := n.Call(nodetest.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &missing})
+	n.Call(node.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).Fails(4)
+	o := n.Call(node.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &missing})
 	if o.ExitCode != 1 || o.Err.Msg == "" {
 		t.Errorf("want a CNI error, got exit code %d, %s", o.ExitCode, o.Stdout)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/install"
-	"github.com/plexus-cni/plexus/internal/nodetest"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // programVar makes this test's executable install or uninstall, as plexus-agent does:
@@ -73,16 +73,16 @@ func (p *program) run() error {
 
 // host is a node that has a default network, and no Plexus yet.
 type host struct {
-	*nodetest.Node
+	*node.Node
 	t       *testing.T
 	confDir string
 	binDir  string
 }
 
 func newHost(t *testing.T) *host {
-	n := nodetest.New(t)
+	n := node.New(t)
 	h := &host{Node: n, t: t, confDir: n.Path("etc"), binDir: n.Path("bin")}
-	master := nodetest.List("cbr0", "1.0.0", nodetest.ClusterBridge(), nodetest.Conf{"type": "portmap", "capabilities": nodetest.Conf{"portMappings": true}})
+	master := node.List("cbr0", "1.0.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
 	h.WriteFile(filepath.Join(h.confDir, "10-cbr0.conflist"), master.String())
 	h.WriteFile(filepath.Join(h.confDir, "00-multus.conf.off"), "not a configuration")
 	must(t, os.Mkdir(h.binDir, 0o755))
@@ -149,7 +149,7 @@ func (h *host) runtime(call func(cni *libcni.CNIConfig, list *libcni.NetworkConf
 	return called
 }
 
-func runtimeConf(s *nodetest.Sandbox) *libcni.RuntimeConf {
+func runtimeConf(s *node.Sandbox) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{
 		ContainerID: s.ID, NetNS: s.Path, IfName: "eth0",
 		Args:           [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", s.PodName}},
@@ -158,7 +158,7 @@ func runtimeConf(s *nodetest.Sandbox) *libcni.RuntimeConf {
 }
 
 // add attaches a sandbox whose pod asks for one more network.
-func (h *host) add(id string) *nodetest.Sandbox {
+func (h *host) add(id string) *node.Sandbox {
 	h.t.Helper()
 	h.PodWith(id, "second")
 	s := h.Sandbox(id)
@@ -192,7 +192,7 @@ func (h *host) tree() map[string]string {
 
 func TestNetnsInstallAndUninstall(t *testing.T) {
 	h := newHost(t)
-	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	h.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	was := h.tree()
 	h.mustInstall()
 	s := h.add("c1")
@@ -216,7 +216,7 @@ func TestNetnsInstallAndUninstall(t *testing.T) {
 
 func TestNetnsUninstallReleases(t *testing.T) {
 	h := newHost(t)
-	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	h.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	was := h.tree()
 	h.mustInstall()
 	alive, gone := h.add("c1"), h.add("c2")
@@ -235,7 +235,7 @@ func TestNetnsUninstallReleases(t *testing.T) {
 // TestNetnsUninstallReleasesTheDead: a node whose pods have all gone without a DEL.
 func TestNetnsUninstallReleasesTheDead(t *testing.T) {
 	h := newHost(t)
-	h.Network("second", nodetest.Bridge("br2", "10.3.0.0/16"))
+	h.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	h.mustInstall()
 	h.add("c1").Destroy()
 	if out, err := h.uninstall(false); err != nil {

@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/plexus-cni/plexus/e2e/harness/proc"
+)
+
+const (
+	// runPrefix begins the name of all that a run makes on the machine: its folder and its
+	// control groups. The process follows.
+	runPrefix = "plexus-e2e-"
+	runVar    = "PLEXUS_E2E_RUN"
+)
+
+// Main runs a package's scenarios in namespaces of their own, and leaves nothing behind, also
+// when they fail or are interrupted. It returns the exit status, for os.Exit in TestMain. The
+// processes that are the nodes' first ones start here too.
+func Main(m *testing.M) int {
+	if os.Getenv(initVar) != "" {
+		return nodeInit()
+	}
+	if os.Getenv(runVar) == "" {
+		sweep()
+		if err := os.Setenv(runVar, runPrefix+strconv.Itoa(os.Getpid())); err != nil {
+			panic(err)
+		}
+	}
+	return proc.Isolate(func() int {
+		code := m.Run()
+		shared.stop()
+		return code
+	}, func() { remove(os.Getenv(runVar)) })
+}
+
+// runName is the name of this run.
+func runName() string { return os.Getenv(runVar) }
+
+// runDir is the folder of this run.
+func runDir() string { return filepath.Join(os.TempDir(), runName()) }
+
+// sweep removes what runs have left that were killed.
+func sweep() {
+	for _, pattern := range []string{filepath.Join(os.TempDir(), runPrefix+"*"), cgroups + "/*/" + runPrefix + "*"} {
+		found, _ := filepath.Glob(pattern)
+		for _, path := range found {
+			name := filepath.Base(path)
+			pid, err := strconv.Atoi(strings.TrimPrefix(name, runPrefix))
+			if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+				remove(name)
+			}
+		}
+	}
+}
+
+// remove removes all that a run has made on the machine, once its processes have gone.
+func remove(run string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := removeCgroups(run)
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(os.TempDir(), run))
+		}
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintln(os.Stderr, "remove what the run has made:", err)
+			return
+		}
+		time.Sleep(pollInterval) // until the kernel has ended the processes
+	}
+}
+
+// shared is the cluster that the scenarios of a package share.
+var shared sharedCluster
+
+type sharedCluster struct {
+	mu      sync.Mutex
+	cluster *Cluster
+	err     error
+}
+
+// Shared gives the cluster that the scenarios of a package share: two nodes with the bridge
+// plugin as their cluster network, and Plexus installed by its manifests. It is started when
+// first asked for. Without its executables, the test is skipped.
+func Shared(t testing.TB) *Cluster {
+	t.Helper()
+	opts := Options{Nodes: 2, Plexus: WithAgent}
+	opts.need(t)
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.cluster == nil && shared.err == nil {
+		shared.cluster, shared.err = Start(t.Context(), opts)
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.cluster
+}
+
+// New starts a cluster for one scenario, and stops it at the end. The shared one is stopped
+// first: two clusters are too much for one machine.
+func New(t testing.TB, opts Options) *Cluster {
+	t.Helper()
+	opts.need(t)
+	shared.stop()
+	c, err := Start(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// stop stops the shared cluster, if it runs. The next scenario that asks for it starts it anew.
+func (s *sharedCluster) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cluster == nil {
+		return
+	}
+	if err := s.cluster.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the shared cluster:", err)
+	}
+	s.cluster = nil
+}

@@ -1,0 +1,47 @@
+package masters
+
+import (
+	"os"
+	"testing"
+
+	"github.com/plexus-cni/plexus/e2e/harness/cluster"
+)
+
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
+
+// The published network, the default of most clusters.
+func TestE2EFlannelVXLAN(t *testing.T) { flannelTrial("vxlan", "dev flannel.1").run(t) }
+
+// The nodes route to each other's pods, without an overlay.
+func TestE2EFlannelHostGW(t *testing.T) { flannelTrial("host-gw", "via 10.199.0.12 dev eth0").run(t) }
+
+func flannelTrial(backend, route string) *trial {
+	return &trial{
+		master: Flannel{backend}, needs: []string{FlannelVar, FlannelCNIVar},
+		network: "cbr0", plugin: "flannel", example: "flannel/refused-second-flannel.yaml",
+		missing: SubnetFile, left: flannelScratch, route: route,
+	}
+}
+
+// Calico answers without the pod's interface, and keeps addresses in the API.
+func TestE2ECalico(t *testing.T) {
+	tr := calicoTrial(Calico{}, CalicoVar)
+	tr.missing, tr.conf, tr.route = NodenameFile, calicoConf, "dev vxlan.calico"
+	tr.left = calicoHandles
+	tr.run(t)
+}
+
+// Canal is Calico's plugin with host-local's addresses, on Flannel's network.
+func TestE2ECanal(t *testing.T) {
+	tr := calicoTrial(Canal{}, CalicoVar, FlannelVar)
+	tr.missing, tr.conf, tr.route = CalicoKubeconfig, canalConf, "dev flannel.1"
+	tr.run(t)
+}
+
+func calicoTrial(master cluster.Master, needs ...string) *trial {
+	return &trial{
+		master: master, needs: needs,
+		network: "k8s-pod-network", plugin: "calico", example: "calico/refused-second-calico.yaml",
+		policies: true,
+	}
+}

@@ -1,0 +1,205 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/plugin/vf"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// How long carrier and the search for duplicates of an IPv6 address are waited for. A
+// port without a cable has neither, and its pod starts all the same.
+const (
+	carrierPatience = 1 * time.Second
+	dadPatience     = 5 * time.Second
+	waitPause       = 10 * time.Millisecond
+)
+
+func parseMAC(s string) (net.HardwareAddr, error) { return net.ParseMAC(s) }
+
+// Configure puts addresses and routes onto an interface, and waits for addresses to
+// become usable.
+func (Links) Configure(ctx context.Context, ns string, link *vf.Link, result *current.Result) error {
+	if len(result.IPs) == 0 {
+		return nil
+	}
+	if hasIPv6(result) {
+		if err := enableIPv6(ns, link.Name); err != nil {
+			return fmt.Errorf("allow IPv6: %w", err)
+		}
+	}
+	return with(ns, func(handle *netlink.Handle) error {
+		for _, ip := range result.IPs {
+			err := handle.AddrAdd(device(link.Index), &netlink.Addr{IPNet: &ip.Address})
+			if err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add address %s: %w", &ip.Address, err)
+			}
+		}
+		if err := settle(ctx, handle, link, hasIPv6(result)); err != nil {
+			return err
+		}
+		for _, route := range result.Routes {
+			if err := handle.RouteAddEcmp(toRoute(link, route, result)); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add route to %s: %w", &route.Dst, err)
+			}
+		}
+		return nil
+	})
+}
+
+func hasIPv6(result *current.Result) bool {
+	for _, ip := range result.IPs {
+		if ip.Address.IP.To4() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// enableIPv6 lifts what a runtime may have set for all interfaces of the pod.
+func enableIPv6(ns, name string) error {
+	return inside(ns, func() error {
+		path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
+		data, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(data)) == "0" {
+			return err
+		}
+		return os.WriteFile(path, []byte("0"), 0o600)
+	})
+}
+
+// settle waits for carrier, and for the end of the search for duplicates of the IPv6
+// addresses.
+func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, ipv6 bool) error {
+	if !waitFor(ctx, carrierPatience, func() bool { return hasCarrier(handle, link.Index) }) || !ipv6 {
+		return nil
+	}
+	var duplicate net.IP
+	waitFor(ctx, dadPatience, func() bool {
+		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_V6)
+		if err != nil {
+			return false
+		}
+		for _, addr := range addrs {
+			switch {
+			case addr.Flags&unix.IFA_F_DADFAILED != 0:
+				duplicate = addr.IP
+				return true
+			case addr.Flags&unix.IFA_F_TENTATIVE != 0 && addr.Flags&unix.IFA_F_OPTIMISTIC == 0:
+				return false
+			}
+		}
+		return true
+	})
+	if duplicate != nil {
+		return fmt.Errorf("address %s is in use by another on the link", duplicate)
+	}
+	return nil
+}
+
+func hasCarrier(handle *netlink.Handle, index int) bool {
+	l, err := handle.LinkByIndex(index)
+	return err == nil && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && l.Attrs().RawFlags&unix.IFF_RUNNING != 0
+}
+
+// waitFor tells whether something became true in time.
+func waitFor(ctx context.Context, patience time.Duration, happened func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !happened() {
+		select {
+		case <-ctx.Done():
+			return happened()
+		case <-time.After(waitPause):
+		}
+	}
+	return true
+}
+
+// toRoute makes a route over the interface. One that names no gateway goes over that of
+// the first address of its family, if it has one.
+func toRoute(link *vf.Link, r *cnitypes.Route, result *current.Result) *netlink.Route {
+	route := &netlink.Route{LinkIndex: link.Index, Dst: &r.Dst, Gw: r.GW, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority}
+	if r.Table != nil {
+		route.Table = *r.Table
+	}
+	if r.Scope != nil {
+		route.Scope = netlink.Scope(*r.Scope) //nolint:gosec // a byte in the kernel
+	}
+	for _, ip := range result.IPs {
+		if route.Gw == nil && (ip.Address.IP.To4() == nil) == (r.Dst.IP.To4() == nil) {
+			route.Gw = ip.Gateway
+		}
+	}
+	if route.Gw == nil && r.Scope == nil && r.Dst.IP.To4() != nil {
+		route.Scope = netlink.SCOPE_LINK
+	}
+	return route
+}
+
+// Verify tells which addresses and routes are not there.
+func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
+	return with(ns, func(handle *netlink.Handle) error {
+		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_ALL)
+		if err != nil {
+			return fmt.Errorf("interface %s: addresses: %w", link.Name, err)
+		}
+		var faults []error
+		for _, ip := range result.IPs {
+			if mine(ip, link, result) && !hasAddress(addrs, &ip.Address) {
+				faults = append(faults, fmt.Errorf("interface %s: address %s is not there", link.Name, &ip.Address))
+			}
+		}
+		for _, route := range result.Routes {
+			if !hasRoute(handle, route) {
+				faults = append(faults, fmt.Errorf("route to %s is not there", &route.Dst))
+			}
+		}
+		return types.Join(faults...)
+	})
+}
+
+// mine tells whether an address of a result is of the interface.
+func mine(ip *current.IPConfig, link *vf.Link, result *current.Result) bool {
+	if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) {
+		return ip.Interface == nil
+	}
+	return result.Interfaces[*ip.Interface].Name == link.Name
+}
+
+func hasAddress(addrs []netlink.Addr, want *net.IPNet) bool {
+	for _, addr := range addrs {
+		if addr.IP.Equal(want.IP) && addr.IPNet.String() == want.String() {
+			return true
+		}
+	}
+	return false
+}
+
+func hasRoute(handle *netlink.Handle, route *cnitypes.Route) bool {
+	family := netlink.FAMILY_V6
+	if route.Dst.IP.To4() != nil {
+		family = netlink.FAMILY_V4
+	}
+	filter, mask := &netlink.Route{Dst: &route.Dst, Gw: route.GW}, netlink.RT_FILTER_DST
+	if route.GW != nil {
+		mask |= netlink.RT_FILTER_GW
+	}
+	if route.Table != nil {
+		filter.Table = *route.Table
+		mask |= netlink.RT_FILTER_TABLE
+	}
+	routes, err := handle.RouteListFiltered(family, filter, mask)
+	return err == nil && len(routes) > 0
+}

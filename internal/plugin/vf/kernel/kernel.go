@@ -1,0 +1,292 @@
+// Package kernel is what the engine of package vf works on: interfaces, namespaces and
+// PFs of the running machine.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/plugin/vf"
+	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/sriov/pf"
+)
+
+// PF is vf.PF on the running machine.
+type PF struct{}
+
+var _ vf.PF = PF{}
+
+// Read gives what the PF keeps of a VF.
+func (PF) Read(netdev string, n int) (*sriov.VFSettings, error) { return pf.Read(netdev, n) }
+
+// SetMAC sets the administrative MAC.
+func (PF) SetMAC(netdev string, n int, mac string) error { return pf.SetMAC(netdev, n, mac) }
+
+// SetVLAN sets VLAN, priority and protocol.
+func (PF) SetVLAN(netdev string, n int, s *sriov.VFSettings) error { return pf.SetVLAN(netdev, n, s) }
+
+// SetRate sets both limits.
+func (PF) SetRate(netdev string, n int, minimum, maximum uint32) error {
+	return pf.SetRate(netdev, n, minimum, maximum)
+}
+
+// SetSpoofChk turns the check of the source MAC on or off.
+func (PF) SetSpoofChk(netdev string, n int, on bool) error { return pf.SetSpoofChk(netdev, n, on) }
+
+// SetTrust turns trust on or off.
+func (PF) SetTrust(netdev string, n int, on bool) error { return pf.SetTrust(netdev, n, on) }
+
+// SetLinkState sets the state that the VF sees.
+func (PF) SetLinkState(netdev string, n int, state string) error {
+	return pf.SetLinkState(netdev, n, state)
+}
+
+// SetGUIDs sets the Infiniband GUIDs.
+func (PF) SetGUIDs(netdev string, n int, node, port string) error {
+	return pf.SetGUIDs(netdev, n, node, port)
+}
+
+// Links is vf.Links on the running machine.
+type Links struct{ Sysfs sriov.Sysfs }
+
+var _ vf.Links = Links{}
+
+// Namespace gives the inode of a network namespace, and whether there is one: a file
+// that is left over where a namespace was mounted is none.
+func (Links) Namespace(path string) (uint64, bool) {
+	if path == "" {
+		return 0, false
+	}
+	var fs unix.Statfs_t
+	var stat unix.Stat_t
+	err := unix.Statfs(path, &fs)
+	if err == nil && fs.Type != unix.NSFS_MAGIC {
+		return 0, false
+	}
+	if err == nil {
+		err = unix.Stat(path, &stat)
+	}
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
+		return 0, false
+	}
+	return stat.Ino, true // any other error says nothing: what may live is not released
+}
+
+// open gives a namespace; "" is the host's own.
+func open(ns string) (netns.NsHandle, error) {
+	if ns == "" {
+		return netns.Get()
+	}
+	handle, err := netns.GetFromPath(ns)
+	if err != nil {
+		return handle, fmt.Errorf("network namespace %s: %w", ns, err)
+	}
+	return handle, nil
+}
+
+// with does something over a netlink socket of a namespace.
+func with(ns string, do func(*netlink.Handle) error) error {
+	fd, err := open(ns)
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	handle, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("network namespace %s: %w", ns, err)
+	}
+	defer handle.Close()
+	return do(handle)
+}
+
+// inside does something on a thread in a namespace: for sockets and sysctls, which are
+// those of the thread. A thread that cannot be brought back ends.
+func inside(ns string, do func() error) error {
+	target, err := open(ns)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		home, err := netns.Get()
+		if err != nil {
+			result <- err
+			return
+		}
+		defer home.Close()
+		if err := netns.Set(target); err != nil {
+			result <- fmt.Errorf("network namespace %s: %w", ns, err)
+			return
+		}
+		err = do()
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread()
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+// device is the handle by which a request names an interface.
+func device(index int) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+}
+
+func describe(l netlink.Link) *vf.Link {
+	attrs := l.Attrs()
+	return &vf.Link{
+		Index: attrs.Index, Name: attrs.Name, MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU,
+		Up: attrs.RawFlags&unix.IFF_UP != 0, Infiniband: attrs.EncapType == "infiniband",
+	}
+}
+
+// findTries is how often a list of interfaces is asked for again after one of them
+// changed in the middle of it.
+const findTries = 5
+
+// Find gives the interface of a device in a namespace, nil if it is not there.
+func (k Links) Find(ns, dev string) (*vf.Link, error) {
+	var found *vf.Link
+	err := with(ns, func(handle *netlink.Handle) error {
+		links, err := handle.LinkList()
+		for range findTries {
+			if !errors.Is(err, netlink.ErrDumpInterrupted) {
+				break
+			}
+			links, err = handle.LinkList()
+		}
+		if err != nil {
+			return fmt.Errorf("list interfaces: %w", err)
+		}
+		found = k.pick(ns, dev, links)
+		return nil
+	})
+	return found, err
+}
+
+// pick finds a device's interface. Kernels before 5.14 do not say of an interface which
+// device it is of: there its driver is asked.
+func (k Links) pick(ns, dev string, links []netlink.Link) *vf.Link {
+	told := false
+	for _, l := range links {
+		told = told || l.Attrs().ParentDev != ""
+		if l.Attrs().ParentDev == dev {
+			return describe(l)
+		}
+	}
+	if told {
+		return nil
+	}
+	var found *vf.Link
+	_ = inside(ns, func() error {
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(socket) }()
+		for _, l := range links {
+			info, err := unix.IoctlGetEthtoolDrvinfo(socket, l.Attrs().Name)
+			if err == nil && unix.ByteSliceToString(info.Bus_info[:]) == dev {
+				found = describe(l)
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// Search finds the interface of a device in any namespace that is mounted where
+// namespaces are, or that a process is in.
+func (k Links) Search(dev string) (string, *vf.Link, error) {
+	own, _ := k.Namespace("/proc/self/ns/net")
+	seen := map[uint64]bool{own: true}
+	for _, pattern := range []string{"/run/netns/*", "/run/docker/netns/*", "/proc/[0-9]*/ns/net"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, path := range paths {
+			inode, exists := k.Namespace(path)
+			if !exists || seen[inode] {
+				continue
+			}
+			seen[inode] = true
+			if link, err := k.Find(path, dev); err == nil && link != nil {
+				return path, link, nil
+			}
+		}
+	}
+	return "", nil, nil
+}
+
+// Exists tells whether a name is taken.
+func (Links) Exists(ns, name string) (bool, error) {
+	exists := false
+	err := with(ns, func(handle *netlink.Handle) error {
+		_, err := handle.LinkByName(name)
+		var missing netlink.LinkNotFoundError
+		if errors.As(err, &missing) {
+			return nil
+		}
+		exists = err == nil
+		return err
+	})
+	return exists, err
+}
+
+// Rename gives an interface, which must be down, another name.
+func (Links) Rename(ns string, index int, name string) error {
+	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetName(device(index), name) })
+}
+
+// Move moves an interface from one namespace to another.
+func (Links) Move(ns string, index int, to string) error {
+	target, err := open(to)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetNsFd(device(index), int(target)) })
+}
+
+// SetUp brings an interface up or takes it down.
+func (Links) SetUp(ns string, index int, up bool) error {
+	return with(ns, func(handle *netlink.Handle) error {
+		if up {
+			return handle.LinkSetUp(device(index))
+		}
+		return handle.LinkSetDown(device(index))
+	})
+}
+
+// SetMAC sets the address of an interface itself.
+func (Links) SetMAC(ns string, index int, mac string) error {
+	address, err := parseMAC(mac)
+	if err != nil {
+		return err
+	}
+	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetHardwareAddr(device(index), address) })
+}
+
+// SetMTU sets the MTU of an interface.
+func (Links) SetMTU(ns string, index, mtu int) error {
+	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetMTU(device(index), mtu) })
+}
+
+// BootID gives the number of this boot of the machine.
+func BootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot ID: %w", err)
+	}
+	return string(data[:len(data)-1]), nil
+}

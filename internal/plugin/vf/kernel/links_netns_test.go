@@ -1,0 +1,195 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	cnitypes "github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/plugin/vf"
+)
+
+// namespace makes a network namespace for the test and gives its path.
+func namespace(t *testing.T, name string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes network namespaces (make test-netns)")
+	}
+	path := filepath.Join(t.TempDir(), name)
+	must(t, os.WriteFile(path, nil, 0o600))
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
+		}
+		done <- err
+	}()
+	must(t, <-done)
+	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+	return path
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pair makes a veth pair in a namespace, its first end as the VF, and gives that.
+func pair(t *testing.T, ns string) *vf.Link {
+	t.Helper()
+	must(t, with(ns, func(h *netlink.Handle) error {
+		return h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "vf0"}, PeerName: "wire"})
+	}))
+	must(t, Links{}.SetUp(ns, look(t, ns, "wire").Index, true))
+	return look(t, ns, "vf0")
+}
+
+func look(t *testing.T, ns, name string) *vf.Link {
+	t.Helper()
+	var link *vf.Link
+	must(t, with(ns, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(name)
+		if err == nil {
+			link = describe(l)
+		}
+		return err
+	}))
+	return link
+}
+
+func TestNetnsLinks(t *testing.T) {
+	host, pod, l := namespace(t, "host"), namespace(t, "pod"), Links{}
+	link := pair(t, host)
+	for name, want := range map[string]bool{"vf0": true, "net0": false, "lo": true} {
+		if exists, err := l.Exists(host, name); exists != want || err != nil {
+			t.Errorf("%s: %v, %v", name, exists, err)
+		}
+	}
+	must(t, l.Rename(host, link.Index, "vf1"))
+	must(t, l.SetMAC(host, link.Index, "02:00:00:00:00:07"))
+	must(t, l.SetMTU(host, link.Index, 1400))
+	must(t, l.Move(host, link.Index, pod))
+	moved := look(t, pod, "vf1")
+	must(t, l.SetUp(pod, moved.Index, true))
+	if got := look(t, pod, "vf1"); got.MAC != "02:00:00:00:00:07" || got.MTU != 1400 || !got.Up || got.Infiniband {
+		t.Errorf("in the pod: %+v", got)
+	}
+	if exists, err := l.Exists(host, "vf1"); exists || err != nil {
+		t.Errorf("still on the host: %v, %v", exists, err)
+	}
+	must(t, l.SetUp(pod, moved.Index, false))
+	must(t, l.Move(pod, moved.Index, host))
+	look(t, host, "vf1")
+	if found, err := l.Find(host, "0000:01:10.0"); found != nil || err != nil {
+		t.Errorf("of a device that is not there: %v, %v", found, err)
+	}
+	if ns, found, err := l.Search("0000:ff:1f.7"); ns != "" || found != nil || err != nil {
+		t.Errorf("of a device that is nowhere: %s, %v, %v", ns, found, err)
+	}
+	for what, err := range map[string]error{
+		"rename": l.Rename("/none", 1, "x"), "move": l.Move(host, link.Index, "/none"), "up": l.SetUp(host, 9999, true), "mac": l.SetMAC(host, link.Index, "x"),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
+func given(addresses ...string) *current.Result {
+	result := &current.Result{Interfaces: []*current.Interface{{Name: "vf0", Sandbox: "x"}}}
+	for _, address := range addresses {
+		result.IPs = append(result.IPs, &current.IPConfig{Interface: current.Int(0), Address: cidr(address)})
+	}
+	return result
+}
+
+func TestNetnsConfigure(t *testing.T) {
+	ns, l := namespace(t, "pod"), Links{}
+	link := pair(t, ns)
+	must(t, inside(ns, func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/vf0/disable_ipv6", []byte("1"), 0o600) }))
+	must(t, l.SetUp(ns, link.Index, true))
+	result := given("10.9.0.2/24", "fd09::2/64")
+	result.IPs[0].Gateway = cidr("10.9.0.1/24").IP
+	result.Routes = []*cnitypes.Route{{Dst: cidr("0.0.0.0/0")}, {Dst: cidr("10.8.0.0/16"), GW: cidr("10.9.0.9/24").IP}, {Dst: cidr("fd08::/64")}}
+	must(t, l.Configure(t.Context(), ns, link, result))
+	must(t, l.Verify(ns, link, result))
+	must(t, l.Announce(t.Context(), ns, link, result))
+	wrong := given("10.9.0.3/24")
+	wrong.Routes = []*cnitypes.Route{{Dst: cidr("10.7.0.0/16")}}
+	err := l.Verify(ns, link, wrong)
+	if err == nil || !strings.Contains(err.Error(), "address 10.9.0.3/24 is not there") || !strings.Contains(err.Error(), "route to 10.7.0.0/16 is not there") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An IPv6 address that somebody on the link has is refused, by the kernel's own search.
+func TestNetnsConfigureDuplicate(t *testing.T) {
+	ns, other, l := namespace(t, "pod"), namespace(t, "other"), Links{}
+	link := pair(t, ns)
+	must(t, l.Move(ns, look(t, ns, "wire").Index, other))
+	must(t, l.SetUp(ns, link.Index, true))
+	wire := look(t, other, "wire")
+	must(t, l.SetUp(other, wire.Index, true))
+	must(t, l.Configure(t.Context(), other, wire, given("fd09::2/64")))
+	err := l.Configure(t.Context(), ns, link, given("fd09::2/64"))
+	if err == nil || !strings.Contains(err.Error(), "fd09::2 is in use by another") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A port without a cable gets its addresses all the same.
+func TestNetnsConfigureWithoutCarrier(t *testing.T) {
+	ns, l := namespace(t, "pod"), Links{}
+	link := pair(t, ns)
+	must(t, l.SetUp(ns, look(t, ns, "wire").Index, false))
+	must(t, l.SetUp(ns, link.Index, true))
+	result := given("10.9.0.2/24", "fd09::2/64")
+	must(t, l.Configure(t.Context(), ns, link, result))
+	must(t, l.Verify(ns, link, result))
+}
+
+// The neighbours hear of the addresses of both families.
+func TestNetnsAnnounce(t *testing.T) {
+	ns, other, l := namespace(t, "pod"), namespace(t, "other"), Links{}
+	link := pair(t, ns)
+	must(t, l.Move(ns, look(t, ns, "wire").Index, other))
+	must(t, l.SetUp(ns, link.Index, true))
+	must(t, l.SetUp(other, look(t, other, "wire").Index, true))
+	result := given("10.9.0.2/24", "fd09::2/64")
+	must(t, l.Configure(t.Context(), ns, link, result))
+	var socket int
+	must(t, inside(other, func() (err error) {
+		all := int(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
+		socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+		return err
+	}))
+	defer func() { _ = unix.Close(socket) }()
+	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
+	must(t, l.Announce(t.Context(), ns, link, result))
+	own, err := parseMAC(link.MAC)
+	must(t, err)
+	missing := map[string]bool{}
+	for _, frame := range [][]byte{arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpRequest), arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpReply), advertisement(own, cidr("fd09::2/64").IP)} {
+		missing[string(frame)] = true
+	}
+	frame := make([]byte, 2048)
+	for len(missing) > 0 {
+		n, err := unix.Read(socket, frame)
+		if err != nil {
+			t.Fatalf("%d announcements were not heard: %v", len(missing), err)
+		}
+		delete(missing, string(frame[:n]))
+	}
+}

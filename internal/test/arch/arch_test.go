@@ -1,0 +1,251 @@
+// Package arch holds the shape of the repository by tests: which package may link
+// which other, and that the documents name what is there.
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/plexus-cni/plexus"
+
+// pkg is what `go list -deps -json` says of a package.
+type pkg struct {
+	ImportPath string
+	Standard   bool
+	GoFiles    []string // without tests
+	Deps       []string // all that it links
+}
+
+// ours gives a package's path below the module, and whether it is one of ours.
+func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/") }
+
+// rule holds the packages at or below a folder.
+type rule struct {
+	folder string
+	ours   []string // the folders of our packages that may be linked; its own always may
+	any    bool     // any of our packages may be
+	never  []string // what may not be linked: a path, what is below it, or "*word*" anywhere in a path
+	std    bool     // nothing but the standard library and ours
+}
+
+// rules are those of docs/architecture.md. Whatever is not under cmd or internal has
+// one: only those two tie the others together.
+var rules = []rule{
+	{folder: "types", std: true, never: []string{"log", "net/http"}},
+	{folder: "sriov", ours: []string{"types"}, never: kubernetes},
+	{folder: "sriov/pf", ours: []string{"types", "sriov"}, never: heavyDevices},
+	{folder: "sriov/device", ours: []string{"types", "sriov"}},
+	{folder: "internal/plugin/vf", any: true, never: slices.Concat(kubernetes, heavyDevices, []string{module + "/delegate", module + "/k8sclient"})},
+	{folder: "cmd/plexus-sriov", any: true, never: slices.Concat(kubernetes, heavyDevices, []string{
+		module + "/delegate", module + "/k8sclient", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
+	})},
+	{folder: "delegate", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb)},
+	{folder: "delegate/journal", ours: []string{"types"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
+	{folder: "examples", std: true},
+	{folder: "k8sclient", ours: []string{"types", "sriov"}, never: ovsdb},
+	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
+	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, []string{
+		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
+	})},
+	// The agent runs no plugin and enters no namespace.
+	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
+	// Nor does it drive a switch, and what does asks no API server.
+	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/plugin/vhostuser", "internal/durable", "internal/killpoint", "internal/version"}, never: kubernetes},
+	{folder: "internal/plugin/vhostuser", ours: []string{"types", "internal/durable", "internal/killpoint"}, never: kubernetes},
+	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
+		module + "/k8sclient", module + "/sriov/pf", module + "/sriov/device", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
+	})},
+}
+
+var (
+	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
+	ovsdb      = []string{"github.com/ovn-kubernetes"}
+	// sriovnet brings net/http: what shows devices may link it, what runs on every pod may not.
+	heavyDevices = []string{"github.com/k8snetworkplumbingwg/sriovnet", "net/http"}
+)
+
+// rulesOf gives the rules that hold for one of our packages.
+func rulesOf(path string) []rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) })
+}
+
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+// violations tells what breaks the rules.
+func violations(packages []pkg) []string {
+	standard := map[string]bool{}
+	for _, p := range packages {
+		standard[p.ImportPath] = p.Standard
+	}
+	var found []string
+	for _, p := range packages {
+		path, isOurs := ours(p.ImportPath)
+		if !isOurs {
+			continue
+		}
+		applying := rulesOf(path)
+		if len(applying) == 0 && len(p.GoFiles) > 0 && !within(path, "cmd") && !within(path, "internal") {
+			found = append(found, path+" has no rule: only cmd and internal tie packages together")
+		}
+		for _, r := range applying {
+			for _, dep := range p.Deps {
+				if why := r.refuses(dep, standard[dep]); why != "" {
+					found = append(found, fmt.Sprintf("%s links %s: %s", path, dep, why))
+				}
+			}
+		}
+	}
+	return found
+}
+
+// refuses tells why a package may not be linked, "" if it may.
+func (r *rule) refuses(dep string, standard bool) string {
+	below, isOurs := ours(dep)
+	if isOurs && !r.any && !within(below, r.folder) && !slices.ContainsFunc(r.ours, func(folder string) bool { return within(below, folder) }) {
+		return fmt.Sprintf("of ours it may link %q", r.ours)
+	}
+	if r.std && !standard && !isOurs {
+		return "it may link the standard library alone"
+	}
+	for _, never := range r.never {
+		if word, anywhere := strings.CutPrefix(never, "*"); anywhere && strings.Contains(dep, strings.TrimSuffix(word, "*")) || within(dep, never) {
+			return "it must not link " + never
+		}
+	}
+	return ""
+}
+
+// list asks the go command for every package of the module and all that they link.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,GoFiles,Deps", "./...")
+	cmd.Dir = root(t)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var packages []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// root is the folder of the module.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t)
+	for _, violation := range violations(packages) {
+		t.Error(violation)
+	}
+	// A rule whose folder is gone, or whose name is misspelt, holds nothing.
+	for _, r := range rules {
+		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == module+"/"+r.folder }) {
+			t.Errorf("there is no package %s for its rule", r.folder)
+		}
+	}
+	// Nor does one that forbids what nobody links: these are linked by somebody.
+	for _, path := range []string{
+		"github.com/containernetworking/cni/libcni", "github.com/vishvananda/netlink", "k8s.io/api/core/v1", "k8s.io/client-go/tools/cache",
+		"github.com/spf13/cobra", "github.com/prometheus/client_golang/prometheus", "github.com/k8snetworkplumbingwg/sriovnet", "go.opentelemetry.io/otel/exporters/otlp/otlptrace",
+		"log/slog", "net/http", "sigs.k8s.io/yaml", module + "/internal/rpc", "github.com/ovn-kubernetes/libovsdb/client",
+	} {
+		if !slices.ContainsFunc(packages, func(p pkg) bool { return p.ImportPath == path }) {
+			t.Errorf("nobody links %s: the list is not of the whole module, or the rules are out of date", path)
+		}
+	}
+}
+
+// TestImportsAreRefused makes up a package for every rule that breaks it.
+func TestImportsAreRefused(t *testing.T) {
+	for _, tc := range []struct{ path, dep, want string }{
+		{"types", "log", "types links log: it must not link log"},
+		{"types", "log/slog", "types links log/slog: it must not link log"},
+		{"types", "net/http", "types links net/http: it must not link net/http"},
+		{"types", "github.com/x/y", "types links github.com/x/y: it may link the standard library alone"},
+		{"types", module + "/internal/rpc", "types links " + module + "/internal/rpc: of ours it may link []"},
+		{"types", "net/netip", ""},
+		{"types", "logic", "types links logic: it may link the standard library alone"},
+		{"sriov", module + "/delegate", "sriov links " + module + `/delegate: of ours it may link ["types"]`},
+		{"sriov", module + "/types", ""},
+		{"sriov/device", "github.com/k8snetworkplumbingwg/sriovnet", ""},
+		{"sriov/pf", "net/http", "sriov/pf links net/http: it must not link net/http"},
+		{"internal/plugin/vf", module + "/delegate", "internal/plugin/vf links " + module + "/delegate: it must not link " + module + "/delegate"},
+		{"cmd/plexus", module + "/sriov/device", "cmd/plexus links " + module + "/sriov/device: it must not link " + module + "/sriov/device"},
+		{"cmd/plexus-sriov", "github.com/k8snetworkplumbingwg/sriovnet", "cmd/plexus-sriov links github.com/k8snetworkplumbingwg/sriovnet: it must not link github.com/k8snetworkplumbingwg/sriovnet"},
+		{"cmd/plexus-sriov", module + "/sriov/pf", ""},
+		{"delegate", module + "/k8sclient", "delegate links " + module + `/k8sclient: of ours it may link ["types"]`},
+		{"delegate", module + "/sriov", "delegate links " + module + `/sriov: of ours it may link ["types"]`},
+		{"delegate", module + "/internal/rpc", "delegate links " + module + `/internal/rpc: of ours it may link ["types"]`},
+		{"delegate", module + "/delegate/journal", ""},
+		{"delegate", "k8s.io/client-go/rest", "delegate links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"delegate/sub", module + "/cmd/x", "delegate/sub links " + module + `/cmd/x: of ours it may link ["types"]`},
+		{"delegate/journal", "github.com/containernetworking/cni/libcni", "delegate/journal links github.com/containernetworking/cni/libcni: it must not link github.com/containernetworking"},
+		{"delegate/journal", "github.com/vishvananda/netlink", "delegate/journal links github.com/vishvananda/netlink: it must not link github.com/vishvananda"},
+		{"k8sclient", module + "/delegate", "k8sclient links " + module + `/delegate: of ours it may link ["types" "sriov"]`},
+		{"k8sclient", "k8s.io/client-go/rest", ""},
+		{"cmd/plexus", "k8s.io/api/core/v1", "cmd/plexus links k8s.io/api/core/v1: it must not link k8s.io"},
+		{"cmd/plexus", "net/http", "cmd/plexus links net/http: it must not link net/http"},
+		{"cmd/plexus", "go.yaml.in/yaml/v2", "cmd/plexus links go.yaml.in/yaml/v2: it must not link *yaml*"},
+		{"cmd/plexus", "github.com/spf13/cobra", "cmd/plexus links github.com/spf13/cobra: it must not link github.com/spf13"},
+		{"cmd/plexus", "google.golang.org/grpc/codes", "cmd/plexus links google.golang.org/grpc/codes: it must not link google.golang.org/grpc"},
+		{"cmd/plexus", "go.opentelemetry.io/otel", "cmd/plexus links go.opentelemetry.io/otel: it must not link go.opentelemetry.io"},
+		{"cmd/plexus", module + "/k8sclient", "cmd/plexus links " + module + "/k8sclient: it must not link " + module + "/k8sclient"},
+		{"cmd/plexus", module + "/internal/rpc", ""},
+		{"cmd/plexus-once", "net/http", ""},
+		{"internal/agent", module + "/k8sclient", ""},
+		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},
+		{"cmd/plexus-once", "k8s.io/api/core/v1", "cmd/plexus-once links k8s.io/api/core/v1: it must not link k8s.io/api"},
+		{"cmd/plexus", "github.com/ovn-kubernetes/libovsdb/client", "cmd/plexus links github.com/ovn-kubernetes/libovsdb/client: it must not link github.com/ovn-kubernetes"},
+		{"cmd/plexus-once", "github.com/ovn-kubernetes/libovsdb/ovsdb", "cmd/plexus-once links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"delegate", "github.com/ovn-kubernetes/libovsdb/ovsdb", "delegate links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"internal/plugin/vhostuser", "k8s.io/client-go/rest", "internal/plugin/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/plugin/vhostuser" "internal/durable" "internal/killpoint" "internal/version"]`},
+		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
+	} {
+		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {
+			got := violations([]pkg{
+				{ImportPath: module + "/" + tc.path, GoFiles: []string{"x.go"}, Deps: []string{tc.dep}},
+				{ImportPath: tc.dep, Standard: slices.Contains([]string{"fmt", "log", "log/slog", "net/http", "net/netip"}, tc.dep)},
+			})
+			if i := slices.IndexFunc(got, func(s string) bool { return strings.HasPrefix(s, tc.path) }); i >= 0 {
+				got = got[i : i+1]
+			} else {
+				got = nil
+			}
+			if strings.Join(got, "\n") != tc.want {
+				t.Errorf("got  %q\nwant %q", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,61 @@
+package node
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// thread is one thread of this process with a network and a mount namespace of its
+// own, which what it starts inherits. It dies with its work: it is never given back.
+type thread struct{ work chan func() }
+
+func newThread() (*thread, error) {
+	t := &thread{work: make(chan func())}
+	ready := make(chan error)
+	go t.run(ready)
+	return t, <-ready
+}
+
+func (t *thread) run(ready chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// Not the main thread: what /proc says of a process is what it says of that one.
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			t.run(ready)
+		}()
+		<-done
+		runtime.UnlockOSThread()
+		return
+	}
+	err := unshare()
+	ready <- err
+	if err != nil {
+		return
+	}
+	for f := range t.work {
+		f()
+	}
+}
+
+func unshare() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare the network and the mounts: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make the mounts private: %w", err)
+	}
+	return nil
+}
+
+// do runs a function on the thread and waits for it.
+func (t *thread) do(f func() error) error {
+	result := make(chan error)
+	t.work <- func() { result <- f() }
+	return <-result
+}
+
+func (t *thread) end() { close(t.work) }
