@@ -13,6 +13,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -165,7 +166,7 @@ func (e *Engine) begin(ctx context.Context, plan *types.Plan) (s *session, err e
 	if err != nil {
 		return nil, err
 	}
-	inode, _ := namespaceInode(plan.Sandbox.NetNS)
+	inode, _ := host.NetNS(plan.Sandbox.NetNS)
 	s = e.newSession(lock, types.NewRecord(types.Intent{
 		Format:     types.RecordFormat,
 		BootID:     e.BootID,

@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -73,7 +74,7 @@ func (e *Engine) deadKeys() []journal.Key {
 // failed. Of a damaged record libcni's cache may know the namespace.
 func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
 	where, err := e.Journal().Whereabouts(key)
-	if err == nil && where.BootID == e.BootID && namespaceLives(where.NetNS, where.NetNSInode) {
+	if err == nil && where.Lives(e.BootID) {
 		return 0, false // as nearly all are
 	}
 	record, err := e.Journal().Read(key)
@@ -91,7 +92,7 @@ func (e *Engine) cacheSaysDead(key journal.Key) bool {
 	if err != nil || len(attachments) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(attachments, func(a *libcni.NetworkAttachment) bool { return namespaceLives(a.NetNS, 0) })
+	return !slices.ContainsFunc(attachments, func(a *libcni.NetworkAttachment) bool { return host.NetNSLives(a.NetNS, 0) })
 }
 
 // sample gives n neighbours from a random place, all if there are no more.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -29,7 +30,7 @@ func (e *Engine) Del(ctx context.Context, call *Call) error {
 
 func (e *Engine) del(ctx context.Context, call *Call) error {
 	sandbox := call.Sandbox
-	if _, exists := namespaceInode(sandbox.NetNS); !exists {
+	if _, exists := host.NetNS(sandbox.NetNS); !exists {
 		sandbox.NetNS = ""
 	}
 	lock, err := e.lockFor(ctx, sandbox.ContainerID)
@@ -72,7 +73,7 @@ func (e *Engine) unrecorded(lock *journal.Lock, key journal.Key, sandbox types.S
 }
 
 func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
-	inode, exists := namespaceInode(sandbox.NetNS)
+	inode, exists := host.NetNS(sandbox.NetNS)
 	keys, err := e.Journal().List()
 	if err != nil || !exists || inode == 0 {
 		return false

@@ -172,7 +172,7 @@ func listOf(a *types.Attachment) (*libcni.NetworkConfigList, error) {
 // aliveNetNS gives the path of a record's namespace if it still is that namespace,
 // else "", which tells plugins that it is gone.
 func aliveNetNS(record *types.Record, bootID string) string {
-	if record.BootID == bootID && namespaceLives(record.Plan.Sandbox.NetNS, record.NetNSInode) {
+	if journal.WhereaboutsOf(record).Lives(bootID) {
 		return record.Plan.Sandbox.NetNS
 	}
 	return ""

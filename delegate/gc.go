@@ -14,6 +14,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -167,7 +168,7 @@ func (g *collection) addCached() error {
 			return fmt.Errorf("libcni's cache in %s: %w", dir, err)
 		}
 		for _, a := range attachments {
-			if namespaceLives(a.NetNS, 0) {
+			if host.NetNSLives(a.NetNS, 0) {
 				g.keep(a.Network, a.ContainerID, a.IfName)
 			}
 		}

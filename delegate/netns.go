@@ -10,35 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaceInode gives the inode that identifies the network namespace at path, and
-// whether there is one: a file that is left over where a namespace was mounted is none.
-func namespaceInode(path string) (uint64, bool) {
-	if path == "" {
-		return 0, false
-	}
-	var fs unix.Statfs_t
-	var stat unix.Stat_t
-	err := unix.Statfs(path, &fs)
-	if err == nil && fs.Type != unix.NSFS_MAGIC {
-		return 0, false
-	}
-	if err == nil {
-		err = unix.Stat(path, &stat)
-	}
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
-		return 0, false
-	}
-	// Any other error says nothing: what may live is not released.
-	return stat.Ino, true
-}
-
-// namespaceLives tells whether the namespace at path is still the one of the inode.
-// An inode of 0 is not known, and then any namespace at the path will do.
-func namespaceLives(path string, inode uint64) bool {
-	now, exists := namespaceInode(path)
-	return exists && (inode == 0 || now == 0 || now == inode)
-}
-
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;
 // no thread of this process stays there.
 type sandboxNet struct{ handle *netlink.Handle }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
@@ -138,7 +139,7 @@ func (s *server) publish(src source, request *types.PublishRequest) (*types.Resp
 }
 
 func (s *server) publishOlder(ctx context.Context, src source, except types.Pod) {
-	if bootID, err := journal.BootID(); err == nil {
+	if bootID, err := host.BootID(); err == nil {
 		(&backlog{journal: journal.New(s.opts.stateDir), source: src, except: except, bootID: bootID}).run(ctx)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/plugin/vf"
 	"github.com/plexus-cni/plexus/internal/plugin/vf/kernel"
 	"github.com/plexus-cni/plexus/internal/version"
@@ -166,7 +167,7 @@ func with(args *skel.CmdArgs, verb func(context.Context, *call) error) error {
 		config:    config,
 		configErr: types.WithCode(types.CodeInvalidConfig, err),
 	}
-	bootID, err := kernel.BootID()
+	bootID, err := host.BootID()
 	if err == nil {
 		c.engine = &vf.Engine{
 			Store: vf.Store{Dir: config.StateDir}, Devices: sriov.DefaultSysfs, PF: kernel.PF{}, Links: kernel.Links{},

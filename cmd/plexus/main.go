@@ -24,6 +24,7 @@ import (
 
 	"github.com/plexus-cni/plexus/delegate"
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
@@ -204,7 +205,7 @@ func newCall(args *skel.CmdArgs, config *types.Config) (*delegate.Call, error) {
 }
 
 func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*delegate.Engine, error) {
-	bootID, err := journal.BootID()
+	bootID, err := host.BootID()
 	if err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}

@@ -22,15 +22,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
 const (
-	recordSuffix  = ".jsonl"
-	newSuffix     = ".new"     // an intent that was not yet whole when its writer ended
-	corruptSuffix = ".corrupt" // a record that could not be read, set aside
-	lockSuffix    = ".lock"
-	separator     = "@" // in neither a container ID nor a network name (CNI specification)
+	recordSuffix = ".jsonl"
+	newSuffix    = ".new" // an intent that was not yet whole when its writer ended
+	lockSuffix   = ".lock"
+	separator    = "@" // in neither a container ID nor a network name (CNI specification)
 )
 
 // ErrBadKey is the error for a container, network or interface that cannot be part
@@ -160,6 +160,17 @@ type Whereabouts struct {
 	NetNS      string
 }
 
+// Lives reports whether the sandbox can still be there: the boot is the same, and the
+// namespace at the path is the recorded one.
+func (w Whereabouts) Lives(bootID string) bool {
+	return w.BootID == bootID && host.NetNSLives(w.NetNS, w.NetNSInode)
+}
+
+// WhereaboutsOf gives where a record's sandbox is.
+func WhereaboutsOf(r *types.Record) Whereabouts {
+	return Whereabouts{BootID: r.BootID, NetNSInode: r.NetNSInode, NetNS: r.Plan.Sandbox.NetNS}
+}
+
 // Whereabouts reads no more of a record than its first line, and of that only a part:
 // every call looks at dozens of records that are none of its business. What is damaged
 // further on is not noticed. The errors are those of Read.
@@ -225,42 +236,12 @@ func (j *Journal) create(key Key, intent types.Intent) error {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	// Under its own name only once it is whole: a torn intent would look like damage.
-	temporary := j.path(key) + newSuffix
-	killPoint()
-	if err := writeSynced(temporary, line); err != nil {
+	path := j.path(key)
+	if err := host.ReplaceFile(path, path+newSuffix, 0o600, bytes.NewReader(line)); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	killPoint()
-	if err := os.Rename(temporary, j.path(key)); err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	killPoint()
-	if err := syncDir(j.dir); err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	killPoint()
+	host.KillPoint()
 	return nil
-}
-
-func writeSynced(path string, data []byte) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	return file.Sync()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 // appendEntry adds a line. A torn line at the end, of a writer that was killed, is
@@ -278,11 +259,11 @@ func (j *Journal) appendEntry(key Key, entry types.Entry) error {
 	if torn(file) {
 		line = append([]byte("\n"), line...)
 	}
-	killPoint()
+	host.KillPoint()
 	if _, err := file.Write(line); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	killPoint()
+	host.KillPoint()
 	return nil
 }
 

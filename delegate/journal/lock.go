@@ -4,23 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
-// ErrBusy is the error for a container whose lock another process holds.
-var ErrBusy = errors.New("another call holds the lock")
-
-// pollInterval is how often a taken lock is tried again: flock has no deadline.
-const pollInterval = 5 * time.Millisecond
+// ErrBusy is the error for a container, or for devices, whose lock another call holds.
+var ErrBusy = host.ErrLocked
 
 // Lock is the right to write the records of one container. Delegates inherit its
 // descriptor, so that it stays taken while one of them runs, whatever has become of
@@ -33,115 +29,59 @@ type Lock struct {
 
 // Lock takes the lock of a container, waiting until ctx ends. The error is ErrBusy
 // if it was taken all the while.
-func (j *Journal) Lock(ctx context.Context, containerID string) (*Lock, error) {
-	for {
-		lock, free, err := j.TryLock(containerID)
-		if err != nil || free {
-			return lock, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("container %s: %w", containerID, ErrBusy)
-		case <-time.After(pollInterval):
-		}
-	}
+func (j *Journal) Lock(ctx context.Context, containerID string) (lock *Lock, err error) {
+	err = host.WaitForLock(ctx, func() error {
+		lock, err = j.tryLock(containerID)
+		return err
+	})
+	return lock, err
 }
 
-// TryLock takes the lock of a container if it is free, and tells whether it was.
+// TryLock takes the lock of a container if it is free, and reports whether it was.
 func (j *Journal) TryLock(containerID string) (*Lock, bool, error) {
+	lock, err := j.tryLock(containerID)
+	if errors.Is(err, ErrBusy) {
+		return nil, false, nil
+	}
+	return lock, err == nil, err
+}
+
+func (j *Journal) tryLock(containerID string) (*Lock, error) {
 	if err := (Key{ContainerID: containerID, Network: "n", IfName: "i"}).check(); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if err := j.makeDir(); err != nil {
-		return nil, false, fmt.Errorf("journal: %w", err)
+	if err := host.MakeDir(j.dir); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
 	}
-	for {
-		file, err := j.openLock(containerID)
-		if err != nil {
-			return nil, false, err
-		}
-		switch err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-		case errors.Is(err, unix.EWOULDBLOCK):
-			_ = file.Close()
-			return nil, false, nil
-		case err != nil:
-			_ = file.Close()
-			return nil, false, fmt.Errorf("lock of container %s: %w", containerID, err)
-		}
-		// Its last holder may have removed the file between our open and our flock.
-		if sameFile(file, j.lockPath(containerID)) {
-			lock := &Lock{journal: j, containerID: containerID, file: file}
-			lock.sign()
-			return lock, true, nil
-		}
-		_ = file.Close()
+	file, err := host.TryLockFile(j.lockPath(containerID))
+	if err != nil {
+		return nil, fmt.Errorf("lock of container %s: %w", containerID, err)
 	}
+	lock := &Lock{journal: j, containerID: containerID, file: file}
+	lock.sign()
+	return lock, nil
 }
 
 // devicesLock is the file that is locked while devices are claimed. It stays; no container
 // can have its name.
 const devicesLock = separator + "devices" + lockSuffix
 
-// LockDevices takes the lock under which who wants a device looks whether another record
-// has it, and puts an intent on disk that claims it. It is held for no longer than that:
-// no delegate inherits it. The error is ErrBusy if it was taken until ctx ended.
+// LockDevices takes the lock under which a call that wants a device checks whether another
+// record has it, and puts an intent on disk that claims it. It is held for no longer than
+// that: no delegate inherits it. The error is ErrBusy if it was taken until ctx ended.
 func (j *Journal) LockDevices(ctx context.Context) (release func(), err error) {
-	if err := j.makeDir(); err != nil {
+	if err := host.MakeDir(j.dir); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(j.dir, devicesLock), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := host.LockFile(ctx, filepath.Join(j.dir, devicesLock))
 	if err != nil {
 		return nil, fmt.Errorf("lock of devices: %w", err)
 	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if errors.Is(err, unix.EWOULDBLOCK) && ctx.Err() == nil {
-			time.Sleep(pollInterval)
-			continue
-		}
-		_ = file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = ErrBusy
-		}
-		return nil, fmt.Errorf("lock of devices: %w", err)
-	}
-}
-
-// makeDir makes the folder and sees to it that it outlives a power cut, as its records
-// must.
-func (j *Journal) makeDir() error {
-	if _, err := os.Stat(j.dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return err
-	}
-	parent := filepath.Dir(j.dir)
-	return errors.Join(syncDir(parent), syncDir(filepath.Dir(parent)))
-}
-
-func (j *Journal) openLock(containerID string) (*os.File, error) {
-	file, err := os.OpenFile(j.lockPath(containerID), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock of container %s: %w", containerID, err)
-	}
-	return file, nil
+	return func() { _ = file.Close() }, nil
 }
 
 func (j *Journal) lockPath(containerID string) string {
 	return filepath.Join(j.dir, containerID+lockSuffix)
-}
-
-func sameFile(file *os.File, path string) bool {
-	held, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(path)
-	return err == nil && os.SameFile(held, named)
 }
 
 // sign writes who holds the lock, so that others can tell an orphan of a dead owner
@@ -198,36 +138,31 @@ func (l *Lock) Touch(key Key) error {
 
 // Remove removes a record, and an intent of it that was never whole.
 func (l *Lock) Remove(key Key) error {
-	killPoint()
-	defer killPoint()
-	err := l.RemoveLeftover(key)
-	if rm := os.Remove(l.journal.path(key)); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-		err = errors.Join(err, fmt.Errorf("%s: %w", key, rm))
-	}
-	return err
+	host.KillPoint()
+	defer host.KillPoint()
+	path := l.journal.path(key)
+	return named(key, host.RemoveFiles(path+newSuffix, path))
 }
 
 // RemoveLeftover removes an intent that was never whole.
 func (l *Lock) RemoveLeftover(key Key) error {
-	if err := os.Remove(l.journal.path(key) + newSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return nil
+	return named(key, host.RemoveFiles(l.journal.path(key)+newSuffix))
 }
 
-// SetAside renames a record that cannot be read, for people to look at, and gives
-// its new path. One that was set aside before gets a number.
+// SetAside renames a record that cannot be read, for people to look at, and gives its new
+// path.
 func (l *Lock) SetAside(key Key) (string, error) {
-	path := l.journal.path(key)
-	aside := path + corruptSuffix
-	for n := 2; ; n++ {
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		aside = path + corruptSuffix + "." + strconv.Itoa(n)
-	}
-	if err := os.Rename(path, aside); err != nil {
+	aside, err := host.SetAside(l.journal.path(key))
+	if err != nil {
 		return "", fmt.Errorf("%s: set it aside: %w", key, err)
 	}
 	return aside, nil
+}
+
+// named says which record an error is about.
+func named(key Key, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
 }

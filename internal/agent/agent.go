@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
-	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
@@ -123,7 +123,7 @@ func loadConfig(ctx context.Context, opts *Options) (*rest.Config, error) {
 }
 
 func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
-	bootID, err := journal.BootID()
+	bootID, err := host.BootID()
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 const (
@@ -86,7 +88,7 @@ func prepareDir(path string) error {
 
 func waitForSeat(ctx context.Context, lock *os.File, path string, waiting func()) error {
 	for told := false; ; {
-		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil && !answers(ctx, path) && ctx.Err() == nil {
+		if host.TryFlock(lock, unix.LOCK_EX) == nil && !answers(ctx, path) && ctx.Err() == nil {
 			return nil
 		}
 		if !told {

@@ -10,20 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexus-cni/plexus/internal/durable"
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 // tempSuffix is of files that are being written. It is no extension that a runtime
 // reads, and no plugin's name.
 const tempSuffix = ".plexus-tmp"
-
-// lockInterval is how often a folder that another install holds is tried again: flock
-// has no deadline.
-const lockInterval = 50 * time.Millisecond
 
 // replaceFile puts content under a name at once: who opens the name finds the whole old
 // file or the whole new one, also after a power cut. It is for the holder of the lock.
@@ -35,13 +30,7 @@ func replaceFile(path string, mode fs.FileMode, content io.Reader) (err error) {
 			err = explain(err)
 		}
 	}()
-	if err := durable.WriteFile(temp, mode, content); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(path))
+	return host.ReplaceFile(path, temp, mode, content)
 }
 
 // explain tells what to do about a folder that root without capabilities may not write
@@ -116,37 +105,24 @@ func unlessEnd(err error) error {
 	return err
 }
 
-// lockFolder takes the lock of a folder, in the way of unix.LOCK_EX or unix.LOCK_SH,
-// and waits for it until ctx ends. The folder itself is the lock: nothing stays behind.
-func lockFolder(ctx context.Context, dir string, how int) (release func(), err error) {
-	for {
-		release, err := tryLockFolder(dir, how)
-		if !errors.Is(err, errHeld) {
-			return release, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
-		case <-time.After(lockInterval):
-		}
-	}
-}
-
 // errHeld is the error for a folder that another plexus-agent works on.
 var errHeld = errors.New("another plexus-agent works on it")
 
-// tryLockFolder is lockFolder without waiting: the error is errHeld if it is taken.
+// lockFolder takes the lock of a folder, in the way of unix.LOCK_EX or unix.LOCK_SH,
+// and waits for it until ctx ends. The error is errHeld if it was taken all the while.
+func lockFolder(ctx context.Context, dir string, how int) (release func(), err error) {
+	release, err = host.LockDir(ctx, dir, how)
+	if errors.Is(err, host.ErrLocked) {
+		err = fmt.Errorf("%s: %w: %w", dir, errHeld, context.Cause(ctx))
+	}
+	return release, err
+}
+
+// tryLockFolder is lockFolder without waiting.
 func tryLockFolder(dir string, how int) (release func(), err error) {
-	file, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+	release, err = host.TryLockDir(dir, how)
+	if errors.Is(err, host.ErrLocked) {
+		err = fmt.Errorf("%s: %w", dir, errHeld)
 	}
-	if err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB); err != nil {
-		_ = file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errHeld
-		}
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return func() { _ = file.Close() }, nil
+	return release, err
 }

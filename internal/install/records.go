@@ -12,9 +12,9 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
-	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -47,7 +47,7 @@ func readRecords(cniDir string) ([]recorded, error) {
 	if err != nil {
 		return nil, err
 	}
-	bootID, err := journal.BootID()
+	bootID, err := host.BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -57,44 +57,16 @@ func readRecords(cniDir string) ([]recorded, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // released in the meantime
 		}
-		lives := err != nil || record.BootID == bootID && namespaceLives(record.Plan.Sandbox.NetNS, record.NetNSInode)
+		lives := err != nil || mayLive(journal.WhereaboutsOf(record), bootID)
 		all = append(all, recorded{key, record, err, lives})
 	}
 	return all, nil
 }
 
-// namespaceLives tells whether the network namespace at path is still the one of the
-// inode (0: not known), as package delegate does. What cannot be seen from here, or not
-// be looked at, counts as living: it may be in use.
-func namespaceLives(path string, inode uint64) bool {
-	var fsStat unix.Statfs_t
-	var stat unix.Stat_t
-	err := unix.Statfs(path, &fsStat)
-	if err == nil && fsStat.Type != unix.NSFS_MAGIC {
-		return false // the file that is left where a namespace was mounted
-	}
-	if err == nil {
-		err = unix.Stat(path, &stat)
-	}
-	switch {
-	case path == "":
-		return false
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESRCH):
-		return outOfSight(path)
-	case err != nil:
-		return true
-	}
-	return inode == 0 || stat.Ino == inode
-}
-
-// outOfSight tells whether even the folder of a namespace is missing, as in a container
-// that does not have the folders of the host. In /proc it goes with the process.
-func outOfSight(path string) bool {
-	if strings.HasPrefix(path, "/proc/") {
-		return false
-	}
-	_, err := os.Stat(filepath.Dir(path))
-	return err != nil
+// mayLive reports whether a sandbox lives, as far as can be told from here: an install in
+// a container may not see the folders of the host.
+func mayLive(w journal.Whereabouts, bootID string) bool {
+	return w.Lives(bootID) || w.BootID == bootID && host.NetNSHidden(w.NetNS)
 }
 
 // living gives those whose sandbox lives.

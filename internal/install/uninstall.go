@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexus-cni/plexus/internal/durable"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -204,7 +204,7 @@ func (u *Uninstaller) removeTraces() error {
 	if err := removeTemps(u.ConfDir); err != nil {
 		return err
 	}
-	return durable.SyncDir(u.ConfDir)
+	return host.SyncDir(u.ConfDir)
 }
 
 // removeExecutables removes those that are ours, unless a configuration is left that
@@ -232,7 +232,7 @@ func (u *Uninstaller) removeExecutables(ctx context.Context) error {
 		}
 		u.log.Info("removed an executable", "file", path)
 	}
-	if err := errors.Join(removeTemps(u.BinDir), durable.SyncDir(u.BinDir)); !errors.Is(err, fs.ErrNotExist) {
+	if err := errors.Join(removeTemps(u.BinDir), host.SyncDir(u.BinDir)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

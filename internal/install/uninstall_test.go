@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -45,7 +46,7 @@ func (n *testNode) uninstaller(release bool) *Uninstaller {
 // record writes a record of a sandbox, of this boot unless told otherwise.
 func (n *testNode) record(id, netns string, inode uint64, bootID ...string) {
 	n.t.Helper()
-	boot, err := journal.BootID()
+	boot, err := host.BootID()
 	must(n.t, err)
 	if len(bootID) > 0 {
 		boot = bootID[0]
@@ -74,7 +75,7 @@ func ownInode(t *testing.T) uint64 {
 	return stat.Ino
 }
 
-func TestNamespaceLives(t *testing.T) {
+func TestSandboxMayLive(t *testing.T) {
 	dir := t.TempDir()
 	left := filepath.Join(dir, "left")
 	must(t, os.WriteFile(left, nil, 0o600))
@@ -94,7 +95,7 @@ func TestNamespaceLives(t *testing.T) {
 		{"it cannot be looked at", strings.Repeat("/x", 3000), 1, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			equal(t, "lives", namespaceLives(tc.path, tc.inode), tc.want)
+			equal(t, "lives", mayLive(journal.Whereabouts{BootID: "b", NetNS: tc.path, NetNSInode: tc.inode}, "b"), tc.want)
 		})
 	}
 }

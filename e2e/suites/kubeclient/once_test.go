@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
@@ -155,7 +156,7 @@ func record(t *testing.T, pod types.Pod) (folder, journal.Key) {
 		t.Fatal(free, err)
 	}
 	defer lock.Release()
-	bootID, err := journal.BootID()
+	bootID, err := host.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func TestE2EVhostUserKilledAtAnyStep(t *testing.T) {
 			if command == "DEL" {
 				p.add()
 			}
-			killed := p.call(command, p.Conf(nil), fmt.Sprintf("PLEXUS_KILL_AT=%d", at)).ExitCode != 0
+			killed := p.call(command, p.Conf(nil), fmt.Sprintf("PLEXUS_VHOSTUSER_KILL_AT=%d", at)).ExitCode != 0
 			p.del()
 			l.mustBeClean(fmt.Sprintf("%s killed at step %d, and DEL", command, at))
 			equal(t, "addresses", l.Reservations(), map[string][]string{})

@@ -10,7 +10,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -180,7 +180,7 @@ func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
 // attach does what the survey has worked out.
 func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.Result, error) {
 	if s.Link != nil {
-		killpoint.Here(killVar)
+		host.KillPoint()
 		if err := e.Links.SetUp("", s.Link.Index, false); err != nil {
 			return nil, fmt.Errorf("%s: take interface %s down: %w", s.whereabouts(), s.Link.Name, err)
 		}
@@ -206,7 +206,7 @@ func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.R
 	if err := claim.Save(s); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	return result, nil
 }
 
@@ -230,7 +230,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 			return e.inPod(s, func(l *Link) error { return e.Links.SetUp(s.NetNS, l.Index, true) })
 		}},
 	} {
-		killpoint.Here(killVar)
+		host.KillPoint()
 		err := ctx.Err() // asked to stop: what was done is undone
 		if err == nil {
 			err = step.do()
@@ -239,7 +239,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 			return nil, fmt.Errorf("%s: interface %s: %s: %w", s.whereabouts(), s.Link.Name, step.what, err)
 		}
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	link, err := e.Links.Find(s.NetNS, s.Device)
 	if err == nil && link == nil {
 		err = errors.New("it is not there any more")
@@ -264,12 +264,12 @@ func (e *Engine) inPod(s *State, do func(*Link) error) error {
 
 // addresses asks the IPAM plugin, and puts what it gave onto the interface.
 func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.Result, error) {
-	killpoint.Here(killVar)
+	host.KillPoint()
 	result, err := e.ipamAdd(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	result.Interfaces = []*current.Interface{s.describe(link)}
 	for _, ip := range result.IPs {
 		ip.Interface = current.Int(0)
@@ -280,7 +280,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 	if err := e.Links.Configure(ctx, s.NetNS, link, result); err != nil {
 		return nil, fmt.Errorf("%s: interface %s: %w", s.whereabouts(), s.IfName, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := e.Links.Announce(ctx, s.NetNS, link, result); err != nil {
 		e.Log.Warn("the neighbours were not told of the addresses", "device", s.Device, "error", err)
 	}
@@ -307,7 +307,7 @@ func (e *Engine) writeDeviceInfo(s *State) error {
 	if s.DeviceInfoFile == "" {
 		return nil
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	device, err := e.Devices.Device(s.Device)
 	if err != nil {
 		return err

@@ -78,9 +78,6 @@ const (
 	maxRetryPause = 500 * time.Millisecond
 )
 
-// killVar chooses where a build for tests ends.
-const killVar = "PLEXUS_SRIOV_KILL_AT"
-
 // Engine carries out the verbs.
 type Engine struct {
 	Store   Store

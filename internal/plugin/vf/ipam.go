@@ -11,7 +11,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -43,7 +43,7 @@ func (e *Engine) ipamDel(ctx context.Context, s *State) error {
 	if s.IPAM == "" {
 		return nil
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	path, err := e.findIPAM(s.IPAM)
 	if err != nil {
 		return err

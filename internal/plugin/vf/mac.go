@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -22,13 +22,13 @@ func (e *Engine) setMAC(ctx context.Context, s *State) error {
 	failed := func(err error) error {
 		return fmt.Errorf("%s: mac: set to %s, was %s: %w", s.whereabouts(), s.Want.MAC, s.Before.MAC, explain(err))
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if !sameMAC(s.Before.MAC, s.Want.MAC) {
 		if err := e.PF.SetMAC(s.PF.Netdev, s.VFIndex, s.Want.MAC); err != nil {
 			return failed(err)
 		}
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if s.Link == nil {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (e *Engine) restoreMAC(ctx context.Context, s *State, netdev string, vf int
 	if sameMAC(now.MAC, s.Before.MAC) && (!hasLink || sameMAC(link.MAC, s.Link.MAC)) {
 		return nil
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	first := s.Before.MAC
 	if hasLink && sameMAC(s.Before.MAC, s.Link.MAC) {
 		first = noMAC
@@ -85,7 +85,7 @@ func (e *Engine) restoreMAC(ctx context.Context, s *State, netdev string, vf int
 	if err := e.PF.SetMAC(netdev, vf, first); err != nil && first == s.Before.MAC {
 		e.Log.Warn("the PF does not take back the MAC", "device", s.Device, "mac", first, "error", err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if hasLink {
 		err = e.setLinkMAC(ctx, s.Device, s.Link.MAC)
 	}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -22,7 +22,7 @@ const homePatience = 20 * time.Second
 func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
 	faults := []error{e.restore(ctx, s), e.ipamDel(ctx, s)}
 	if s.DeviceInfoFile != "" {
-		killpoint.Here(killVar)
+		host.KillPoint()
 		if err := os.Remove(s.DeviceInfoFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			faults = append(faults, fmt.Errorf("device information: %w", err))
 		}
@@ -105,19 +105,19 @@ func (e *Engine) whereIs(s *State) (ns string, link *Link, err error) {
 // nobody else's: the pod's name may be taken there.
 func (e *Engine) takeHome(device, ns string, link *Link) error {
 	name := TemporaryName(device)
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := e.Links.SetUp(ns, link.Index, false); err != nil {
 		return fmt.Errorf("device %s: take interface %s in %s down: %w", device, link.Name, ns, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := e.Links.Rename(ns, link.Index, name); err != nil {
 		return fmt.Errorf("device %s: rename interface %s in %s to %s: %w", device, link.Name, ns, name, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := e.Links.Move(ns, link.Index, ""); err != nil {
 		return fmt.Errorf("device %s: move interface %s from %s to the host: %w", device, name, ns, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	return nil
 }
 
@@ -132,19 +132,19 @@ func (e *Engine) restoreLink(s *State, link *Link) error {
 	}
 	var faults []error
 	if link.Name != s.Link.Name {
-		killpoint.Here(killVar)
+		host.KillPoint()
 		err := types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, s.Link.Name))
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: rename interface %s back to %s: %w", s.whereabouts(), link.Name, s.Link.Name, err))
 		}
 	}
 	if link.MTU != s.Link.MTU {
-		killpoint.Here(killVar)
+		host.KillPoint()
 		if err := e.Links.SetMTU("", link.Index, s.Link.MTU); err != nil {
 			faults = append(faults, fmt.Errorf("%s: mtu: set back to %d, is %d: %w", s.whereabouts(), s.Link.MTU, link.MTU, err))
 		}
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := e.Links.SetUp("", link.Index, s.Link.Up); err != nil {
 		faults = append(faults, fmt.Errorf("%s: interface %s: set up=%v again: %w", s.whereabouts(), s.Link.Name, s.Link.Up, err))
 	}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -151,7 +151,7 @@ func (e *Engine) apply(s *State) error {
 		if f.value(wanted) == f.value(s.Before) {
 			continue
 		}
-		killpoint.Here(killVar)
+		host.KillPoint()
 		if err := f.set(e.PF, s.PF.Netdev, s.VFIndex, wanted); err != nil {
 			return fmt.Errorf("%s: %s: set to %s, was %s: %w", s.whereabouts(), f.field, f.value(wanted), orUnknown(f.value(s.Before)), explain(err))
 		}
@@ -183,7 +183,7 @@ func (e *Engine) restoreSettings(s *State, netdev string, vf int) error {
 		if before == f.value(now) || before == "" && !f.asked(&s.Want) {
 			continue
 		}
-		killpoint.Here(killVar)
+		host.KillPoint()
 		err := f.set(e.PF, netdev, vf, f.known(s.Before))
 		switch {
 		case err == nil:

@@ -12,17 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/plexus-cni/plexus/internal/durable"
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
-
-// lockPoll is how often a taken lock is tried again: flock has no deadline.
-const lockPoll = 5 * time.Millisecond
 
 // maxState bounds what is read of a state, in bytes.
 const maxState = 4 << 20
@@ -44,31 +37,20 @@ func (s Store) Claim(ctx context.Context, device string) (*Claim, error) {
 	if err := (Key{Device: device, ContainerID: "c", IfName: "i"}).check(); err != nil {
 		return nil, err
 	}
-	if err := s.makeDir(); err != nil {
+	if err := host.MakeDir(s.Dir); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(s.Dir, device+lockSuffix), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := host.LockFile(ctx, filepath.Join(s.Dir, device+lockSuffix))
 	if err != nil {
-		return nil, fmt.Errorf("lock of device %s: %w", device, err)
+		err = fmt.Errorf("lock of device %s: %w", device, err)
+		if errors.Is(err, host.ErrLocked) {
+			err = types.WithCode(types.CodeTryAgainLater, err)
+		}
+		return nil, err
 	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			c := &Claim{store: s, device: device, file: file}
-			c.clear()
-			return c, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			_ = file.Close()
-			return nil, fmt.Errorf("lock of device %s: %w", device, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = file.Close()
-			return nil, types.Errorf(types.CodeTryAgainLater, "lock of device %s: another call holds it: %w", device, ctx.Err())
-		case <-time.After(lockPoll):
-		}
-	}
+	c := &Claim{store: s, device: device, file: file}
+	c.clear()
+	return c, nil
 }
 
 // clear removes what a writer left that ended in the middle: nothing was done for it.
@@ -79,17 +61,6 @@ func (c *Claim) clear() {
 			_ = os.Remove(name)
 		}
 	}
-}
-
-// makeDir makes the folder and sees to it that it outlives a power cut.
-func (s Store) makeDir() error {
-	if _, err := os.Stat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
-		return err
-	}
-	return types.Join(durable.SyncDir(filepath.Dir(s.Dir)), durable.SyncDir(filepath.Dir(filepath.Dir(s.Dir))))
 }
 
 // Release gives the lock up.
@@ -111,34 +82,24 @@ func (c *Claim) Save(s *State) error {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
 	path := c.store.path(s.Key)
-	killpoint.Here(killVar)
-	if err := durable.WriteFile(path+newSuffix, 0o600, bytes.NewReader(data)); err != nil {
+	if err := host.ReplaceFile(path, path+newSuffix, 0o600, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("state of %s: %w", s.Key, err)
 	}
-	killpoint.Here(killVar)
-	if err := os.Rename(path+newSuffix, path); err != nil {
-		return fmt.Errorf("state of %s: %w", s.Key, err)
-	}
-	killpoint.Here(killVar)
 	_ = c.file.Truncate(0) // whoever released it last has it again, or is history
-	if err := durable.SyncDir(c.store.Dir); err != nil {
-		return fmt.Errorf("state of %s: %w", s.Key, err)
-	}
 	return nil
 }
 
 // Remove removes a state, and notes whose it was: a DEL that comes again finds nothing
 // to do.
 func (c *Claim) Remove(key Key) error {
-	killpoint.Here(killVar)
+	host.KillPoint()
 	c.note(key)
-	killpoint.Here(killVar)
-	for _, path := range []string{c.store.path(key) + newSuffix, c.store.path(key)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("state of %s: %w", key, err)
-		}
+	host.KillPoint()
+	path := c.store.path(key)
+	if err := host.RemoveFiles(path+newSuffix, path); err != nil {
+		return fmt.Errorf("state of %s: %w", key, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	return nil
 }
 
@@ -198,7 +159,10 @@ func (s Store) Of(containerID, ifName string) ([]Key, error) {
 // Read gives a state. The error is fs.ErrNotExist, ErrDamagedState, ErrNewerState or of
 // the file system.
 func (s Store) Read(key Key) (*State, error) {
-	data, err := readBounded(s.path(key))
+	data, err := host.ReadFile(s.path(key), maxState)
+	if errors.Is(err, host.ErrNotPlain) {
+		err = fmt.Errorf("%w: %w", ErrDamagedState, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state of %s: %w", key, err)
 	}
@@ -214,8 +178,7 @@ func (s Store) Read(key Key) (*State, error) {
 
 // SetAside renames a state that cannot be read, for people to look at.
 func (c *Claim) SetAside(key Key) error {
-	path := c.store.path(key)
-	if err := os.Rename(path, path+".corrupt"); err != nil {
+	if _, err := host.SetAside(c.store.path(key)); err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)
 	}
 	return nil
@@ -223,7 +186,7 @@ func (c *Claim) SetAside(key Key) error {
 
 // Writable tells whether states can be kept.
 func (s Store) Writable() error {
-	if err := s.makeDir(); err != nil {
+	if err := host.MakeDir(s.Dir); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	file, err := os.CreateTemp(s.Dir, ".status-")
@@ -237,17 +200,6 @@ func (s Store) Writable() error {
 }
 
 func (s Store) path(key Key) string { return filepath.Join(s.Dir, key.file()) }
-
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxState {
-		return nil, fmt.Errorf("%w: it is not a file of at most %d bytes", ErrDamagedState, maxState)
-	}
-	return os.ReadFile(path)
-}
 
 func hash(s string) uint32 {
 	h := fnv.New32a()

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -186,7 +187,7 @@ func TestClaimIsWaitedFor(t *testing.T) {
 func TestTornState(t *testing.T) {
 	m := newMachine()
 	e := m.engine(t)
-	if err := e.Store.makeDir(); err != nil {
+	if err := host.MakeDir(e.Store.Dir); err != nil {
 		t.Fatal(err)
 	}
 	torn := filepath.Join(e.Store.Dir, dev+"@c1@net0.json.new")

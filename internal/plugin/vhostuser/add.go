@@ -6,7 +6,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -35,7 +35,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, v
 			retErr = p.undo(ctx, store, state, retErr)
 		}
 	}()
-	killpoint.Here(killVar)
+	host.KillPoint()
 	result, err = p.attach(ctx, c, a, state)
 	return result, c.CNIVersion, err
 }
@@ -73,7 +73,7 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 	if err != nil {
 		return nil, err
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	describe(result, c, a, &state.Place)
 	file, err := appConfig(c, a, &state.Place, result)
 	if err != nil {
@@ -84,17 +84,17 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 	if err := Store(c.StateDir).write(state); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := state.Place.make(c.UID, c.GID, file); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := state.writeDeviceInfo(podSocket(c, &state.Place)); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	err = p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Plug(ctx, portOf(c, a, &state.Place)) })
-	killpoint.Here(killVar)
+	host.KillPoint()
 	return result, err
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/invoke"
 
-	"github.com/plexus-cni/plexus/internal/killpoint"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -19,9 +19,6 @@ const codeLimited uint = 51
 
 // undoTimeout is what an ADD that fails takes at most to undo what it did.
 const undoTimeout = 30 * time.Second
-
-// killVar chooses where a build for tests ends.
-const killVar = "PLEXUS_KILL_AT"
 
 // Plugin carries out the verbs of CNI.
 type Plugin struct {
@@ -76,15 +73,15 @@ func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
 	shared, err := store.isShared(s)
 	errs := []error{err}
 	errs = append(errs, p.with(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
-	killpoint.Here(killVar)
+	host.KillPoint()
 	errs = append(errs, p.ipam(s.IPAM, s.Config, s.attachment()).run(ctx, "DEL"))
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err == nil {
 		errs = append(errs, s.Place.remove(ctx, shared))
 	}
-	killpoint.Here(killVar)
+	host.KillPoint()
 	errs = append(errs, s.removeDeviceInfo())
-	killpoint.Here(killVar)
+	host.KillPoint()
 	if err := types.Join(errs...); err != nil {
 		return fmt.Errorf("release %s of container %s: %w", s.Interface, s.Container, err)
 	}

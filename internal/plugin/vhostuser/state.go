@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/plexus-cni/plexus/internal/durable"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -20,6 +20,7 @@ const stateFormat = 1
 
 const (
 	stateSuffix = ".json"
+	newSuffix   = ".new"        // a state that was not yet whole when its writer ended
 	maxState    = 4 * maxConfig // bytes: it holds a configuration, and another as base64
 )
 
@@ -90,14 +91,8 @@ func (s Store) write(state *State) error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := os.MkdirAll(string(s), 0o700); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	temporary := s.path(state.Port) + ".new"
-	if err := types.Join(durable.WriteFile(temporary, 0o600, bytes.NewReader(data)), os.Rename(temporary, s.path(state.Port))); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	if err := durable.SyncDir(string(s)); err != nil {
+	path := s.path(state.Port)
+	if err := types.Join(host.MakeDir(string(s)), host.ReplaceFile(path, path+newSuffix, 0o600, bytes.NewReader(data))); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
@@ -165,10 +160,9 @@ func (s Store) all() ([]*State, error) {
 
 // remove removes a state; none there is success.
 func (s Store) remove(port string) error {
-	for _, path := range []string{s.path(port) + ".new", s.path(port)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("state: %w", err)
-		}
+	path := s.path(port)
+	if err := host.RemoveFiles(path+newSuffix, path); err != nil {
+		return fmt.Errorf("state: %w", err)
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ type rule struct {
 // one: only those two tie the others together.
 var rules = []rule{
 	{folder: "types", std: true, never: []string{"log", "net/http"}},
+	// The ground floor: everybody links it.
+	{folder: "internal/host", never: slices.Concat(kubernetes, ovsdb, []string{"github.com/containernetworking", "github.com/vishvananda", "log", "net/http"})},
 	{folder: "sriov", ours: []string{"types"}, never: kubernetes},
 	{folder: "sriov/pf", ours: []string{"types", "sriov"}, never: heavyDevices},
 	{folder: "sriov/device", ours: []string{"types", "sriov"}},
@@ -49,8 +51,8 @@ var rules = []rule{
 	{folder: "cmd/plexus-sriov", any: true, never: slices.Concat(kubernetes, heavyDevices, []string{
 		module + "/delegate", module + "/k8sclient", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
-	{folder: "delegate", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb)},
-	{folder: "delegate/journal", ours: []string{"types"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
+	{folder: "delegate", ours: []string{"types", "internal/host"}, never: slices.Concat(kubernetes, ovsdb)},
+	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
 	{folder: "k8sclient", ours: []string{"types", "sriov"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
@@ -61,8 +63,8 @@ var rules = []rule{
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
-	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/plugin/vhostuser", "internal/durable", "internal/killpoint", "internal/version"}, never: kubernetes},
-	{folder: "internal/plugin/vhostuser", ours: []string{"types", "internal/durable", "internal/killpoint"}, never: kubernetes},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/plugin/vhostuser", "internal/host", "internal/version"}, never: kubernetes},
+	{folder: "internal/plugin/vhostuser", ours: []string{"types", "internal/host"}, never: kubernetes},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
 		module + "/k8sclient", module + "/sriov/pf", module + "/sriov/device", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -203,12 +205,16 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/sriov/device", "cmd/plexus links " + module + "/sriov/device: it must not link " + module + "/sriov/device"},
 		{"cmd/plexus-sriov", "github.com/k8snetworkplumbingwg/sriovnet", "cmd/plexus-sriov links github.com/k8snetworkplumbingwg/sriovnet: it must not link github.com/k8snetworkplumbingwg/sriovnet"},
 		{"cmd/plexus-sriov", module + "/sriov/pf", ""},
-		{"delegate", module + "/k8sclient", "delegate links " + module + `/k8sclient: of ours it may link ["types"]`},
-		{"delegate", module + "/sriov", "delegate links " + module + `/sriov: of ours it may link ["types"]`},
-		{"delegate", module + "/internal/rpc", "delegate links " + module + `/internal/rpc: of ours it may link ["types"]`},
+		{"delegate", module + "/k8sclient", "delegate links " + module + `/k8sclient: of ours it may link ["types" "internal/host"]`},
+		{"delegate", module + "/sriov", "delegate links " + module + `/sriov: of ours it may link ["types" "internal/host"]`},
+		{"delegate", module + "/internal/rpc", "delegate links " + module + `/internal/rpc: of ours it may link ["types" "internal/host"]`},
 		{"delegate", module + "/delegate/journal", ""},
+		{"delegate", module + "/internal/host", ""},
+		{"internal/host", module + "/types", "internal/host links " + module + "/types: of ours it may link []"},
+		{"internal/host", "github.com/containernetworking/plugins/pkg/ns", "internal/host links github.com/containernetworking/plugins/pkg/ns: it must not link github.com/containernetworking"},
+		{"internal/host", "golang.org/x/sys/unix", ""},
 		{"delegate", "k8s.io/client-go/rest", "delegate links k8s.io/client-go/rest: it must not link k8s.io"},
-		{"delegate/sub", module + "/cmd/x", "delegate/sub links " + module + `/cmd/x: of ours it may link ["types"]`},
+		{"delegate/sub", module + "/cmd/x", "delegate/sub links " + module + `/cmd/x: of ours it may link ["types" "internal/host"]`},
 		{"delegate/journal", "github.com/containernetworking/cni/libcni", "delegate/journal links github.com/containernetworking/cni/libcni: it must not link github.com/containernetworking"},
 		{"delegate/journal", "github.com/vishvananda/netlink", "delegate/journal links github.com/vishvananda/netlink: it must not link github.com/vishvananda"},
 		{"k8sclient", module + "/delegate", "k8sclient links " + module + `/delegate: of ours it may link ["types" "sriov"]`},
@@ -230,7 +236,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"delegate", "github.com/ovn-kubernetes/libovsdb/ovsdb", "delegate links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"internal/plugin/vhostuser", "k8s.io/client-go/rest", "internal/plugin/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
-		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/plugin/vhostuser" "internal/durable" "internal/killpoint" "internal/version"]`},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/plugin/vhostuser" "internal/host" "internal/version"]`},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -39,7 +39,7 @@ func (Links) Configure(ctx context.Context, ns string, link *vf.Link, result *cu
 			return fmt.Errorf("allow IPv6: %w", err)
 		}
 	}
-	return with(ns, func(handle *netlink.Handle) error {
+	return overNetlink(ns, func(handle *netlink.Handle) error {
 		for _, ip := range result.IPs {
 			err := handle.AddrAdd(device(link.Index), &netlink.Addr{IPNet: &ip.Address})
 			if err != nil && !errors.Is(err, unix.EEXIST) {
@@ -69,7 +69,7 @@ func hasIPv6(result *current.Result) bool {
 
 // enableIPv6 lifts what a runtime may have set for all interfaces of the pod.
 func enableIPv6(ns, name string) error {
-	return inside(ns, func() error {
+	return onThreadIn(ns, func() error {
 		path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 		data, err := os.ReadFile(path)
 		if err != nil || strings.TrimSpace(string(data)) == "0" {
@@ -150,7 +150,7 @@ func toRoute(link *vf.Link, r *cnitypes.Route, result *current.Result) *netlink.
 
 // Verify tells which addresses and routes are not there.
 func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
-	return with(ns, func(handle *netlink.Handle) error {
+	return overNetlink(ns, func(handle *netlink.Handle) error {
 		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_ALL)
 		if err != nil {
 			return fmt.Errorf("interface %s: addresses: %w", link.Name, err)

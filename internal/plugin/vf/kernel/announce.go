@@ -28,7 +28,7 @@ func (Links) Announce(_ context.Context, ns string, link *vf.Link, result *curre
 			frames = append(frames, advertisement(mac, ip.Address.IP.To16()))
 		}
 	}
-	return inside(ns, func() error { return send(link.Index, frames) })
+	return onThreadIn(ns, func() error { return send(link.Index, frames) })
 }
 
 func send(index int, frames [][]byte) error {

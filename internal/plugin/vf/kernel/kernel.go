@@ -5,14 +5,14 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime"
 
+	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/plugin/vf"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/sriov/pf"
@@ -60,24 +60,7 @@ var _ vf.Links = Links{}
 
 // Namespace gives the inode of a network namespace, and whether there is one: a file
 // that is left over where a namespace was mounted is none.
-func (Links) Namespace(path string) (uint64, bool) {
-	if path == "" {
-		return 0, false
-	}
-	var fs unix.Statfs_t
-	var stat unix.Stat_t
-	err := unix.Statfs(path, &fs)
-	if err == nil && fs.Type != unix.NSFS_MAGIC {
-		return 0, false
-	}
-	if err == nil {
-		err = unix.Stat(path, &stat)
-	}
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
-		return 0, false
-	}
-	return stat.Ino, true // any other error says nothing: what may live is not released
-}
+func (Links) Namespace(path string) (uint64, bool) { return host.NetNS(path) }
 
 // open gives a namespace; "" is the host's own.
 func open(ns string) (netns.NsHandle, error) {
@@ -91,8 +74,8 @@ func open(ns string) (netns.NsHandle, error) {
 	return handle, nil
 }
 
-// with does something over a netlink socket of a namespace.
-func with(ns string, do func(*netlink.Handle) error) error {
+// overNetlink uses a netlink socket of a namespace.
+func overNetlink(ns string, do func(*netlink.Handle) error) error {
 	fd, err := open(ns)
 	if err != nil {
 		return err
@@ -106,34 +89,13 @@ func with(ns string, do func(*netlink.Handle) error) error {
 	return do(handle)
 }
 
-// inside does something on a thread in a namespace: for sockets and sysctls, which are
-// those of the thread. A thread that cannot be brought back ends.
-func inside(ns string, do func() error) error {
-	target, err := open(ns)
-	if err != nil {
-		return err
+// onThreadIn runs do on a thread in a namespace ("" is the host's own): for sockets and
+// sysctls, which are those of the thread.
+func onThreadIn(path string, do func() error) error {
+	if path == "" {
+		return do()
 	}
-	defer target.Close()
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			result <- err
-			return
-		}
-		defer home.Close()
-		if err := netns.Set(target); err != nil {
-			result <- fmt.Errorf("network namespace %s: %w", ns, err)
-			return
-		}
-		err = do()
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		result <- err
-	}()
-	return <-result
+	return ns.WithNetNSPath(path, func(ns.NetNS) error { return do() })
 }
 
 // device is the handle by which a request names an interface.
@@ -156,7 +118,7 @@ const findTries = 5
 // Find gives the interface of a device in a namespace, nil if it is not there.
 func (k Links) Find(ns, dev string) (*vf.Link, error) {
 	var found *vf.Link
-	err := with(ns, func(handle *netlink.Handle) error {
+	err := overNetlink(ns, func(handle *netlink.Handle) error {
 		links, err := handle.LinkList()
 		for range findTries {
 			if !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -187,7 +149,7 @@ func (k Links) pick(ns, dev string, links []netlink.Link) *vf.Link {
 		return nil
 	}
 	var found *vf.Link
-	_ = inside(ns, func() error {
+	_ = onThreadIn(ns, func() error {
 		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -231,7 +193,7 @@ func (k Links) Search(dev string) (string, *vf.Link, error) {
 // Exists tells whether a name is taken.
 func (Links) Exists(ns, name string) (bool, error) {
 	exists := false
-	err := with(ns, func(handle *netlink.Handle) error {
+	err := overNetlink(ns, func(handle *netlink.Handle) error {
 		_, err := handle.LinkByName(name)
 		var missing netlink.LinkNotFoundError
 		if errors.As(err, &missing) {
@@ -245,7 +207,7 @@ func (Links) Exists(ns, name string) (bool, error) {
 
 // Rename gives an interface, which must be down, another name.
 func (Links) Rename(ns string, index int, name string) error {
-	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetName(device(index), name) })
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkSetName(device(index), name) })
 }
 
 // Move moves an interface from one namespace to another.
@@ -255,12 +217,12 @@ func (Links) Move(ns string, index int, to string) error {
 		return err
 	}
 	defer target.Close()
-	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetNsFd(device(index), int(target)) })
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkSetNsFd(device(index), int(target)) })
 }
 
 // SetUp brings an interface up or takes it down.
 func (Links) SetUp(ns string, index int, up bool) error {
-	return with(ns, func(handle *netlink.Handle) error {
+	return overNetlink(ns, func(handle *netlink.Handle) error {
 		if up {
 			return handle.LinkSetUp(device(index))
 		}
@@ -274,19 +236,10 @@ func (Links) SetMAC(ns string, index int, mac string) error {
 	if err != nil {
 		return err
 	}
-	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetHardwareAddr(device(index), address) })
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkSetHardwareAddr(device(index), address) })
 }
 
 // SetMTU sets the MTU of an interface.
 func (Links) SetMTU(ns string, index, mtu int) error {
-	return with(ns, func(handle *netlink.Handle) error { return handle.LinkSetMTU(device(index), mtu) })
-}
-
-// BootID gives the number of this boot of the machine.
-func BootID() (string, error) {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot ID: %w", err)
-	}
-	return string(data[:len(data)-1]), nil
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkSetMTU(device(index), mtu) })
 }

@@ -49,7 +49,7 @@ func must(t *testing.T, err error) {
 // pair makes a veth pair in a namespace, its first end as the VF, and gives that.
 func pair(t *testing.T, ns string) *vf.Link {
 	t.Helper()
-	must(t, with(ns, func(h *netlink.Handle) error {
+	must(t, overNetlink(ns, func(h *netlink.Handle) error {
 		return h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "vf0"}, PeerName: "wire"})
 	}))
 	must(t, Links{}.SetUp(ns, look(t, ns, "wire").Index, true))
@@ -59,7 +59,7 @@ func pair(t *testing.T, ns string) *vf.Link {
 func look(t *testing.T, ns, name string) *vf.Link {
 	t.Helper()
 	var link *vf.Link
-	must(t, with(ns, func(h *netlink.Handle) error {
+	must(t, overNetlink(ns, func(h *netlink.Handle) error {
 		l, err := h.LinkByName(name)
 		if err == nil {
 			link = describe(l)
@@ -118,7 +118,7 @@ func given(addresses ...string) *current.Result {
 func TestNetnsConfigure(t *testing.T) {
 	ns, l := namespace(t, "pod"), Links{}
 	link := pair(t, ns)
-	must(t, inside(ns, func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/vf0/disable_ipv6", []byte("1"), 0o600) }))
+	must(t, onThreadIn(ns, func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/vf0/disable_ipv6", []byte("1"), 0o600) }))
 	must(t, l.SetUp(ns, link.Index, true))
 	result := given("10.9.0.2/24", "fd09::2/64")
 	result.IPs[0].Gateway = cidr("10.9.0.1/24").IP
@@ -170,7 +170,7 @@ func TestNetnsAnnounce(t *testing.T) {
 	result := given("10.9.0.2/24", "fd09::2/64")
 	must(t, l.Configure(t.Context(), ns, link, result))
 	var socket int
-	must(t, inside(other, func() (err error) {
+	must(t, onThreadIn(other, func() (err error) {
 		all := int(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
 		socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
 		return err

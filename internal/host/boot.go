@@ -1,4 +1,4 @@
-package journal
+package host
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// BootID gives the number of this boot of the machine, by which a record tells whether
-// its sandbox can still be there.
+// BootID gives the kernel's number of this boot. What was recorded under another number
+// belongs to sandboxes that a reboot has ended.
 func BootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
