@@ -1,9 +1,9 @@
-// Package sriov knows devices: what sysfs says of one (function, driver, network
-// interface, PF, representor), and the files by which device plugins and CNI plugins
-// describe one (device information specification 1.1).
+// Package sriov describes devices. It reads sysfs (function, driver, network interface, PF,
+// representor), and it reads and writes the files by which device plugins and CNI plugins describe
+// a device (device information specification 1.1).
 //
-// What a PF keeps of its VFs is asked of the kernel by netlink, in sriov/pf; this
-// package links nothing but the standard library. sriov/device puts both together.
+// It reads files only. Package sriov/pf asks the kernel, by netlink, for the settings that a PF
+// keeps of its VFs.
 package sriov
 
 import (
@@ -46,8 +46,6 @@ type Device struct {
 	// VFs is how many VFs a PF has, and can have.
 	VFs  *VFCount `json:"vfs,omitempty"`
 	VDPA *VDPA    `json:"vdpa,omitempty"`
-	// Settings is what the PF keeps of a VF; sysfs does not know it (sriov/pf does).
-	Settings *VFSettings `json:"settings,omitempty"`
 }
 
 // PF is a physical function.

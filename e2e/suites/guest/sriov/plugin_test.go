@@ -202,7 +202,7 @@ func TestGuestPluginAnnounces(t *testing.T) {
 
 func TestGuestPluginDevices(t *testing.T) {
 	l := newLab(t)
-	out := l.sh(filepath.Join(os.Getenv(builtVar), "device.test") + " -test.run TestGuestRead -test.v")
+	out := l.sh(filepath.Join(os.Getenv(builtVar), "pf.test") + " -test.run TestGuestRead -test.v")
 	if !strings.Contains(out, "--- PASS: TestGuestRead") {
 		t.Error(out)
 	}

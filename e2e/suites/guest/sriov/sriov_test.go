@@ -10,8 +10,8 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
 )
 
-// builtVar names the folder of a plexus-sriov that can be told to die, and of the tests of
-// sriov/device, which need a VF.
+// builtVar names the folder with a plexus-sriov that can be told to die, and with the tests of
+// sriov/pf that need a VF.
 const builtVar = "PLEXUS_SRIOV_BUILT"
 
 // What a guest does is slow: it is emulated, and other tests run beside it.
@@ -42,7 +42,7 @@ func built(t *testing.T) string {
 	must(t, os.Chmod(dir, 0o755))
 	for _, args := range [][]string{
 		{"build", "-tags", "killpoints", "-o", filepath.Join(dir, "plexus-sriov"), "./cmd/plexus-sriov"},
-		{"test", "-c", "-tags", "guest", "-o", filepath.Join(dir, "device.test"), "./sriov/device"},
+		{"test", "-c", "-tags", "guest", "-o", filepath.Join(dir, "pf.test"), "./sriov/pf"},
 	} {
 		build := exec.Command("go", args...)
 		build.Dir = "../../../.." // of the other module
