@@ -21,7 +21,7 @@ func image(t testing.TB) string {
 	}
 	gomod, err := output("go", "env", "GOMOD")
 	must(t, err)
-	dir, err := output(filepath.Join(filepath.Dir(gomod), "guest", "build"))
+	dir, err := output(filepath.Join(filepath.Dir(gomod), "harness", "guest", "build"))
 	must(t, err)
 	return dir
 }
