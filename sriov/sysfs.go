@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -29,18 +30,23 @@ var (
 // maxAttribute bounds what is read of a file of sysfs, in bytes.
 const maxAttribute = 4 << 10
 
+// Names in sysfs.
 var (
-	pciAddress    = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
-	virtfn        = regexp.MustCompile(`^virtfn(\d+)$`)
-	uplinkPort    = regexp.MustCompile(`^p\d+(s\d+)?$`)
-	functionPort  = regexp.MustCompile(`^(c\d+)?pf\d+(vf|sf)(\d+)$`)
-	vdpaName      = regexp.MustCompile(`^vdpa`)
-	vhostVDPAName = regexp.MustCompile(`^vhost-vdpa-\d+$`)
-	virtioName    = regexp.MustCompile(`^virtio\d+$`)
+	pciAddress    = pattern(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
+	virtfn        = pattern(`^virtfn(\d+)$`)
+	uplinkPort    = pattern(`^p\d+(s\d+)?$`)
+	functionPort  = pattern(`^(c\d+)?pf\d+(vf|sf)(\d+)$`)
+	vhostVDPAName = pattern(`^vhost-vdpa-\d+$`)
+	virtioName    = pattern(`^virtio\d+$`)
 )
 
+// pattern compiles an expression when it is first needed: most starts of a plugin need none.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // IsPCIAddress tells whether s is one, as the kernel writes it: 0000:3b:02.1.
-func IsPCIAddress(s string) bool { return pciAddress.MatchString(s) }
+func IsPCIAddress(s string) bool { return pciAddress().MatchString(s) }
 
 // Sysfs is the folder of a sysfs.
 type Sysfs string
@@ -148,7 +154,7 @@ func (n *node) vdpa(d *Device) {
 func (n *node) vdpaBelow(d *Device) {
 	for _, name := range n.names(".") {
 		path := n.sysfs.onBus("vdpa", name)
-		if _, err := os.Stat(path); err == nil && vdpaName.MatchString(name) {
+		if _, err := os.Stat(path); err == nil && strings.HasPrefix(name, "vdpa") {
 			d.VDPA = n.at(path).vdpaSide(name)
 			return
 		}
@@ -160,12 +166,12 @@ func (n *node) vdpaSide(name string) *VDPA {
 	switch n.linkName("driver") {
 	case "vhost_vdpa":
 		side.Driver = "vhost"
-		if device := n.firstName(".", vhostVDPAName); device != "" {
+		if device := n.firstName(".", vhostVDPAName()); device != "" {
 			side.Path = "/dev/" + device
 		}
 	case "virtio_vdpa":
 		side.Driver = "virtio"
-		if device := n.firstName(".", virtioName); device != "" {
+		if device := n.firstName(".", virtioName()); device != "" {
 			side.Path = "/sys/bus/virtio/devices/" + device
 		}
 	}
@@ -199,7 +205,7 @@ func (n *node) vfIndex(pf string) *int {
 	parent := n.at(n.sysfs.onBus("pci", filepath.Base(pf)))
 	own := n.ownName()
 	for _, name := range parent.names(".") {
-		match := virtfn.FindStringSubmatch(name)
+		match := virtfn().FindStringSubmatch(name)
 		if match == nil || parent.linkName(name) != own {
 			continue
 		}
@@ -218,13 +224,13 @@ func (n *node) ownName() string { return filepath.Base(n.path) }
 func (n *node) netdev() string {
 	names := n.names("net")
 	for _, below := range n.names(".") {
-		if virtioName.MatchString(below) && len(names) == 0 {
+		if virtioName().MatchString(below) && len(names) == 0 {
 			names = n.names(filepath.Join(below, "net"))
 		}
 	}
-	own := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return functionPort.MatchString(n.sysfs.portName(name)) })
+	own := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return functionPort().MatchString(n.sysfs.portName(name)) })
 	for _, name := range own {
-		if uplinkPort.MatchString(n.sysfs.portName(name)) {
+		if uplinkPort().MatchString(n.sysfs.portName(name)) {
 			return name
 		}
 	}
@@ -240,7 +246,7 @@ func (n *node) representor(pf *PF, kind string, index *int) string {
 		return ""
 	}
 	for _, name := range n.at(n.sysfs.onBus("pci", filepath.Base(pf.PCIAddress))).names("net") {
-		match := functionPort.FindStringSubmatch(n.sysfs.portName(name))
+		match := functionPort().FindStringSubmatch(n.sysfs.portName(name))
 		if len(match) == 4 && match[1] == "" && match[2] == kind && match[3] == strconv.Itoa(*index) {
 			return name
 		}
