@@ -2,7 +2,7 @@ package sriov
 
 import "github.com/plexus-cni/plexus/types"
 
-// deviceInfoVersion is the version of the specification that is written.
+// deviceInfoVersion is the version of the specification that the files are written by.
 const deviceInfoVersion = "1.1.0"
 
 // The types of a device-information file.
@@ -13,8 +13,8 @@ const (
 	infoMemif     = "memif"
 )
 
-// Info describes a device as the device information specification has it. A device
-// that is neither PCI nor vDPA has none.
+// Info describes a device in the form of the device information specification. It gives nil for a
+// device that is neither PCI nor vDPA.
 func (d *Device) Info() *types.DeviceInfo {
 	switch {
 	case d.VDPA != nil:
@@ -30,6 +30,14 @@ func (d *Device) Info() *types.DeviceInfo {
 	return nil
 }
 
+// VhostUserInfo describes a vhost-user port; mode is the application's, "client" or "server".
+func VhostUserInfo(mode, socket string) *types.DeviceInfo {
+	return &types.DeviceInfo{
+		Type: infoVhostUser, Version: deviceInfoVersion, VhostUser: &types.VhostUserDevice{Mode: mode, Path: socket},
+	}
+}
+
+// pfAddress gives the address of the device's PF, "" if it has none or is the PF.
 func (d *Device) pfAddress() string {
 	if d.PF == nil || d.PF.PCIAddress == d.PCIAddress {
 		return ""
@@ -44,63 +52,64 @@ func first(names []string) string {
 	return names[0]
 }
 
-// Complete gives what a device plugin or a CNI plugin said, with what it left out taken
-// from the device. What was said is never changed. Either may be nil.
-func Complete(said *types.DeviceInfo, d *Device) *types.DeviceInfo {
-	var known *types.DeviceInfo
+// Complete gives the description that a device plugin or a CNI plugin reported, with its empty fields
+// filled from the device. No other field changes. Either argument may be nil.
+func Complete(reported *types.DeviceInfo, d *Device) *types.DeviceInfo {
+	var found *types.DeviceInfo
 	if d != nil {
-		known = d.Info()
+		found = d.Info()
 	}
-	if said == nil {
-		return known
+	if reported == nil {
+		return found
 	}
-	complete := *said
-	fill(&complete.Version, deviceInfoVersion)
-	if known == nil || known.Type != said.Type {
+	complete := *reported
+	setIfEmpty(&complete.Version, deviceInfoVersion)
+	if found == nil || found.Type != reported.Type {
 		return &complete
 	}
-	if known.PCI != nil {
-		complete.PCI = completePCI(said.PCI, known.PCI)
+	if found.PCI != nil {
+		complete.PCI = completePCI(reported.PCI, found.PCI)
 	}
-	if known.VDPA != nil {
-		complete.VDPA = completeVDPA(said.VDPA, known.VDPA)
+	if found.VDPA != nil {
+		complete.VDPA = completeVDPA(reported.VDPA, found.VDPA)
 	}
 	return &complete
 }
 
-func completePCI(said, known *types.PCIDevice) *types.PCIDevice {
-	if said == nil {
-		return known
+func completePCI(reported, found *types.PCIDevice) *types.PCIDevice {
+	if reported == nil {
+		return found
 	}
-	complete := *said
-	fill(&complete.PCIAddress, known.PCIAddress)
-	fill(&complete.RDMADevice, known.RDMADevice)
-	fill(&complete.PFPCIAddress, known.PFPCIAddress)
-	fill(&complete.RepresentorDevice, known.RepresentorDevice)
+	complete := *reported
+	setIfEmpty(&complete.PCIAddress, found.PCIAddress)
+	setIfEmpty(&complete.RDMADevice, found.RDMADevice)
+	setIfEmpty(&complete.PFPCIAddress, found.PFPCIAddress)
+	setIfEmpty(&complete.RepresentorDevice, found.RepresentorDevice)
 	return &complete
 }
 
-func completeVDPA(said, known *types.VDPADevice) *types.VDPADevice {
-	if said == nil {
-		return known
+func completeVDPA(reported, found *types.VDPADevice) *types.VDPADevice {
+	if reported == nil {
+		return found
 	}
-	complete := *said
-	fill(&complete.ParentDevice, known.ParentDevice)
-	fill(&complete.Driver, known.Driver)
-	fill(&complete.Path, known.Path)
-	fill(&complete.PCIAddress, known.PCIAddress)
-	fill(&complete.PFPCIAddress, known.PFPCIAddress)
-	fill(&complete.RepresentorDevice, known.RepresentorDevice)
+	complete := *reported
+	setIfEmpty(&complete.ParentDevice, found.ParentDevice)
+	setIfEmpty(&complete.Driver, found.Driver)
+	setIfEmpty(&complete.Path, found.Path)
+	setIfEmpty(&complete.PCIAddress, found.PCIAddress)
+	setIfEmpty(&complete.PFPCIAddress, found.PFPCIAddress)
+	setIfEmpty(&complete.RepresentorDevice, found.RepresentorDevice)
 	return &complete
 }
 
-func fill(field *string, value string) {
+// setIfEmpty sets a field that has no value.
+func setIfEmpty(field *string, value string) {
 	if *field == "" {
 		*field = value
 	}
 }
 
-// CheckInfo tells what the specification demands of a description and is not there.
+// CheckInfo reports the fields that the specification demands and a description lacks.
 func CheckInfo(info *types.DeviceInfo) error {
 	var faults []error
 	demand := func(field, value string) {

@@ -1,6 +1,7 @@
 package sriov
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,119 +11,118 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
-// The folders that the device information specification names: for what CNI plugins
-// write, and for what device plugins do.
+// The folders that the device information specification names: one for the files of CNI plugins, one
+// for those of device plugins.
 const (
 	DefaultDeviceInfoDir       = "/var/run/k8s.cni.cncf.io/devinfo/cni"
 	DefaultDevicePluginInfoDir = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 )
 
-// maxFileName is what Linux takes as the name of a file, in bytes.
+// maxFileName is the length of the longest file name that Linux accepts, in bytes.
 const maxFileName = 255
 
-// maxDeviceInfo bounds what is read of a file, in bytes: a few lines of JSON.
+// maxDeviceInfo is the size of the largest file that is read, in bytes. A file holds a few lines of JSON.
 const maxDeviceInfo = 64 << 10
 
 // DeviceInfoDir is a folder of device-information files.
 type DeviceInfoDir string
 
-// Path gives the file of an attachment, by the name that Multus gives it too. It need
-// not exist, nor does its folder.
+// Path gives the file of an attachment, under the name that Multus gives it too. The file and its
+// folder need not exist.
 func (d DeviceInfoDir) Path(network, containerID, ifName string) string {
 	name := strings.ReplaceAll(fmt.Sprintf("%s-%s_%s", network, containerID, ifName), "/", "-")
-	if len(name) > maxFileName {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(name))
-		name = fmt.Sprintf("%s-%016x", name[:maxFileName-17], h.Sum64())
+	if sum := hash(name); len(name) > maxFileName {
+		name = name[:maxFileName-len(sum)-1] + "-" + sum
 	}
 	return filepath.Join(string(d), name)
 }
 
-// Read gives what a file says, nil if there is no file.
+// hash gives 16 hexadecimal digits.
+func hash(name string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// Read reads a file; it gives nil if there is none.
 func (d DeviceInfoDir) Read(path string) (*types.DeviceInfo, error) { return readInfo(path) }
 
-// Remove removes a file if it is there.
-func (d DeviceInfoDir) Remove(path string) error { return removeInfo(path) }
+// Remove removes a file as [RemoveInfo] does.
+func (d DeviceInfoDir) Remove(path string) error { return RemoveInfo(path) }
 
-// DevicePluginInfoDir is the folder in which device plugins describe what they offer.
+// DevicePluginInfoDir is the folder in which device plugins describe the devices that they offer.
 type DevicePluginInfoDir string
 
-// Path gives the file of a device, by the name that the specification has for it.
+// Path gives the file of a device, under the name that the specification gives it.
 func (d DevicePluginInfoDir) Path(resource, deviceID string) string {
 	return filepath.Join(string(d), strings.ReplaceAll(resource+"-"+deviceID, "/", "-")+"-device.json")
 }
 
-// Read gives what the device plugin says of a device, nil if it says nothing.
+// Read reads the device plugin's file of a device; it gives nil if there is none.
 func (d DevicePluginInfoDir) Read(resource, deviceID string) (*types.DeviceInfo, error) {
 	return readInfo(d.Path(resource, deviceID))
 }
 
-// InfoFiles are the files that describe the devices of attachments, and what they are made from.
+// InfoFiles are the files that describe the devices of attachments, and the sources of their content.
 type InfoFiles struct {
 	DeviceInfoDir
 	DevicePlugin DevicePluginInfoDir
 	Sysfs        Sysfs
 }
 
-// Describe writes the file of an attachment: what the device plugin says of the device, and
-// what it leaves out from sysfs. Of a device of which nobody knows anything it writes none.
+// Describe writes the file of an attachment: the device plugin's description, completed from sysfs.
+// It writes none for a device that neither describes.
 func (f InfoFiles) Describe(path string, device types.Device) error {
-	said, err := f.DevicePlugin.Read(device.Resource, device.ID)
-	known, _ := f.Sysfs.Device(device.ID) // what is no device of the kernel is the device plugin's alone
-	if info := Complete(said, known); info != nil {
+	reported, err := f.DevicePlugin.Read(device.Resource, device.ID)
+	found, _ := f.Sysfs.Device(device.ID) // the device need not be one of the kernel
+	if info := Complete(reported, found); info != nil {
 		err = types.Join(err, WriteInfo(path, info))
 	}
 	return err
 }
 
-// WriteInfo writes a file whole or not at all, with its folder.
+// WriteInfo writes a file, and its folder if need be. Whoever reads the file finds the old content or
+// the new. Two processes must not write the same file at once: the lock of the attachment sees to that.
 func WriteInfo(path string, info *types.DeviceInfo) error {
 	data, err := json.Marshal(info)
-	if err != nil {
-		return fmt.Errorf("device information: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("device information: %w", err)
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return fmt.Errorf("device information: %w", err)
-	}
-	_, err = file.Write(data)
-	err = types.Join(err, file.Chmod(0o644), file.Close())
 	if err == nil {
-		err = os.Rename(file.Name(), path)
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
 	}
-	if err != nil {
-		return fmt.Errorf("device information: %w", types.Join(err, os.Remove(file.Name())))
+	if err == nil {
+		err = host.ReplaceFile(path, temporaryInfo(path), 0o644, bytes.NewReader(data))
 	}
-	return nil
+	return describeFault(err)
+}
+
+// RemoveInfo removes a file if it is there, and what a killed WriteInfo left of it.
+func RemoveInfo(path string) error {
+	return describeFault(host.RemoveFiles(temporaryInfo(path), path))
+}
+
+// temporaryInfo is the name of a file that is being written. It follows from the file's own, so that
+// it can be found after a kill, but is short: the file's own may be as long as a name can be.
+func temporaryInfo(path string) string {
+	return filepath.Join(filepath.Dir(path), ".new-"+hash(filepath.Base(path)))
 }
 
 func readInfo(path string) (*types.DeviceInfo, error) {
-	info, err := os.Stat(path)
+	data, err := host.ReadFile(path, maxDeviceInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("device information: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxDeviceInfo {
-		return nil, fmt.Errorf("device information: %s is not a file of at most %d bytes", path, maxDeviceInfo)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("device information: %w", err)
+		return nil, describeFault(err)
 	}
 	return types.ParseDeviceInfo(data)
 }
 
-func removeInfo(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("device information: %w", err)
+func describeFault(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("device information: %w", err)
 }

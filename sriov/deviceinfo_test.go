@@ -1,6 +1,7 @@
 package sriov_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestDeviceInfoFiles(t *testing.T) {
 	if info, err := dp.Read("example.com/vf", "a/b"); info != nil || err != nil {
 		t.Errorf("of no file: %v, %v", info, err)
 	}
-	want := &types.DeviceInfo{Type: "memif", Version: "1.1.0", Memif: &types.MemifDevice{Role: "master", Path: "/s", Mode: "ethernet"}}
+	want := memif
 	path := dp.Path("example.com/vf", "a/b")
 	if err := sriov.WriteInfo(path, want); err != nil {
 		t.Fatal(err)
@@ -59,6 +60,99 @@ func TestDeviceInfoFiles(t *testing.T) {
 	}
 	if err := sriov.WriteInfo(path+"\x00", want); err == nil {
 		t.Error("no error for a path that cannot be")
+	}
+}
+
+// unfinished is the file that a killed writer of "info" left. The name is part of what other builds
+// find on a node.
+const unfinished = ".new-f5d6a8c57ab94f05"
+
+var memif = &types.DeviceInfo{Type: "memif", Version: "1.1.0", Memif: &types.MemifDevice{Role: "master", Path: "/s", Mode: "ethernet"}}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+func TestWriteInfo(t *testing.T) {
+	for _, tc := range []struct {
+		name, file string
+		before     func(dir string) error
+	}{
+		{"a first file", "info", func(string) error { return nil }},
+		{"the longest name", strings.Repeat("x", 255), func(string) error { return nil }},
+		{"in the place of another", "info", func(dir string) error { return os.WriteFile(filepath.Join(dir, "info"), []byte("other"), 0o600) }},
+		{"in the place of a link", "info", func(dir string) error { return os.Symlink(filepath.Dir(dir), filepath.Join(dir, "info")) }},
+		{"after a writer that was killed", "info", func(dir string) error { return os.WriteFile(filepath.Join(dir, unfinished), []byte("{"), 0o600) }},
+		{"over a link to somewhere else", "info", func(dir string) error { return os.Symlink("../outside", filepath.Join(dir, unfinished)) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dir")
+			if err := errors.Join(os.Mkdir(dir, 0o755), tc.before(dir)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, tc.file)
+			if err := sriov.WriteInfo(path, memif); err != nil {
+				t.Fatal(err)
+			}
+			got, err := sriov.DeviceInfoDir(dir).Read(path)
+			if diff := cmp.Diff(memif, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+			if info, err := os.Lstat(path); err != nil || info.Mode() != 0o644 {
+				t.Errorf("%v, %v, want a file of mode 0644", info.Mode(), err)
+			}
+			if diff := cmp.Diff([]string{tc.file}, names(t, dir)); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, "../outside")); err == nil {
+				t.Error("it wrote where a link leads")
+			}
+		})
+	}
+}
+
+// A write that fails leaves no file behind, and what was under the name stays.
+func TestWriteInfoFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "info")
+	if err := os.MkdirAll(filepath.Join(path, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := sriov.WriteInfo(path, memif); err == nil {
+		t.Error("it replaced a folder")
+	}
+	if diff := cmp.Diff([]string{"info"}, names(t, dir)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemoveInfo(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "info")
+	for _, left := range [][]string{{"info"}, {unfinished}, {"info", unfinished}, nil} {
+		for _, name := range append(left, "other") {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sriov.RemoveInfo(path); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"other"}, names(t, dir)); diff != "" {
+			t.Errorf("with %q: files (-want +got):\n%s", left, diff)
+		}
+	}
+	if err := sriov.RemoveInfo(filepath.Join(dir, "other", "info")); err == nil {
+		t.Error("no error for a path below a file")
 	}
 }
 

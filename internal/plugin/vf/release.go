@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/host"
@@ -23,9 +21,7 @@ func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
 	faults := []error{e.restore(ctx, s), e.ipamDel(ctx, s)}
 	if s.DeviceInfoFile != "" {
 		host.KillPoint()
-		if err := os.Remove(s.DeviceInfoFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, fmt.Errorf("device information: %w", err))
-		}
+		faults = append(faults, sriov.RemoveInfo(s.DeviceInfoFile))
 	}
 	if err := types.Join(faults...); err != nil {
 		return err

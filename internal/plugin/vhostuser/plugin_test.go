@@ -258,6 +258,20 @@ func TestDeviceInfoOfTheLongestName(t *testing.T) {
 	n.mustBeClean("after DEL")
 }
 
+// A writer of the file that was killed leaves it under another name; DEL removes it, with a state and
+// without.
+func TestUnfinishedDeviceInfo(t *testing.T) {
+	n := newNode(t)
+	unfinished := filepath.Join(n.dir, "info", ".new-af63db4c8601ead9") // that of the file "f"
+	for _, add := range []func(){func() { n.add("c1", nil) }, func() {}} {
+		add()
+		must(t, os.MkdirAll(filepath.Dir(unfinished), 0o755))
+		must(t, os.WriteFile(unfinished, []byte("{"), 0o600))
+		must(t, n.plugin.Del(t.Context(), n.call("c1", nil)))
+		n.mustBeClean("after DEL")
+	}
+}
+
 func TestAddAgain(t *testing.T) {
 	n := newNode(t)
 	n.add("c1", nil)

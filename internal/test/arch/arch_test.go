@@ -44,10 +44,10 @@ var rules = []rule{
 	{folder: "types", std: true, never: []string{"log", "net/http"}},
 	// The ground floor: everybody links it.
 	{folder: "internal/host", never: slices.Concat(kubernetes, ovsdb, []string{"github.com/containernetworking", "github.com/vishvananda", "log", "net/http"})},
-	{folder: "sriov", ours: []string{"types"}, never: slices.Concat(kubernetes, []string{"net/http"})},
+	{folder: "sriov", ours: []string{"types", "internal/host"}, never: slices.Concat(kubernetes, []string{"net/http"})},
 	// plexus links sriov, and plexus-sriov both: each starts for every pod. docs/architecture.md
 	// says what the library sriovnet, which links net/http, would cost them.
-	{folder: "sriov/pf", ours: []string{"types", "sriov"}},
+	{folder: "sriov/pf", ours: []string{"types", "sriov", "internal/host"}},
 	{folder: "internal/plugin/vf", any: true, never: slices.Concat(kubernetes, []string{"net/http", module + "/delegate", module + "/k8sclient"})},
 	{folder: "cmd/plexus-sriov", any: true, never: slices.Concat(kubernetes, []string{
 		"net/http", module + "/delegate", module + "/k8sclient", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
@@ -55,7 +55,7 @@ var rules = []rule{
 	{folder: "delegate", ours: []string{"types", "internal/host"}, never: slices.Concat(kubernetes, ovsdb)},
 	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
-	{folder: "k8sclient", ours: []string{"types", "sriov"}, never: ovsdb},
+	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, []string{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
@@ -64,8 +64,8 @@ var rules = []rule{
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
-	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "internal/plugin/vhostuser", "internal/host", "internal/version"}, never: kubernetes},
-	{folder: "internal/plugin/vhostuser", ours: []string{"types", "internal/host"}, never: kubernetes},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin/vhostuser", "internal/host", "internal/version"}, never: kubernetes},
+	{folder: "internal/plugin/vhostuser", ours: []string{"types", "sriov", "internal/host"}, never: kubernetes},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
 		module + "/k8sclient", module + "/sriov/pf", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -196,8 +196,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{"types", module + "/internal/rpc", "types links " + module + "/internal/rpc: of ours it may link []"},
 		{"types", "net/netip", ""},
 		{"types", "logic", "types links logic: it may link the standard library alone"},
-		{"sriov", module + "/delegate", "sriov links " + module + `/delegate: of ours it may link ["types"]`},
+		{"sriov", module + "/delegate", "sriov links " + module + `/delegate: of ours it may link ["types" "internal/host"]`},
 		{"sriov", module + "/types", ""},
+		{"sriov", module + "/internal/host", ""},
 		{"sriov", "net/http", "sriov links net/http: it must not link net/http"},
 		{"sriov/pf", "net/http", "sriov/pf links net/http: it must not link net/http"},
 		{"internal/plugin/vf", module + "/delegate", "internal/plugin/vf links " + module + "/delegate: it must not link " + module + "/delegate"},
@@ -217,7 +218,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"delegate/sub", module + "/cmd/x", "delegate/sub links " + module + `/cmd/x: of ours it may link ["types" "internal/host"]`},
 		{"delegate/journal", "github.com/containernetworking/cni/libcni", "delegate/journal links github.com/containernetworking/cni/libcni: it must not link github.com/containernetworking"},
 		{"delegate/journal", "github.com/vishvananda/netlink", "delegate/journal links github.com/vishvananda/netlink: it must not link github.com/vishvananda"},
-		{"k8sclient", module + "/delegate", "k8sclient links " + module + `/delegate: of ours it may link ["types" "sriov"]`},
+		{"k8sclient", module + "/delegate", "k8sclient links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/host"]`},
 		{"k8sclient", "k8s.io/client-go/rest", ""},
 		{"cmd/plexus", "k8s.io/api/core/v1", "cmd/plexus links k8s.io/api/core/v1: it must not link k8s.io"},
 		{"cmd/plexus", "net/http", "cmd/plexus links net/http: it must not link net/http"},
@@ -235,8 +236,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-once", "github.com/ovn-kubernetes/libovsdb/ovsdb", "cmd/plexus-once links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"delegate", "github.com/ovn-kubernetes/libovsdb/ovsdb", "delegate links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
+		{"internal/plugin/vhostuser", module + "/sriov", ""},
 		{"internal/plugin/vhostuser", "k8s.io/client-go/rest", "internal/plugin/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
-		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "internal/plugin/vhostuser" "internal/host" "internal/version"]`},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/plugin/vhostuser" "internal/host" "internal/version"]`},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {
