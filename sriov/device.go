@@ -24,26 +24,25 @@ const (
 	KindVDPA      Kind = "vdpa"
 )
 
-// Device is what is known of one device.
+// Device describes one device.
 type Device struct {
-	// ID is what the device was asked for by: a PCI address, or the name of an
-	// auxiliary or vDPA device.
+	// ID is the PCI address of the device, or its name on the auxiliary or the vDPA bus.
 	ID   string `json:"id"`
 	Kind Kind   `json:"kind"`
-	// PCIAddress is that of the device itself, or of the function that it is part of.
+	// PCIAddress is the address of the device itself, or of the PCI function that it is part of.
 	PCIAddress string `json:"pciAddress,omitempty"`
 	Driver     string `json:"driver,omitempty"`
-	// Netdev is its interface in this network namespace. It has none while it is in
-	// another, and with a driver of user space (UserSpace).
+	// Netdev is the device's interface in this network namespace. It is empty while the interface is
+	// in another one, and while a process drives the device (UserSpace).
 	Netdev      string   `json:"netdev,omitempty"`
 	RDMADevices []string `json:"rdmaDevices,omitempty"`
-	NUMANode    *int     `json:"numaNode,omitempty"` // nil where the machine has no such thing
+	NUMANode    *int     `json:"numaNode,omitempty"` // nil if the machine has no NUMA nodes
 	// PF is the physical function of a VF or of a subfunction.
 	PF *PF `json:"pf,omitempty"`
 	// Index is the number of a VF, or of a subfunction, in its PF.
 	Index       *int   `json:"index,omitempty"`
 	Representor string `json:"representor,omitempty"`
-	// VFs is how many VFs a PF has, and can have.
+	// VFs are the numbers of VFs of a PF.
 	VFs  *VFCount `json:"vfs,omitempty"`
 	VDPA *VDPA    `json:"vdpa,omitempty"`
 }
@@ -55,21 +54,21 @@ type PF struct {
 	Driver     string `json:"driver,omitempty"`
 }
 
-// VFCount is how many VFs a PF has, and how many it can have.
+// VFCount counts the VFs of a PF.
 type VFCount struct {
 	Now   int `json:"now"`
-	Total int `json:"total"`
+	Total int `json:"total"` // how many it can have
 }
 
-// VDPA is the vDPA side of a device.
+// VDPA describes the vDPA device of a PCI function.
 type VDPA struct {
 	Name   string `json:"name"`
 	Driver string `json:"driver,omitempty"` // vhost or virtio
 	Path   string `json:"path,omitempty"`
 }
 
-// VFSettings is what a PF keeps of one of its VFs. What the driver does not tell is
-// nil or empty.
+// VFSettings are the settings that a PF keeps of one of its VFs. A setting that the driver does not
+// report is nil or empty.
 type VFSettings struct {
 	MAC       string `json:"mac,omitempty"`
 	VLAN      int    `json:"vlan"`
@@ -77,26 +76,26 @@ type VFSettings struct {
 	VLANProto string `json:"vlanProto,omitempty"` // 802.1q or 802.1ad
 	SpoofChk  *bool  `json:"spoofchk,omitempty"`
 	Trust     *bool  `json:"trust,omitempty"`
-	MinTxRate uint32 `json:"min_tx_rate"` // Mbit/s, 0 for no limit
+	MinTxRate uint32 `json:"min_tx_rate"` // Mbit/s; 0 is no limit
 	MaxTxRate uint32 `json:"max_tx_rate"`
 	LinkState string `json:"link_state,omitempty"` // auto, enable or disable
-	NodeGUID  string `json:"nodeGUID,omitempty"`   // of Infiniband
+	NodeGUID  string `json:"nodeGUID,omitempty"`   // Infiniband only
 	PortGUID  string `json:"portGUID,omitempty"`
 }
 
-// Protocols of a VLAN, as sriov-cni's users write them.
+// The protocols of a VLAN, as configurations for sriov-cni name them.
 const (
 	Proto8021Q  = "802.1q"
 	Proto8021AD = "802.1ad"
 )
 
-// userSpaceDrivers leave a device to a process: it has no interface in the kernel.
+// userSpaceDrivers leave a device to a process. It has no interface in the kernel.
 var userSpaceDrivers = []string{"vfio-pci", "uio_pci_generic", "igb_uio", "mlx5_vfio_pci"}
 
-// UserSpace tells whether a process drives the device, as with DPDK.
+// UserSpace reports whether a process drives the device, as DPDK does.
 func (d *Device) UserSpace() bool { return slices.Contains(userSpaceDrivers, d.Driver) }
 
-// Clone gives a copy that shares nothing with the original.
+// Clone gives a deep copy.
 func (s *VFSettings) Clone() *VFSettings {
 	if s == nil {
 		return nil

@@ -113,7 +113,7 @@ func TestWriteInfo(t *testing.T) {
 			if diff := cmp.Diff([]string{tc.file}, names(t, dir)); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
-			if _, err := os.Lstat(filepath.Join(dir, "../outside")); err == nil {
+			if _, err := os.Lstat(filepath.Join(filepath.Dir(dir), "outside")); err == nil {
 				t.Error("it wrote where a link leads")
 			}
 		})
@@ -165,31 +165,31 @@ func TestComplete(t *testing.T) {
 	vdpa := &sriov.Device{ID: "vdpa3", Kind: sriov.KindVDPA, PCIAddress: "0000:3b:02.1", VDPA: &sriov.VDPA{Name: "vdpa3", Driver: "vhost", Path: "/dev/vhost-vdpa-3"}}
 	socket := &types.DeviceInfo{Type: "vhost-user", Version: "1.0.0", VhostUser: &types.VhostUserDevice{Mode: "client", Path: "/s"}}
 	for _, tc := range []struct {
-		name   string
-		said   *types.DeviceInfo
-		device *sriov.Device
-		want   *types.DeviceInfo
+		name     string
+		reported *types.DeviceInfo
+		device   *sriov.Device
+		want     *types.DeviceInfo
 	}{
 		{"nothing is known", nil, nil, nil},
-		{"nothing was said of a VF", nil, vf, &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: known}},
+		{"nothing was reported of a VF", nil, vf, &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: known}},
 		{
-			"something was said", &types.DeviceInfo{Type: "pci", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1", VhostNet: "/dev/vhost-net", RDMADevice: "other"}}, vf,
+			"something was reported", &types.DeviceInfo{Type: "pci", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1", VhostNet: "/dev/vhost-net", RDMADevice: "other"}}, vf,
 			&types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: "0000:3b:02.1", VhostNet: "/dev/vhost-net", RDMADevice: "other", PFPCIAddress: "0000:3b:00.0", RepresentorDevice: "eth7"}},
 		},
-		{"only the type was said", &types.DeviceInfo{Type: "pci", Version: "1.0.0"}, vf, &types.DeviceInfo{Type: "pci", Version: "1.0.0", PCI: known}},
+		{"only the type was reported", &types.DeviceInfo{Type: "pci", Version: "1.0.0"}, vf, &types.DeviceInfo{Type: "pci", Version: "1.0.0", PCI: known}},
 		{"it is something else", socket, vf, socket},
 		{
 			"vDPA", &types.DeviceInfo{Type: "vdpa", VDPA: &types.VDPADevice{Path: "/mine"}}, vdpa,
 			&types.DeviceInfo{Type: "vdpa", Version: "1.1.0", VDPA: &types.VDPADevice{ParentDevice: "vdpa3", Driver: "vhost", Path: "/mine", PCIAddress: "0000:3b:02.1"}},
 		},
 		{
-			"nothing was said of vDPA", &types.DeviceInfo{Type: "vdpa"}, vdpa,
+			"nothing was reported of vDPA", &types.DeviceInfo{Type: "vdpa"}, vdpa,
 			&types.DeviceInfo{Type: "vdpa", Version: "1.1.0", VDPA: &types.VDPADevice{ParentDevice: "vdpa3", Driver: "vhost", Path: "/dev/vhost-vdpa-3", PCIAddress: "0000:3b:02.1"}},
 		},
 		{"an auxiliary device with no PCI above", nil, &sriov.Device{ID: "x.y.0", Kind: sriov.KindAuxiliary}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, sriov.Complete(tc.said, tc.device)); diff != "" {
+			if diff := cmp.Diff(tc.want, sriov.Complete(tc.reported, tc.device)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -212,16 +212,16 @@ func TestCheckInfo(t *testing.T) {
 	}
 }
 
-// What a device plugin says of a device is handed on, completed from sysfs, and read as the
-// attachment's own; of what nobody knows there is no file.
+// The attachment's file has the device plugin's description, completed from sysfs. A device that
+// neither describes has no file.
 func TestInfoFilesDescribe(t *testing.T) {
 	const id = "0000:3b:02.1"
 	dir := t.TempDir()
 	files := sriov.InfoFiles{
 		DeviceInfoDir: sriov.DeviceInfoDir(filepath.Join(dir, "cni")), DevicePlugin: sriov.DevicePluginInfoDir(filepath.Join(dir, "dp")), Sysfs: tree(t, card()),
 	}
-	said := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net"}}
-	if err := sriov.WriteInfo(files.DevicePlugin.Path("example.com/vf", id), said); err != nil {
+	reported := &types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: &types.PCIDevice{PCIAddress: id, VhostNet: "/dev/vhost-net"}}
+	if err := sriov.WriteInfo(files.DevicePlugin.Path("example.com/vf", id), reported); err != nil {
 		t.Fatal(err)
 	}
 	path := files.Path("default/fast", "c1", "net0")
@@ -241,6 +241,6 @@ func TestInfoFilesDescribe(t *testing.T) {
 		t.Error(err)
 	}
 	if info, err := files.Read(unknown); info != nil || err != nil {
-		t.Errorf("of a device that nobody knows: %+v, %v", info, err)
+		t.Errorf("of a device that nobody describes: %+v, %v", info, err)
 	}
 }

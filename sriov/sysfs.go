@@ -18,19 +18,19 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// DefaultSysfs is where a machine has it.
+// DefaultSysfs is the sysfs of the running machine.
 const DefaultSysfs Sysfs = "/sys"
 
 // Errors of a lookup, for errors.Is.
 var (
 	ErrNoDevice  = errors.New("there is no such device")
-	ErrBadDevice = errors.New("what sysfs says of it makes no sense")
+	ErrBadDevice = errors.New("sysfs describes the device wrongly")
 )
 
-// maxAttribute bounds what is read of a file of sysfs, in bytes.
+// maxAttribute is how much of a file in sysfs is read, in bytes.
 const maxAttribute = 4 << 10
 
-// Names in sysfs.
+// Names and port names in sysfs.
 var (
 	pciAddress    = pattern(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
 	virtfn        = pattern(`^virtfn(\d+)$`)
@@ -45,20 +45,20 @@ func pattern(expression string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
 
-// IsPCIAddress tells whether s is one, as the kernel writes it: 0000:3b:02.1.
+// IsPCIAddress reports whether s is a PCI address as the kernel writes it: 0000:3b:02.1.
 func IsPCIAddress(s string) bool { return pciAddress().MatchString(s) }
 
-// Sysfs is the folder of a sysfs.
+// Sysfs is the folder in which a sysfs is mounted.
 type Sysfs string
 
-// onBus gives the folder of a device.
+// onBus gives the folder of a device on a bus.
 func (s Sysfs) onBus(bus, id string) string {
 	return filepath.Join(string(s), "bus", bus, "devices", id)
 }
 
-// Device gives what sysfs says of a device, by its PCI address or by its name on the
-// auxiliary or the vDPA bus. What is not there is left empty; what makes no sense is an
-// error that names the device and the file.
+// Device describes the device that has this PCI address, or this name on the auxiliary or the vDPA
+// bus. A field for which sysfs has no file stays empty. A file with a wrong content is an error, which
+// names the device and the file.
 func (s Sysfs) Device(id string) (*Device, error) {
 	if id == "" || id == "." || id == ".." || strings.ContainsAny(id, "/\x00") || len(id) > maxFileName {
 		return nil, fmt.Errorf("device %.60q: is neither a PCI address nor a name: %w", id, ErrNoDevice)
@@ -87,10 +87,10 @@ func (s Sysfs) Device(id string) (*Device, error) {
 	return nil, fmt.Errorf("device %s: is on none of the buses pci, auxiliary and vdpa of %s: %w", id, s, ErrNoDevice)
 }
 
-// node is a device's folder being read. What makes no sense is collected.
+// node reads the folder of a device, and collects the faults that it finds there.
 type node struct {
 	sysfs  Sysfs
-	id     string
+	id     string // of the device that the caller asked for
 	path   string
 	faults []error
 }
@@ -99,9 +99,10 @@ func (n *node) fault(file, problem string) {
 	n.faults = append(n.faults, fmt.Errorf("device %s: %s: %s: %w", n.id, filepath.Join(n.path, file), problem, ErrBadDevice))
 }
 
-// at gives another device that this one leads to; its faults are this one's.
+// at gives the node of another folder, for the same device: its faults name that device.
 func (n *node) at(path string) *node { return &node{sysfs: n.sysfs, id: n.id, path: path} }
 
+// pci describes a device of the PCI bus.
 func (n *node) pci(d *Device) {
 	d.PCIAddress = d.ID
 	n.vdpaBelow(d)
@@ -122,6 +123,7 @@ func (n *node) pci(d *Device) {
 	}
 }
 
+// auxiliary describes a device of the auxiliary bus.
 func (n *node) auxiliary(d *Device) {
 	d.Kind = KindAuxiliary
 	d.PCIAddress = n.pciParent()
@@ -136,7 +138,7 @@ func (n *node) auxiliary(d *Device) {
 	}
 }
 
-// vdpa describes a device of the vDPA bus, with the function that is behind it.
+// vdpa describes a device of the vDPA bus, with the PCI function that it belongs to.
 func (n *node) vdpa(d *Device) {
 	d.Kind, d.VDPA = KindVDPA, n.vdpaSide(d.ID)
 	d.PCIAddress = n.pciParent()
@@ -150,7 +152,7 @@ func (n *node) vdpa(d *Device) {
 	n.faults = append(n.faults, parent.faults...)
 }
 
-// vdpaBelow finds the vDPA device that stands on a function.
+// vdpaBelow finds the vDPA device of a PCI function.
 func (n *node) vdpaBelow(d *Device) {
 	for _, name := range n.names(".") {
 		path := n.sysfs.onBus("vdpa", name)
@@ -161,6 +163,7 @@ func (n *node) vdpaBelow(d *Device) {
 	}
 }
 
+// vdpaSide describes a vDPA device by its driver.
 func (n *node) vdpaSide(name string) *VDPA {
 	side := &VDPA{Name: name}
 	switch n.linkName("driver") {
@@ -178,7 +181,7 @@ func (n *node) vdpaSide(name string) *VDPA {
 	return side
 }
 
-// pciParent gives the PCI function that the device's folder lies below, "" if none.
+// pciParent gives the address of the nearest PCI function above the device's folder, "" if there is none.
 func (n *node) pciParent() string {
 	path, err := filepath.EvalSymlinks(n.path)
 	if err != nil {
@@ -192,18 +195,19 @@ func (n *node) pciParent() string {
 	return ""
 }
 
+// pf describes the PF at an address, which a link of the device named.
 func (n *node) pf(address string) *PF {
 	if !IsPCIAddress(address) {
-		n.fault("physfn", fmt.Sprintf("leads to %.60q, which is no PCI address", address))
+		n.fault("physfn", fmt.Sprintf("leads to %.60q, which is not a PCI address", address))
 	}
 	pf := n.at(n.sysfs.onBus("pci", filepath.Base(address)))
 	return &PF{PCIAddress: address, Netdev: pf.netdev(), Driver: pf.linkName("driver")}
 }
 
-// vfIndex is the number of the PF's link that leads back to the VF.
+// vfIndex gives the number of a VF: that of the PF's link virtfnN to it.
 func (n *node) vfIndex(pf string) *int {
 	parent := n.at(n.sysfs.onBus("pci", filepath.Base(pf)))
-	own := n.ownName()
+	own := filepath.Base(n.path)
 	for _, name := range parent.names(".") {
 		match := virtfn().FindStringSubmatch(name)
 		if match == nil || parent.linkName(name) != own {
@@ -217,10 +221,8 @@ func (n *node) vfIndex(pf string) *int {
 	return nil
 }
 
-func (n *node) ownName() string { return filepath.Base(n.path) }
-
-// netdev gives the device's interface in this namespace. A PF in switchdev mode has
-// those of its VFs' representors in its folder too: its own is the uplink.
+// netdev gives the device's interface in this network namespace, "" if it has none there. The folder
+// of a PF in switchdev mode also holds the representors of its VFs; the PF's own interface is the uplink.
 func (n *node) netdev() string {
 	names := n.names("net")
 	for _, below := range n.names(".") {
@@ -240,7 +242,8 @@ func (n *node) netdev() string {
 	return own[0]
 }
 
-// representor finds, among the interfaces in the PF's folder, that of a VF or SF.
+// representor finds the representor of a VF ("vf") or a subfunction ("sf") among the interfaces in its
+// PF's folder. The port name of a representor for another host begins with its controller: c1pf0vf3.
 func (n *node) representor(pf *PF, kind string, index *int) string {
 	if pf == nil || index == nil {
 		return ""
@@ -254,13 +257,13 @@ func (n *node) representor(pf *PF, kind string, index *int) string {
 	return ""
 }
 
-// portName is an interface's phys_port_name, "" if its driver gives none.
+// portName reads an interface's phys_port_name; it gives "" if the driver has none.
 func (s Sysfs) portName(netdev string) string {
 	text, _ := readAttribute(filepath.Join(string(s), "class", "net", netdev, "phys_port_name"))
 	return text
 }
 
-// numaNode gives the node, nil where the machine has none (-1) or says nothing.
+// numaNode gives the device's NUMA node, nil if the file is missing or holds -1, for none.
 func (n *node) numaNode() *int {
 	text, err := readAttribute(filepath.Join(n.path, "numa_node"))
 	if err != nil {
@@ -276,7 +279,7 @@ func (n *node) numaNode() *int {
 	return &node
 }
 
-// number reads a count, nil if there is no such file.
+// number reads a count; it gives nil if there is no such file.
 func (n *node) number(file string) *int {
 	text, err := readAttribute(filepath.Join(n.path, file))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -291,11 +294,11 @@ func (n *node) number(file string) *int {
 	return &count
 }
 
-// linkName gives the last element of where a link leads, "" if there is none.
+// linkName gives the last element of a link's target, "" if there is no such link.
 func (n *node) linkName(file string) string {
 	target, err := os.Readlink(filepath.Join(n.path, file))
 	if errors.Is(err, unix.EINVAL) {
-		n.fault(file, "is no link")
+		n.fault(file, "is not a link")
 	}
 	if err != nil {
 		return ""
@@ -303,7 +306,7 @@ func (n *node) linkName(file string) string {
 	return filepath.Base(target)
 }
 
-// names gives what is in a folder below the device's, sorted; none if there is none.
+// names lists a folder below the device's, sorted. A folder that cannot be read has no names.
 func (n *node) names(folder string) []string {
 	entries, err := os.ReadDir(filepath.Join(n.path, folder))
 	if err != nil {
@@ -316,6 +319,7 @@ func (n *node) names(folder string) []string {
 	return names
 }
 
+// firstName gives the first name in a folder that matches, "" if none does.
 func (n *node) firstName(folder string, pattern *regexp.Regexp) string {
 	for _, name := range n.names(folder) {
 		if pattern.MatchString(name) {
@@ -325,7 +329,7 @@ func (n *node) firstName(folder string, pattern *regexp.Regexp) string {
 	return ""
 }
 
-// readAttribute reads one value, without the line's end.
+// readAttribute reads the value in a file, without white space around it.
 func readAttribute(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {

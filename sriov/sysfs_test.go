@@ -12,8 +12,8 @@ import (
 	"github.com/plexus-cni/plexus/sriov"
 )
 
-// tree makes a sysfs of a map: a path that ends in "/" is a folder, a value that begins
-// with "->" is a link, anything else is a file's content.
+// tree writes a sysfs from a map of paths: the value "/" makes a folder, one that begins with "->" a
+// link, and any other is the content of a file.
 func tree(t testing.TB, files map[string]string) sriov.Sysfs {
 	t.Helper()
 	root := t.TempDir()
@@ -57,8 +57,8 @@ func card() map[string]string {
 	}
 }
 
-// with changes a tree: an empty value takes a path away.
-func with(files, changes map[string]string) map[string]string {
+// changed changes a tree of files: an empty value removes a path.
+func changed(files, changes map[string]string) map[string]string {
 	for path, content := range changes {
 		if content == "" {
 			delete(files, path)
@@ -89,22 +89,22 @@ func TestDevice(t *testing.T) {
 		{"a VF", "0000:3b:02.1", card(), vf(func(*sriov.Device) {})},
 		{
 			"a VF bound to vfio-pci", "0000:3b:02.1",
-			with(card(), map[string]string{vfDir + "net/ens1f0v1/": "", vfDir + "driver": "->../../../bus/pci/drivers/vfio-pci"}),
+			changed(card(), map[string]string{vfDir + "net/ens1f0v1/": "", vfDir + "driver": "->../../../bus/pci/drivers/vfio-pci"}),
 			vf(func(d *sriov.Device) { d.Driver, d.Netdev = "vfio-pci", "" }),
 		},
 		{
 			"a VF with no driver, on a machine with no NUMA", "0000:3b:02.1",
-			with(card(), map[string]string{vfDir + "net/ens1f0v1/": "", vfDir + "driver": "", vfDir + "numa_node": "-1\n"}),
+			changed(card(), map[string]string{vfDir + "net/ens1f0v1/": "", vfDir + "driver": "", vfDir + "numa_node": "-1\n"}),
 			vf(func(d *sriov.Device) { d.Driver, d.Netdev, d.NUMANode = "", "", nil }),
 		},
 		{
 			"a VF whose PF has no interface", "0000:3b:02.1",
-			with(card(), map[string]string{pfDir + "net/ens1f0/": "", pfDir + "driver": "->x/vfio-pci"}),
+			changed(card(), map[string]string{pfDir + "net/ens1f0/": "", pfDir + "driver": "->x/vfio-pci"}),
 			vf(func(d *sriov.Device) { d.PF = &sriov.PF{PCIAddress: "0000:3b:00.0", Driver: "vfio-pci"} }),
 		},
 		{
 			"a VF in switchdev mode", "0000:3b:02.1",
-			with(card(), map[string]string{
+			changed(card(), map[string]string{
 				pfDir + "net/ens1f0/": "", pfDir + "net/aaa/": "/", pfDir + "net/eth7/": "/", pfDir + "net/eth8/": "/",
 				"class/net/aaa/phys_port_name": "pf0vf0\n", "class/net/eth7/phys_port_name": "pf0vf1\n", "class/net/eth8/phys_port_name": "p0\n",
 			}),
@@ -114,12 +114,12 @@ func TestDevice(t *testing.T) {
 		},
 		{
 			"a VF of a DPU's other controller has its representor elsewhere", "0000:3b:02.1",
-			with(card(), map[string]string{pfDir + "net/eth7/": "/", "class/net/eth7/phys_port_name": "c1pf0vf1\n"}),
+			changed(card(), map[string]string{pfDir + "net/eth7/": "/", "class/net/eth7/phys_port_name": "c1pf0vf1\n"}),
 			vf(func(*sriov.Device) {}),
 		},
 		{
 			"a VF with a vDPA device", "0000:3b:02.1",
-			with(card(), map[string]string{
+			changed(card(), map[string]string{
 				vfDir + "vdpa3/vhost-vdpa-2/": "/", vfDir + "vdpa3/driver": "->x/vhost_vdpa", "bus/vdpa/devices/vdpa3": vfLink + "/vdpa3",
 			}),
 			vf(func(d *sriov.Device) {
@@ -128,7 +128,7 @@ func TestDevice(t *testing.T) {
 		},
 		{
 			"the vDPA device itself", "vdpa3",
-			with(card(), map[string]string{
+			changed(card(), map[string]string{
 				vfDir + "vdpa3/virtio4/": "/", vfDir + "vdpa3/driver": "->x/virtio_vdpa", "bus/vdpa/devices/vdpa3": vfLink + "/vdpa3",
 			}),
 			&sriov.Device{
@@ -147,7 +147,7 @@ func TestDevice(t *testing.T) {
 		},
 		{
 			"a subfunction", "mlx5_core.sf.4",
-			with(card(), map[string]string{
+			changed(card(), map[string]string{
 				"bus/auxiliary/devices/mlx5_core.sf.4": pfLink + "/mlx5_core.sf.4", pfDir + "mlx5_core.sf.4/sfnum": "88\n",
 				pfDir + "mlx5_core.sf.4/net/enp3s0f0s88/": "/", pfDir + "mlx5_core.sf.4/driver": "->x/mlx5_core.sf",
 				pfDir + "net/rep88/": "/", "class/net/rep88/phys_port_name": "pf0sf88",
@@ -156,7 +156,7 @@ func TestDevice(t *testing.T) {
 		},
 		{
 			"another auxiliary device, below a subfunction", "mlx5_core.eth.4",
-			with(card(), map[string]string{"bus/auxiliary/devices/mlx5_core.eth.4": pfLink + "/mlx5_core.sf.4/mlx5_core.eth.4", pfDir + "mlx5_core.sf.4/mlx5_core.eth.4/x": "y"}),
+			changed(card(), map[string]string{"bus/auxiliary/devices/mlx5_core.eth.4": pfLink + "/mlx5_core.sf.4/mlx5_core.eth.4", pfDir + "mlx5_core.sf.4/mlx5_core.eth.4/x": "y"}),
 			&sriov.Device{ID: "mlx5_core.eth.4", Kind: sriov.KindAuxiliary, PCIAddress: "0000:3b:00.0", PF: pf},
 		},
 	} {
@@ -185,12 +185,12 @@ func TestDeviceRefused(t *testing.T) {
 		{"none of the name", "0000:3b:02.9", card(), sriov.ErrNoDevice, []string{"0000:3b:02.9"}},
 		{"a very long name", strings.Repeat("a", 5000), nil, sriov.ErrNoDevice, nil},
 		{"a link that leads nowhere", "0000:3b:02.1", map[string]string{"bus/pci/devices/0000:3b:02.1": "->@/nowhere"}, sriov.ErrNoDevice, nil},
-		{"a VF that its PF does not know", "0000:3b:02.1", with(card(), map[string]string{pfDir + "virtfn1": ""}), sriov.ErrBadDevice, []string{"0000:3b:02.1", "physfn", "no virtfn"}},
-		{"a PF that is gone", "0000:3b:02.1", with(card(), map[string]string{"bus/pci/devices/0000:3b:00.0": ""}), sriov.ErrBadDevice, []string{"0000:3b:02.1", "physfn"}},
-		{"a physfn to nonsense", "0000:3b:02.1", with(card(), map[string]string{vfDir + "physfn": "->../nonsense"}), sriov.ErrBadDevice, []string{"physfn", "nonsense"}},
-		{"a physfn that is a file", "0000:3b:02.1", with(card(), map[string]string{vfDir + "physfn": "x"}), sriov.ErrBadDevice, []string{"physfn: is no link"}},
-		{"nonsense for a number", "0000:3b:00.0", with(card(), map[string]string{pfDir + "sriov_numvfs": "many", pfDir + "numa_node": "x"}), sriov.ErrBadDevice, []string{"sriov_numvfs", "many", "numa_node"}},
-		{"a negative number", "0000:3b:00.0", with(card(), map[string]string{pfDir + "sriov_totalvfs": "-1"}), sriov.ErrBadDevice, []string{"sriov_totalvfs"}},
+		{"a VF that its PF does not know", "0000:3b:02.1", changed(card(), map[string]string{pfDir + "virtfn1": ""}), sriov.ErrBadDevice, []string{"0000:3b:02.1", "physfn", "no virtfn"}},
+		{"a PF that is gone", "0000:3b:02.1", changed(card(), map[string]string{"bus/pci/devices/0000:3b:00.0": ""}), sriov.ErrBadDevice, []string{"0000:3b:02.1", "physfn"}},
+		{"a physfn to nonsense", "0000:3b:02.1", changed(card(), map[string]string{vfDir + "physfn": "->../nonsense"}), sriov.ErrBadDevice, []string{"physfn", "nonsense"}},
+		{"a physfn that is a file", "0000:3b:02.1", changed(card(), map[string]string{vfDir + "physfn": "x"}), sriov.ErrBadDevice, []string{"physfn: is not a link"}},
+		{"nonsense for a number", "0000:3b:00.0", changed(card(), map[string]string{pfDir + "sriov_numvfs": "many", pfDir + "numa_node": "x"}), sriov.ErrBadDevice, []string{"sriov_numvfs", "many", "numa_node"}},
+		{"a negative number", "0000:3b:00.0", changed(card(), map[string]string{pfDir + "sriov_totalvfs": "-1"}), sriov.ErrBadDevice, []string{"sriov_totalvfs"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := tree(t, tc.files).Device(tc.id)
@@ -209,7 +209,7 @@ func TestDeviceRefused(t *testing.T) {
 	}
 }
 
-// Whatever sysfs holds, there is an answer or an error.
+// Whatever sysfs holds, Device gives a device or an error, never both or neither.
 func FuzzDevice(f *testing.F) {
 	f.Add("0000:3b:02.1", "physfn", "->../0000:3b:00.0", "63")
 	f.Add("mlx5_core.sf.4", "sfnum", "x", "")

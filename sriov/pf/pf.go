@@ -1,4 +1,4 @@
-// Package pf asks a physical function, by netlink, what it keeps of its VFs, and sets it.
+// Package pf reads and changes, by netlink, the settings that a physical function keeps of its VFs.
 package pf
 
 import (
@@ -14,20 +14,20 @@ import (
 	"github.com/plexus-cni/plexus/sriov"
 )
 
-// ErrNoVF is the error for a VF that the PF says nothing about.
+// ErrNoVF is the error for a VF that the PF does not list.
 var ErrNoVF = errors.New("the PF has no such VF")
 
-// Bits of IFLA_EXT_MASK: a PF with many VFs does not fit into one message with the
-// counters of each.
+// Bits of IFLA_EXT_MASK: list the VFs, without their counters. With them, the answer of a PF with many
+// VFs does not fit into one message.
 const (
 	extFilterVF        = 1 << 0
 	extFilterSkipStats = 1 << 3
 )
 
-// unknown is what the kernel says of a switch that the driver does not tell.
+// unknown is the value of a setting that the driver does not report.
 const unknown = ^uint32(0)
 
-// Read gives what the PF of the interface keeps of a VF.
+// Read gives the settings that a PF, named by its interface, keeps of a VF.
 func Read(netdev string, vf int) (*sriov.VFSettings, error) {
 	settings, err := read(netdev, vf)
 	if err != nil {
@@ -56,14 +56,14 @@ func read(netdev string, vf int) (*sriov.VFSettings, error) {
 	return nil, ErrNoVF
 }
 
-// attribute is one of a netlink message.
+// attribute is one attribute of a netlink message.
 type attribute struct {
 	kind  uint16
 	value []byte
 }
 
-// attributes splits a message. What is left of one that ends in the middle is dropped:
-// the library's own reader does not bear it.
+// attributes splits a message into its attributes. It drops an attribute that is cut off; the netlink
+// library's own parser panics on one.
 func attributes(data []byte) []attribute {
 	const header = unix.SizeofNlAttr
 	var all []attribute
@@ -79,7 +79,7 @@ func attributes(data []byte) []attribute {
 	return all
 }
 
-// parseLink finds a VF among the attributes of a PF's interface, nil if it is not there.
+// parseLink finds a VF's settings among the attributes of its PF's interface; nil if it is not listed.
 func parseLink(data []byte, vf int) *sriov.VFSettings {
 	for _, list := range attributes(data) {
 		if list.kind != unix.IFLA_VFINFO_LIST {
@@ -94,8 +94,8 @@ func parseLink(data []byte, vf int) *sriov.VFSettings {
 	return nil
 }
 
-// parseVF reads one VF's attributes; nil if they are another's. Each begins with the
-// VF's number.
+// parseVF reads the attributes of one VF; it gives nil if they are another VF's. Each attribute begins
+// with the VF's number.
 func parseVF(data []byte, vf int) *sriov.VFSettings {
 	s := &sriov.VFSettings{VLANProto: sriov.Proto8021Q}
 	mine := false
@@ -114,6 +114,7 @@ func parseVF(data []byte, vf int) *sriov.VFSettings {
 	return s
 }
 
+// word gives the nth 32-bit word of an attribute, or unknown if it is shorter.
 func word(data []byte, n int) uint32 {
 	if len(data) < 4*n+4 {
 		return unknown
@@ -121,7 +122,7 @@ func word(data []byte, n int) uint32 {
 	return binary.NativeEndian.Uint32(data[4*n:])
 }
 
-// parseAttr reads one attribute, of at least two words.
+// parseAttr reads one attribute of at least two words into the settings.
 func parseAttr(s *sriov.VFSettings, attr attribute) {
 	value := attr.value
 	switch attr.kind {
@@ -135,9 +136,9 @@ func parseAttr(s *sriov.VFSettings, attr attribute) {
 			s.QoS = int(qos)
 		}
 	case nl.IFLA_VF_SPOOFCHK:
-		s.SpoofChk = isOn(word(value, 1))
+		s.SpoofChk = parseSwitch(word(value, 1))
 	case nl.IFLA_VF_TRUST:
-		s.Trust = isOn(word(value, 1))
+		s.Trust = parseSwitch(word(value, 1))
 	case nl.IFLA_VF_LINK_STATE:
 		s.LinkState = linkStates[word(value, 1)]
 	case nl.IFLA_VF_RATE:
@@ -152,7 +153,7 @@ func parseAttr(s *sriov.VFSettings, attr attribute) {
 	}
 }
 
-// parseVLANs reads the protocol of the first VLAN, which only the list tells.
+// parseVLANs reads the protocol of the first VLAN, which only the list of VLANs has.
 func parseVLANs(s *sriov.VFSettings, data []byte) {
 	vlans := attributes(data)
 	if len(vlans) == 0 || len(vlans[0].value) < 14 {
@@ -163,7 +164,8 @@ func parseVLANs(s *sriov.VFSettings, data []byte) {
 	}
 }
 
-func isOn(setting uint32) *bool {
+// parseSwitch reads "on" or "off"; nil if the driver does not report it.
+func parseSwitch(setting uint32) *bool {
 	if setting == unknown {
 		return nil
 	}
@@ -177,8 +179,8 @@ var linkStates = map[uint32]string{
 	nl.IFLA_VF_LINK_STATE_DISABLE: "disable",
 }
 
-// parseGUID reads a GUID, which follows the VF's number in the machine's own order; one
-// of zeros is none.
+// parseGUID reads the GUID at the end of an attribute, in the machine's byte order. A GUID of zeros is
+// no GUID.
 func parseGUID(data []byte) string {
 	if len(data) < 12 {
 		return ""
@@ -191,22 +193,19 @@ func parseGUID(data []byte) string {
 	return net.HardwareAddr(binary.BigEndian.AppendUint64(nil, guid)).String()
 }
 
-// link gives the PF's interface for a request.
-func link(netdev string) (netlink.Link, error) { return netlink.LinkByName(netdev) }
-
-// SetMAC sets the administrative MAC of a VF; one of zeros takes it away.
+// SetMAC sets the administrative MAC of a VF; a MAC of zeros removes it.
 func SetMAC(netdev string, vf int, mac string) error {
 	address, err := net.ParseMAC(mac)
 	if err != nil {
 		return err
 	}
-	return with(netdev, func(l netlink.Link) error { return netlink.LinkSetVfHardwareAddr(l, vf, address) })
+	return setOn(netdev, func(l netlink.Link) error { return netlink.LinkSetVfHardwareAddr(l, vf, address) })
 }
 
-// SetVLAN sets VLAN, priority and protocol. The protocol is only named to the driver
-// where it is not the usual one: not every driver knows that there are two.
+// SetVLAN sets VLAN, priority and protocol. It passes the protocol to the driver only if it is not
+// 802.1q: not every driver accepts one.
 func SetVLAN(netdev string, vf int, s *sriov.VFSettings) error {
-	return with(netdev, func(l netlink.Link) error {
+	return setOn(netdev, func(l netlink.Link) error {
 		if s.VLANProto == sriov.Proto8021AD {
 			return netlink.LinkSetVfVlanQosProto(l, vf, s.VLAN, s.QoS, unix.ETH_P_8021AD)
 		}
@@ -214,32 +213,32 @@ func SetVLAN(netdev string, vf int, s *sriov.VFSettings) error {
 	})
 }
 
-// SetRate sets both limits, in Mbit/s.
+// SetRate sets both rate limits, in Mbit/s.
 func SetRate(netdev string, vf int, minimum, maximum uint32) error {
-	return with(netdev, func(l netlink.Link) error { return netlink.LinkSetVfRate(l, vf, int(minimum), int(maximum)) })
+	return setOn(netdev, func(l netlink.Link) error { return netlink.LinkSetVfRate(l, vf, int(minimum), int(maximum)) })
 }
 
-// SetSpoofChk turns the check of the source MAC on or off.
+// SetSpoofChk turns the check of source MACs on or off.
 func SetSpoofChk(netdev string, vf int, on bool) error {
-	return with(netdev, func(l netlink.Link) error { return netlink.LinkSetVfSpoofchk(l, vf, on) })
+	return setOn(netdev, func(l netlink.Link) error { return netlink.LinkSetVfSpoofchk(l, vf, on) })
 }
 
-// SetTrust turns trust on or off.
+// SetTrust sets whether the PF trusts the VF.
 func SetTrust(netdev string, vf int, on bool) error {
-	return with(netdev, func(l netlink.Link) error { return netlink.LinkSetVfTrust(l, vf, on) })
+	return setOn(netdev, func(l netlink.Link) error { return netlink.LinkSetVfTrust(l, vf, on) })
 }
 
-// SetLinkState sets "auto", "enable" or "disable".
+// SetLinkState sets the link state to "auto", "enable" or "disable".
 func SetLinkState(netdev string, vf int, state string) error {
 	for number, name := range linkStates {
 		if name == state {
-			return with(netdev, func(l netlink.Link) error { return netlink.LinkSetVfState(l, vf, number) })
+			return setOn(netdev, func(l netlink.Link) error { return netlink.LinkSetVfState(l, vf, number) })
 		}
 	}
 	return fmt.Errorf("%q is not a link state", state)
 }
 
-// SetGUIDs sets the Infiniband GUIDs of node and port.
+// SetGUIDs sets the Infiniband GUIDs of the node and the port.
 func SetGUIDs(netdev string, vf int, node, port string) error {
 	nodeGUID, err := net.ParseMAC(node)
 	if err != nil {
@@ -249,7 +248,7 @@ func SetGUIDs(netdev string, vf int, node, port string) error {
 	if err != nil {
 		return err
 	}
-	return with(netdev, func(l netlink.Link) error {
+	return setOn(netdev, func(l netlink.Link) error {
 		if err := netlink.LinkSetVfNodeGUID(l, vf, nodeGUID); err != nil {
 			return err
 		}
@@ -257,10 +256,11 @@ func SetGUIDs(netdev string, vf int, node, port string) error {
 	})
 }
 
-func with(netdev string, do func(netlink.Link) error) error {
-	l, err := link(netdev)
+// setOn runs a request on the interface of a PF.
+func setOn(netdev string, set func(netlink.Link) error) error {
+	l, err := netlink.LinkByName(netdev)
 	if err != nil {
 		return fmt.Errorf("PF %s: %w", netdev, err)
 	}
-	return do(l)
+	return set(l)
 }

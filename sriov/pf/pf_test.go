@@ -37,7 +37,7 @@ func guid(vf uint32, value uint64) []byte {
 	return binary.NativeEndian.AppendUint64(words(vf, 0), value)
 }
 
-// full is what a driver that knows everything says of VF 1.
+// full has every attribute that a driver can report, for VF 1.
 func full() []byte {
 	proto := binary.BigEndian.AppendUint16(words(1, 100, 3), unix.ETH_P_8021AD)
 	return join(
@@ -67,7 +67,7 @@ func TestParseLink(t *testing.T) {
 	}
 }
 
-// The kernel says -1 for what the driver does not tell.
+// The kernel reports -1 for a setting that the driver does not report.
 func TestParseUnknown(t *testing.T) {
 	got := parseVF(join(mac(1, 9), attr(nl.IFLA_VF_SPOOFCHK, words(1, unknown)), attr(nl.IFLA_VF_TRUST, words(1, unknown)), attr(nl.IFLA_VF_LINK_STATE, words(1, 77))), 1)
 	if diff := cmp.Diff(&sriov.VFSettings{MAC: "02:00:00:00:00:09", VLANProto: sriov.Proto8021Q}, got); diff != "" {
