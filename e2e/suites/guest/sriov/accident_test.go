@@ -138,7 +138,7 @@ func (l *lab) killAtEvery(stride int) {
 	plugin := filepath.Join(os.Getenv(builtVar), pluginName)
 	before := l.snapshot()
 	pod := l.netns("a")
-	config := everything(l.vf(pf0, 1), "10.9.0.1/24").with(hostLocal())
+	config := everything(l.vf(pf0, 1), "10.9.0.1/24").with(hostLocal()).with(conf{"runtimeConfig": conf{"CNIDeviceInfoFile": infoDir + "/info"}})
 	kill := func(command string, at int) answer {
 		return l.call(call{command: command, netns: pod, ifName: "net0", plugin: plugin, env: []string{fmt.Sprintf("PLEXUS_SRIOV_KILL_AT=%d", at)}}, config)
 	}

@@ -23,6 +23,7 @@ const (
 	vfsOfPF    = 4
 	stateDir   = "/var/lib/cni/plexus-sriov"
 	plexusDir  = "/var/lib/cni/plexus"
+	infoDir    = "/run/devinfo" // of device-information files
 	pluginName = "plexus-sriov"
 )
 
@@ -56,6 +57,10 @@ func newLab(t *testing.T) *lab {
 		}
 	}
 	l.sh("ip link set pf0v1 up; ip link set pf0v1 mtu 1400")
+	eventually(t, "a link of pf0, without which it refuses a rate", func() bool {
+		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
+		return string(carrier) == "1\n"
+	})
 	// Something to restore that is not the default.
 	l.sh("ip link set pf0 vf 0 spoofchk off; ip link set pf0 vf 1 vlan 7 qos 2; ip link set pf0 vf 1 max_tx_rate 300")
 	return l
@@ -190,7 +195,7 @@ func (l *lab) snapshot() snapshot {
 			s.PF[pf] = l.settings(pf)
 		}
 	}
-	for _, dir := range []string{stateDir, plexusDir, "/var/lib/cni/networks"} {
+	for _, dir := range []string{stateDir, plexusDir, infoDir, "/var/lib/cni/networks"} {
 		files, _ := filepath.Glob(dir + "/*")
 		more, _ := filepath.Glob(dir + "/*/10.*")
 		for _, file := range append(files, more...) {
