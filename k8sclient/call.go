@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 const (
@@ -55,11 +57,8 @@ func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 func delay(attempt int, err error) time.Duration {
 	d := min(firstDelay<<min(attempt-1, 10), longestDelay)
 	d = d/2 + rand.N(d)
-	var answer *statusError
-	if errors.As(err, &answer) {
-		d = max(d, answer.retryAfter)
-	}
-	return d
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return max(d, time.Duration(seconds)*time.Second)
 }
 
 // pause waits, unless ctx would end before that.

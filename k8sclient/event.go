@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -51,7 +53,7 @@ func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) err
 		path:        []string{"api", "v1", "namespaces", pod.Namespace, "events"},
 		contentType: "application/json", body: body,
 	})
-	if alreadyExists(err) {
+	if apierrors.IsAlreadyExists(err) {
 		return c.repeatEvent(ctx, &pod, event)
 	}
 	return coded(err)

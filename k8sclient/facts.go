@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -77,7 +79,7 @@ func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time
 		path: podPath(pod), accept: metadataOnly, graphPatience: graphPatience,
 	})
 	switch {
-	case hasCode(err, http.StatusNotFound):
+	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("pod %s: %w: %w", pod, ErrPodNotFound, err)
 	case graphIsBehind(err):
 		return nil, fmt.Errorf("%w (to the API server the pod is not of this node: it is deleted, or bound to another node)", err)

@@ -3,10 +3,12 @@ package k8sclient
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -43,9 +45,9 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 	switch {
 	case kindIsMissing(err):
 		return types.Network{Ref: ref, Missing: true, Problem: "the API server does not know the kind, apply deploy/crd.yaml"}
-	case hasCode(err, http.StatusNotFound):
+	case apierrors.IsNotFound(err):
 		return types.Network{Ref: ref, Missing: true}
-	case hasCode(err, http.StatusForbidden):
+	case apierrors.IsForbidden(err):
 		return problem(ref, fmt.Errorf("%w: these credentials may not read networks; "+
 			"with the kubelet's, bind a ClusterRole that may to the group system:nodes (deploy/rbac-nodes.yaml)", err))
 	case err != nil:
@@ -61,8 +63,7 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 // kindIsMissing tells a path that the API server does not know, which it answers with
 // no Status object, from an object that it does not have.
 func kindIsMissing(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && answer.code == http.StatusNotFound && answer.reason == ""
+	return apierrors.IsNotFound(err) && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
 }
 
 func decodeNetwork(ref types.Ref, body []byte) (types.Network, error) {

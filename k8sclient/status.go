@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -57,10 +60,16 @@ func (c *Client) PatchStatus(ctx context.Context, pod types.Pod, status []types.
 
 // IsGone tells whether the pod does not exist, or is another one of that name.
 func IsGone(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && (answer.code == http.StatusNotFound && answer.reason == "NotFound" ||
-		answer.code == http.StatusUnprocessableEntity && slices.Contains(answer.fields, "metadata.uid"))
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return false
+	}
+	status := answer.Status()
+	return status.Reason == metav1.StatusReasonNotFound ||
+		apierrors.IsInvalid(err) && status.Details != nil && slices.ContainsFunc(status.Details.Causes, isOfUID)
 }
+
+func isOfUID(cause metav1.StatusCause) bool { return cause.Field == "metadata.uid" }
 
 func statusPatch(uid string, status []types.NetworkStatus) ([]byte, error) {
 	value, err := types.FormatStatus(status)
