@@ -94,18 +94,9 @@ func (c *Client) newEvent(pod types.Pod, e types.PodEvent, now time.Time) *event
 		APIVersion: "v1", Kind: "Event",
 		Metadata:       map[string]string{"namespace": pod.Namespace, "name": eventName(&pod, &e)},
 		InvolvedObject: involved,
-		Type:           e.Type, Reason: e.Reason, Message: Shorten(e.Message, maxEventMessage),
+		Type:           e.Type, Reason: e.Reason, Message: types.Shorten(e.Message, maxEventMessage),
 		Source:             map[string]string{"component": component, "host": c.nodeName},
 		ReportingComponent: component, ReportingInstance: c.nodeName,
 		FirstTimestamp: stamp, LastTimestamp: stamp, Count: 1,
 	}
-}
-
-// Shorten cuts a message to at most limit bytes and shows that it did.
-func Shorten(message string, limit int) string {
-	const cut = "…"
-	if len(message) <= limit {
-		return message
-	}
-	return strings.ToValidUTF8(message[:limit-len(cut)], "") + cut
 }

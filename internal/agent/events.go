@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -75,7 +74,7 @@ func (e *events) put(pod *types.Pod, all []types.PodEvent) {
 		if event.Plain && !e.forPlain {
 			continue
 		}
-		e.recorder.Event(ref, event.Type, event.Reason, k8sclient.Shorten(event.Message, maxEventMessage))
+		e.recorder.Event(ref, event.Type, event.Reason, types.Shorten(event.Message, maxEventMessage))
 	}
 }
 
