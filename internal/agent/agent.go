@@ -15,7 +15,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -65,12 +64,6 @@ type agent struct {
 	reports   chan *types.PublishRequest
 	log       *slog.Logger
 }
-
-// eventGrace is for the last events to be written.
-const eventGrace = 500 * time.Millisecond
-
-// maxReports is how many ended calls may wait to be counted.
-const maxReports = 1024
 
 // Run runs an agent until ctx ends. An error is of its own set-up or of the socket's
 // folder: whatever else is missing is waited for.
@@ -146,7 +139,7 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
-		PodChanged: a.publisher.look, Count: a.countFacts, Log: opts.Log,
+		PodChanged: a.publisher.enqueue, Count: a.countFacts, Log: opts.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -179,7 +172,7 @@ func (a *agent) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	for _, part := range []func(context.Context){a.cache.Run, a.traces.run, a.count, a.settleDown} {
+	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.settleDown} {
 		parts.Go(func() { part(ctx) })
 	}
 	var publishing sync.Once
@@ -208,7 +201,7 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 	a.metrics.serving.Set(1)
 	defer a.metrics.serving.Set(0)
 	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
-	s := newServer(a.facts, a.take, a.metrics, a.log)
+	s := newServer(a.facts, a.accept, a.metrics, a.log)
 	there, gone := context.WithCancel(ctx)
 	defer gone()
 	go func() {
@@ -253,52 +246,6 @@ func (a *agent) settleDown(ctx context.Context) {
 	}
 	a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
 	debug.FreeOSMemory()
-}
-
-// take takes what a call leaves to be done. It does not wait.
-func (a *agent) take(request *types.PublishRequest) {
-	select {
-	case a.reports <- request:
-	default:
-		a.metrics.refused.WithLabelValues("busy").Inc()
-	}
-}
-
-// count works through what calls left: their events, their figures, their spans, and
-// that their record changed.
-func (a *agent) count(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			a.finish()
-			return
-		case request := <-a.reports:
-			a.events.put(&request.Pod, request.Events)
-			if request.Report == nil {
-				continue
-			}
-			a.metrics.observe(request.Report)
-			a.traces.add(&request.Pod, request.Report)
-			if request.Report.ContainerID != "" {
-				a.publisher.told(request.Report.ContainerID)
-			}
-		}
-	}
-}
-
-// finish puts the events of the last calls: nobody else will. The status is seen to by
-// the next agent.
-func (a *agent) finish() {
-	for {
-		select {
-		case request := <-a.reports:
-			a.events.put(&request.Pod, request.Events)
-		default:
-			time.Sleep(eventGrace)
-			a.events.stop()
-			return
-		}
-	}
 }
 
 func newServer(facts factsFunc, publish func(*types.PublishRequest), m *metrics, log *slog.Logger) *server {

@@ -19,7 +19,7 @@ const (
 	firstRetry     = 200 * time.Millisecond
 	longestRetry   = 2 * time.Minute
 	patchTimeout   = 15 * time.Second
-	toldPause      = 25 * time.Millisecond
+	reportPause    = 25 * time.Millisecond
 	// rivalPause is between two writes of one status, should somebody else write another.
 	rivalPause = 5 * time.Second
 	// trustWrites is for how long our own write counts, if the watch does not tell of it.
@@ -70,9 +70,9 @@ type write struct {
 // errRival is the error for a status that was right and is not any more.
 var errRival = errors.New("somebody else writes the annotation too")
 
-// look makes the publisher see to a pod, once it runs: then it begins with all. It does
+// enqueue makes the publisher see to a pod, once it runs: then it begins with all. It does
 // not wait.
-func (p *publisher) look(pod types.Ref) {
+func (p *publisher) enqueue(pod types.Ref) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.serving {
@@ -80,20 +80,20 @@ func (p *publisher) look(pod types.Ref) {
 	}
 }
 
-// told makes the publisher see to the pods of a container whose record changed, a moment
+// recordChanged makes the publisher see to the pods of a container whose record changed, a moment
 // later: whoever tells it has an answer to give, on the same cores.
-func (p *publisher) told(containerID string) {
+func (p *publisher) recordChanged(containerID string) {
 	changed, err := p.records.of(containerID)
 	if err != nil {
 		p.log.Warn("read the journal", "sandbox", containerID, "error", err)
 	}
 	for _, pod := range changed {
 		p.queue.Forget(pod) // what an earlier attempt met may have passed
-		p.queue.AddAfter(pod, toldPause)
+		p.queue.AddAfter(pod, reportPause)
 	}
 }
 
-func (p *publisher) lookAll(pods []types.Ref) {
+func (p *publisher) enqueueAll(pods []types.Ref) {
 	for _, pod := range pods {
 		p.queue.Forget(pod)
 		p.queue.Add(pod)
@@ -115,7 +115,7 @@ func (p *publisher) run(ctx context.Context) {
 		if err != nil {
 			p.log.Warn("read the journal; the status of pods is not published meanwhile", "error", err)
 		}
-		p.lookAll(changed)
+		p.enqueueAll(changed)
 		pause(ctx, rescanPause)
 	}
 	working.Wait()

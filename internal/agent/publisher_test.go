@@ -298,18 +298,18 @@ func TestPublisherLooks(t *testing.T) {
 		})
 	}
 	n.write(attachment{id: "c1", uid: "u1"})
-	p.told("c1") // the watch has not heard of the pod yet
+	p.recordChanged("c1") // the watch has not heard of the pod yet
 	a.set("u1", "10", "")
-	p.look(web)
+	p.enqueue(web)
 	awaitWritten(1)
 	a.set("u1", "12", "somebody has overwritten it")
-	p.look(web)
+	p.enqueue(web)
 	awaitWritten(2)
 	n.write(attachment{id: "c2", uid: "u1", age: -time.Minute})
-	p.told("c2")
+	p.recordChanged("c2")
 	awaitWritten(3)
-	p.told("nobody")
-	p.told("../../etc/passwd")
+	p.recordChanged("nobody")
+	p.recordChanged("../../etc/passwd")
 	await(t, "an empty queue", func() error {
 		if length := p.queue.Len(); length > 0 {
 			return fmt.Errorf("%d pods", length)

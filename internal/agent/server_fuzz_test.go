@@ -32,7 +32,7 @@ func FuzzServe(f *testing.F) {
 		s.publish = func(request *types.PublishRequest) {
 			if request.Report != nil {
 				s.metrics.observe(request.Report)
-				(&tracedCall{request.Pod, request.Report}).spans()
+				spansOf(t, &request.Pod, request.Report)
 			}
 		}
 		got := exchange(t, s, sent)

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+const (
+	// maxReports is how many reports of ended calls may wait to be processed.
+	maxReports = 1024
+	// eventGrace is for the last events to be written.
+	eventGrace = 500 * time.Millisecond
+)
+
+// accept queues what a call reports at its end. It does not wait.
+func (a *agent) accept(request *types.PublishRequest) {
+	select {
+	case a.reports <- request:
+	default:
+		a.metrics.refused.WithLabelValues("busy").Inc()
+	}
+}
+
+// processReports processes the reports of calls until ctx ends.
+func (a *agent) processReports(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			a.finishReports()
+			return
+		case request := <-a.reports:
+			a.process(request)
+			if request.Report != nil && request.Report.ContainerID != "" {
+				a.publisher.recordChanged(request.Report.ContainerID)
+			}
+		}
+	}
+}
+
+// finishReports processes the reports that still wait: nobody else will. The next agent
+// publishes their status.
+func (a *agent) finishReports() {
+	for {
+		select {
+		case request := <-a.reports:
+			a.process(request)
+		default:
+			a.traces.stop()
+			time.Sleep(eventGrace)
+			a.events.stop()
+			return
+		}
+	}
+}
+
+// process writes the events of a call, counts it and exports its spans.
+func (a *agent) process(request *types.PublishRequest) {
+	a.events.put(&request.Pod, request.Events)
+	if request.Report == nil {
+		return
+	}
+	a.metrics.observe(request.Report)
+	a.traces.add(&request.Pod, request.Report)
+}
