@@ -55,12 +55,41 @@ func (a *agent) finishReports() {
 	}
 }
 
-// process writes the events of a call, counts it and exports its spans.
+// process writes the events of a call, counts it, logs its failure and exports its spans.
 func (a *agent) process(request *types.PublishRequest) {
 	a.events.put(&request.Pod, request.Events)
 	if request.Report == nil {
 		return
 	}
+	a.logFailure(&request.Pod, request.Report)
 	a.metrics.observe(request.Report)
 	a.traces.add(&request.Pod, request.Report)
+}
+
+// logFailure writes one line for a call that failed, and none for one that did not. It
+// names the first phase that failed: later ones are of the undo.
+func (a *agent) logFailure(pod *types.Pod, call *types.CallReport) {
+	if call.Code == 0 {
+		return
+	}
+	line := []any{"command", oneOf(verbs, call.Command), "code", call.Code, "took", time.Duration(call.Took).Round(time.Microsecond)}
+	add := func(key, value string) {
+		if value != "" {
+			line = append(line, key, value)
+		}
+	}
+	if pod.Known() {
+		add("pod", pod.String())
+	}
+	add("sandbox", call.ContainerID)
+	for _, phase := range call.Phases {
+		if phase.Code != 0 {
+			add("phase", oneOf(phases, phase.Name))
+			add("plugin", phase.Plugin)
+			add("interface", phase.Interface)
+			break
+		}
+	}
+	add("error", types.Shorten(call.Error, types.MaxReportError))
+	a.log.Warn("call failed", line...)
 }

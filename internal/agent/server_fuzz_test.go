@@ -32,6 +32,7 @@ func FuzzServe(f *testing.F) {
 		s.publish = func(request *types.PublishRequest) {
 			if request.Report != nil {
 				s.metrics.observe(request.Report)
+				(&agent{log: noLog()}).logFailure(&request.Pod, request.Report)
 				spansOf(t, &request.Pod, request.Report)
 			}
 		}
