@@ -101,6 +101,7 @@ func TestRetries(t *testing.T) {
 		"403":                   {answers: []answer{refusal(403, "no")}, attempts: 1, code: 99, want: []string{"403 Forbidden: no"}},
 		"404":                   {answers: []answer{refusal(404, `pods \"p\" not found`)}, attempts: 1, code: 99, want: []string{"pod ns/p: not found"}},
 		"422":                   {answers: []answer{refusal(422, "bad")}, attempts: 1, code: 99, want: []string{"422"}},
+		"400 from a proxy":      {answers: []answer{{code: 400, body: `{"error":"who are you"}`}}, attempts: 1, code: 99, want: []string{`400 Bad Request: {"error":"who are you"}`}},
 		"a redirect":            {answers: []answer{{code: 302, body: ""}}, attempts: 1, code: 99, want: []string{"302 Found"}},
 		"certificate refused":   {answers: []answer{{err: &net.OpError{Op: "remote error", Err: tls.AlertError(42)}}}, attempts: 1, code: 99, want: []string{"bad certificate"}},
 		"an answer of nonsense": {answers: []answer{{code: 200, body: "<"}}, attempts: 1, code: 99, want: []string{"read pod ns/p", "invalid character"}},

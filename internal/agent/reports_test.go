@@ -17,24 +17,29 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// processed gives what an agent logs at warning and above as it processes requests.
-func processed(t *testing.T, requests ...*types.PublishRequest) (lines []map[string]any) {
+// ending makes an agent that ends, and processes the requests that wait.
+func ending(t *testing.T, traces *traces, log *slog.Logger, requests ...*types.PublishRequest) {
 	t.Helper()
-	var out bytes.Buffer
-	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	m := newMetrics()
 	events, err := newEvents(&rest.Config{Host: "http://127.0.0.1:1"}, http.DefaultClient, "n", false, m)
 	must(t, err)
 	a := &agent{
-		events: events, metrics: m, log: log, reports: make(chan *types.PublishRequest, maxReports),
+		events: events, traces: traces, metrics: m, log: log, reports: make(chan *types.PublishRequest, maxReports),
 		publisher: newPublisher(newRecords(t.TempDir(), "boot", noLog()), m, noLog()),
 	}
 	for _, request := range requests {
 		a.accept(request)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // an agent that ends processes what waits
+	cancel()
 	a.processReports(ctx)
+}
+
+// processed gives what an agent logs at warning and above as it processes requests.
+func processed(t *testing.T, requests ...*types.PublishRequest) (lines []map[string]any) {
+	t.Helper()
+	var out bytes.Buffer
+	ending(t, nil, slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})), requests...)
 	for text := range strings.Lines(out.String()) {
 		var line map[string]any
 		must(t, json.Unmarshal([]byte(text), &line))
@@ -104,5 +109,14 @@ func TestFailedCallsAreEachLogged(t *testing.T) {
 		if id := fmt.Sprintf("c%d", i); seen[id] != 1 {
 			t.Errorf("%d lines of sandbox %s", seen[id], id)
 		}
+	}
+}
+
+// The spans of the last calls are exported before the agent is gone.
+func TestLastCallsAreTraced(t *testing.T) {
+	traces, u := uploading(t)
+	ending(t, traces, noLog(), failedDel())
+	if len(u.spans) != 4 {
+		t.Errorf("%d spans, want 4: %v", len(u.spans), u.spans)
 	}
 }
