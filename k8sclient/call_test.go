@@ -132,14 +132,14 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestFactsKeepTheAskersTimeout(t *testing.T) {
+func TestFactsKeepTheCallersTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(answer{hang: true})
 		begin := time.Now()
 		_, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}, Timeout: types.Duration(2 * time.Second)})
 		wantError(t, err, "no answer")
 		if took := time.Since(begin); took >= 2*time.Second {
-			t.Errorf("answered after %s, the asker waits 2 s", took)
+			t.Errorf("answered after %s, the caller waits 2 s", took)
 		}
 	})
 }

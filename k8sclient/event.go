@@ -37,8 +37,8 @@ type event struct {
 	Count              int               `json:"count"`
 }
 
-// Event puts an event on a pod. The same event again is one object that was seen last
-// just now. One of a pod that is not known is dropped.
+// Event writes an event on a pod. The same event again only renews the time of the one
+// that exists. An event on an unknown pod is dropped.
 func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) error {
 	if !pod.Known() {
 		return nil
@@ -59,8 +59,8 @@ func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) err
 	return coded(err)
 }
 
-// repeatEvent brings an event up to date. How often it came is not known here: nodes
-// may write events, but not read them.
+// repeatEvent renews the time of an event. Its count stays: nodes may write events, but
+// not read them.
 func (c *Client) repeatEvent(ctx context.Context, pod *types.Pod, e *event) error {
 	body, err := json.Marshal(map[string]string{"lastTimestamp": e.LastTimestamp})
 	if err != nil {

@@ -20,11 +20,11 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// errNoAnswer is the error for a server that says nothing.
+// errNoAnswer is the error for a server that does not answer.
 var errNoAnswer = errors.New("no answer")
 
-// newStatusError reads a Kubernetes Status, or whatever else a proxy may answer: then it
-// has no reason.
+// newStatusError makes an error of a Kubernetes Status, or of whatever else a proxy
+// answers, which has no reason.
 func newStatusError(response *http.Response, body []byte) error {
 	answer := &apierrors.StatusError{}
 	status := &answer.ErrStatus
@@ -47,8 +47,7 @@ func firstLine(body []byte) string {
 	return strings.ToValidUTF8(line[:min(len(line), enough)], "")
 }
 
-// callError is a call that failed for good: what was tried, where, how often and for
-// how long.
+// callError is the error of a call that failed for good.
 type callError struct {
 	what, server string
 	attempts     int
@@ -66,7 +65,7 @@ func (e *callError) Error() string {
 
 func (e *callError) Unwrap() error { return e.err }
 
-// coded gives err the code for "try again later" if that is what may help.
+// coded gives err the code to try again later where that may help.
 func coded(err error) error {
 	if err != nil && (worthRetrying(err) || graphIsBehind(err) || noCredentials(err)) {
 		return types.WithCode(types.CodeTryAgainLater, err)
@@ -74,7 +73,7 @@ func coded(err error) error {
 	return err
 }
 
-// worthRetrying tells whether the same request may succeed a little later.
+// worthRetrying reports whether the same request may succeed a little later.
 func worthRetrying(err error) bool {
 	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
 		return apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || answer.Status().Code >= http.StatusInternalServerError
@@ -82,14 +81,14 @@ func worthRetrying(err error) bool {
 	return unreachable(err)
 }
 
-// unreachable tells whether the network or the server is to blame that there was no
-// answer, rather than a certificate that one side refuses.
+// unreachable reports whether the network or the server failed to answer, and not one side
+// refused the certificate of the other.
 func unreachable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
 	var network *net.OpError
-	// How a refused certificate looks: an alert of one side.
+	// A refused certificate is an alert of one side.
 	if errors.As(err, &network) && (network.Op == "remote error" || network.Op == "local error") {
 		return false
 	}
@@ -101,18 +100,18 @@ func unreachable(err error) bool {
 		strings.Contains(err.Error(), "http2: ") || strings.Contains(err.Error(), "stream error: ")
 }
 
-// graphIsBehind tells whether the Node authorizer, which learns of pods by a watch,
-// does not know of one on this node.
+// graphIsBehind reports whether the Node authorizer, which knows pods from a watch, does
+// not know one of this node.
 func graphIsBehind(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no relationship found")
 }
 
-// noCredentials tells whether a credential plugin failed, which may pass.
+// noCredentials reports whether a credential plugin failed, which may succeed later.
 func noCredentials(err error) bool {
 	return strings.Contains(err.Error(), "getting credentials: ")
 }
 
-// withoutURL drops what net/http says in front of the reason: the method and the URL.
+// withoutURL drops the method and the URL that net/http puts before the reason.
 func withoutURL(err error) error {
 	var named *url.Error
 	if errors.As(err, &named) {

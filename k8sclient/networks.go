@@ -21,7 +21,7 @@ type networkSpec struct {
 	Config string `json:"config"`
 }
 
-// ReadNetworks reads networks in parallel, each once. There is no error.
+// ReadNetworks reads networks in parallel, each once. It never fails.
 func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
 	networks := make([]types.Network, len(refs))
 	free := make(chan struct{}, maxParallel)
@@ -60,8 +60,8 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 	return network
 }
 
-// kindIsMissing tells a path that the API server does not know, which it answers with
-// no Status object, from an object that it does not have.
+// kindIsMissing reports whether the API server does not know the path, which it answers
+// without a Status object; for a missing object it sends one.
 func kindIsMissing(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
 }

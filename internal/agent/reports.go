@@ -39,8 +39,8 @@ func (a *agent) processReports(ctx context.Context) {
 	}
 }
 
-// finishReports processes the reports that still wait: nobody else will. The next agent
-// publishes their status.
+// finishReports processes the reports that still wait, because no other agent gets them.
+// The next agent publishes their status.
 func (a *agent) finishReports() {
 	for {
 		select {
@@ -57,7 +57,7 @@ func (a *agent) finishReports() {
 
 // process writes the events of a call, counts it, logs its failure and exports its spans.
 func (a *agent) process(request *types.PublishRequest) {
-	a.events.put(&request.Pod, request.Events)
+	a.events.add(&request.Pod, request.Events)
 	if request.Report == nil {
 		return
 	}

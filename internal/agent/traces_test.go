@@ -35,7 +35,7 @@ type collector struct {
 	status int
 	mu     sync.Mutex
 	spans  map[string]*tracepb.Span // by name
-	// resource are the attributes of whoever sent them.
+	// resource has the attributes of the resource.
 	resource map[string]string
 	received int // spans
 }
@@ -188,7 +188,7 @@ func TestTracesThatNobodyTakes(t *testing.T) {
 	traces.awaitTraced(t, "error", 1)
 }
 
-// A collector that is slow costs whole calls, each of them counted, and nobody any time.
+// While a collector hangs, calls that do not fit are dropped whole and counted. add never waits.
 func TestTracesDropped(t *testing.T) {
 	c := newCollector(t, http.StatusOK)
 	c.mu.Lock() // it does not answer
@@ -318,7 +318,7 @@ func TestTracesConfigured(t *testing.T) {
 			if (traces != nil) != test.there || (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
 				t.Errorf("got %v, %v, want there %v, fault %q", traces, err, test.there, test.fault)
 			}
-			traces.add(&types.Pod{}, testCall()) // nil takes nothing, and nobody notices
+			traces.add(&types.Pod{}, testCall()) // nil takes nothing
 		})
 	}
 }
