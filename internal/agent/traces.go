@@ -66,10 +66,19 @@ func tracesTo(exporter sdktrace.SpanExporter, node string, m *metrics, log *slog
 	ours, _ := resource.New(context.Background(), resource.WithTelemetrySDK(), resource.WithAttributes(
 		attribute.String("service.name", "plexus"), attribute.String("service.version", version.Version), attribute.String("k8s.node.name", node),
 	), resource.WithFromEnv())
-	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(ours), sdktrace.WithBatcher(&countingExporter{exporter, t},
-		func(o *sdktrace.BatchSpanProcessorOptions) { t.room.Store(int64(o.MaxQueueSize)) }))
+	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(ours), sdktrace.WithBatcher(&countingExporter{exporter, t}, t.setRoom))
 	t.tracer = t.provider.Tracer("plexus", trace.WithInstrumentationVersion(version.Version))
 	return t
+}
+
+// setRoom reads the size of the SDK's queue. The SDK panics on negative sizes, which the
+// environment may have.
+func (t *traces) setRoom(o *sdktrace.BatchSpanProcessorOptions) {
+	if o.MaxExportBatchSize < 1 { // the queue is never smaller than a batch
+		t.log.Warn("OTEL_BSP_MAX_QUEUE_SIZE and OTEL_BSP_MAX_EXPORT_BATCH_SIZE must be above 0; the defaults are used")
+		o.MaxQueueSize, o.MaxExportBatchSize = sdktrace.DefaultMaxQueueSize, sdktrace.DefaultMaxExportBatchSize
+	}
+	t.room.Store(int64(o.MaxQueueSize))
 }
 
 // add makes the spans of a call, to be exported. It does not wait: if the collector is

@@ -295,6 +295,18 @@ func TestTracesNotSetUp(t *testing.T) {
 	}
 }
 
+// Sizes that make no sense end nothing.
+func TestTracesOfNoSize(t *testing.T) {
+	for _, key := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"} {
+		t.Run(key, func(t *testing.T) {
+			t.Setenv(key, "-1")
+			if spans := spansOf(t, &types.Pod{}, testCall()); len(spans) != 3 {
+				t.Errorf("%d spans, want 3", len(spans))
+			}
+		})
+	}
+}
+
 func TestTracesConfigured(t *testing.T) {
 	for name, test := range map[string]struct {
 		env   map[string]string
