@@ -44,6 +44,14 @@ func codeOf(err error) uint {
 	return types.CodeOf(err, types.CodeFailed)
 }
 
+// messageOf gives the message of an error, as long as a report may have it; none for nil.
+func messageOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return types.Shorten(err.Error(), types.MaxReportError)
+}
+
 // report tells how the call went, if it ends now with err.
 func (m *meter) report(command, containerID, traceParent string, err error) *types.CallReport {
 	m.mu.Lock()
@@ -54,6 +62,7 @@ func (m *meter) report(command, containerID, traceParent string, err error) *typ
 		Started:     m.began.UTC(),
 		Took:        types.Duration(time.Since(m.began)),
 		Code:        codeOf(err),
+		Error:       messageOf(err),
 		Phases:      m.phases,
 		TraceParent: traceParent,
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// access is the way to an API server: where it is, what it must prove, and what shows
-// it who we are. client-go makes it of a kubeconfig or of a pod's environment.
+// access says how to reach an API server: its address, how it proves itself, and our
+// credentials. client-go makes it from a kubeconfig or a pod's environment.
 type access struct {
 	server *url.URL
 	tls    *tls.Config // nil if the server speaks no TLS
@@ -25,7 +25,7 @@ type access struct {
 	wrap func(http.RoundTripper) (http.RoundTripper, error)
 }
 
-// LoadConfig reads the way to the API server from a kubeconfig, or, without one, from a
+// LoadConfig reads how to reach the API server from a kubeconfig, or, without one, from a
 // pod's environment.
 func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	load := rest.InClusterConfig
@@ -39,7 +39,7 @@ func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// loadAccess reads the credentials anew: files that are renewed are seen as they are.
+// loadAccess reads the credentials from their files, as they are now.
 func loadAccess(kubeconfig string) (*access, error) {
 	config, err := LoadConfig(kubeconfig)
 	if err != nil {
@@ -52,7 +52,7 @@ func loadAccess(kubeconfig string) (*access, error) {
 	return a, nil
 }
 
-// credentials names where they come from.
+// credentials names the source of the credentials.
 func credentials(kubeconfig string) string {
 	if kubeconfig == "" {
 		return "reach the API server as a pod does, since no kubeconfig is configured"
@@ -60,7 +60,8 @@ func credentials(kubeconfig string) string {
 	return "kubeconfig " + kubeconfig
 }
 
-// codeOf says to try again later where a file is missing: it may be just being renewed.
+// codeOf gives the code to try again later where a file is missing: it may be about to be
+// renewed.
 func codeOf(err error) uint {
 	if errors.Is(err, fs.ErrNotExist) {
 		return types.CodeTryAgainLater

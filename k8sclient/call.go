@@ -9,14 +9,16 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 const (
-	callTimeout  = 30 * time.Second // of everything that one question costs
+	callTimeout  = 30 * time.Second // of a call with all its attempts
 	firstDelay   = 100 * time.Millisecond
 	longestDelay = 2 * time.Second
 	maxObject    = 16 << 20
-	// grace is for a request to notice that its context has ended.
+	// grace is how long a request may take to notice the end of its context.
 	grace = 100 * time.Millisecond
 )
 
@@ -28,12 +30,12 @@ type call struct {
 	accept      string
 	contentType string
 	body        []byte
-	// graphPatience is how long the Node authorizer, which learns of pods by a watch, may
-	// take to know of this one.
+	// graphPatience is how long the Node authorizer, which knows pods from a watch, may
+	// take to know this one.
 	graphPatience time.Duration
 }
 
-// do makes the call until it is answered for good or ctx ends.
+// do repeats the call until its answer is final or ctx ends.
 func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -50,19 +52,16 @@ func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 	}
 }
 
-// delay is how long to wait after an attempt: as long as the server says, or ever
-// longer, and not the same for all who wait.
+// delay is the pause after an attempt: at least what the server says, ever longer, and
+// random, so that not all clients come back at once.
 func delay(attempt int, err error) time.Duration {
 	d := min(firstDelay<<min(attempt-1, 10), longestDelay)
 	d = d/2 + rand.N(d)
-	var answer *statusError
-	if errors.As(err, &answer) {
-		d = max(d, answer.retryAfter)
-	}
-	return d
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return max(d, time.Duration(seconds)*time.Second)
 }
 
-// pause waits, unless ctx would end before that.
+// pause waits, and reports false at once if ctx would end before.
 func pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
@@ -101,8 +100,8 @@ func (c *Client) attempt(ctx context.Context, call *call) ([]byte, error) {
 	return body, nil
 }
 
-// roundTrip makes a request, and gives up when its context ends even if a credential
-// plugin, which client-go runs without one, does not.
+// roundTrip makes a request, and gives up when its context ends, even while a credential
+// plugin hangs: client-go runs it without a context.
 func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	type answer struct {
 		response *http.Response
@@ -110,7 +109,7 @@ func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		response, err := c.http.Do(request) //nolint:bodyclose // by whoever receives it, or the end of the process
+		response, err := c.http.Do(request) //nolint:bodyclose // the receiver closes it, or the process ends
 		answered <- answer{response, err}
 	}()
 	abandoned := make(chan struct{})
@@ -140,8 +139,8 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 	return request, nil
 }
 
-// transportError is the reason behind a request that got no answer. After a time-out
-// the connection is not used again: what it leads to may be gone.
+// transportError gives the reason why a request got no answer. After a time-out it drops
+// the connection: its other end may be gone.
 func (c *Client) transportError(err error, took time.Duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		c.http.CloseIdleConnections()

@@ -101,6 +101,7 @@ func TestRetries(t *testing.T) {
 		"403":                   {answers: []answer{refusal(403, "no")}, attempts: 1, code: 99, want: []string{"403 Forbidden: no"}},
 		"404":                   {answers: []answer{refusal(404, `pods \"p\" not found`)}, attempts: 1, code: 99, want: []string{"pod ns/p: not found"}},
 		"422":                   {answers: []answer{refusal(422, "bad")}, attempts: 1, code: 99, want: []string{"422"}},
+		"400 from a proxy":      {answers: []answer{{code: 400, body: `{"error":"who are you"}`}}, attempts: 1, code: 99, want: []string{`400 Bad Request: {"error":"who are you"}`}},
 		"a redirect":            {answers: []answer{{code: 302, body: ""}}, attempts: 1, code: 99, want: []string{"302 Found"}},
 		"certificate refused":   {answers: []answer{{err: &net.OpError{Op: "remote error", Err: tls.AlertError(42)}}}, attempts: 1, code: 99, want: []string{"bad certificate"}},
 		"an answer of nonsense": {answers: []answer{{code: 200, body: "<"}}, attempts: 1, code: 99, want: []string{"read pod ns/p", "invalid character"}},
@@ -131,14 +132,14 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestFactsKeepTheAskersTimeout(t *testing.T) {
+func TestFactsKeepTheCallersTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(answer{hang: true})
 		begin := time.Now()
 		_, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}, Timeout: types.Duration(2 * time.Second)})
 		wantError(t, err, "no answer")
 		if took := time.Since(begin); took >= 2*time.Second {
-			t.Errorf("answered after %s, the asker waits 2 s", took)
+			t.Errorf("answered after %s, the caller waits 2 s", took)
 		}
 	})
 }

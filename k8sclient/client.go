@@ -9,13 +9,13 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Options say how to reach the API server, and as whom.
+// Options say how to reach the API server, and under which name.
 type Options struct {
 	// Kubeconfig is a file; without one, the environment of a pod is used.
 	Kubeconfig string
 	// NodeName is the host that events come from; the host name if empty.
 	NodeName string
-	// UserAgent is how the API server's log knows us.
+	// UserAgent is our name in the API server's log.
 	UserAgent string
 }
 
@@ -28,8 +28,8 @@ type Client struct {
 	nodeName string
 }
 
-// New makes a client for one call and begins to connect, without waiting for it: it
-// reads the credentials once, and has one connection.
+// New makes a client for one call: it reads the credentials once, and has one connection,
+// which it begins without waiting for it.
 func New(opts Options) (*Client, error) {
 	a, err := loadAccess(opts.Kubeconfig)
 	if err != nil {
@@ -45,8 +45,8 @@ func New(opts Options) (*Client, error) {
 	return c, nil
 }
 
-// NewResident makes a client for a program that stays, over a connection of client-go's
-// that it shares with others: credentials in files are read anew when they are renewed.
+// NewResident makes a client for a long-running program, over client-go's connection, which
+// it shares with others. client-go reads renewed credential files again.
 func NewResident(config *rest.Config, shared *http.Client, opts Options) (*Client, error) {
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -35,8 +37,8 @@ type event struct {
 	Count              int               `json:"count"`
 }
 
-// Event puts an event on a pod. The same event again is one object that was seen last
-// just now. One of a pod that is not known is dropped.
+// Event writes an event on a pod. The same event again only renews the time of the one
+// that exists. An event on an unknown pod is dropped.
 func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) error {
 	if !pod.Known() {
 		return nil
@@ -51,14 +53,14 @@ func (c *Client) Event(ctx context.Context, pod types.Pod, e types.PodEvent) err
 		path:        []string{"api", "v1", "namespaces", pod.Namespace, "events"},
 		contentType: "application/json", body: body,
 	})
-	if alreadyExists(err) {
+	if apierrors.IsAlreadyExists(err) {
 		return c.repeatEvent(ctx, &pod, event)
 	}
 	return coded(err)
 }
 
-// repeatEvent brings an event up to date. How often it came is not known here: nodes
-// may write events, but not read them.
+// repeatEvent renews the time of an event. Its count stays: nodes may write events, but
+// not read them.
 func (c *Client) repeatEvent(ctx context.Context, pod *types.Pod, e *event) error {
 	body, err := json.Marshal(map[string]string{"lastTimestamp": e.LastTimestamp})
 	if err != nil {
@@ -92,18 +94,9 @@ func (c *Client) newEvent(pod types.Pod, e types.PodEvent, now time.Time) *event
 		APIVersion: "v1", Kind: "Event",
 		Metadata:       map[string]string{"namespace": pod.Namespace, "name": eventName(&pod, &e)},
 		InvolvedObject: involved,
-		Type:           e.Type, Reason: e.Reason, Message: Shorten(e.Message, maxEventMessage),
+		Type:           e.Type, Reason: e.Reason, Message: types.Shorten(e.Message, maxEventMessage),
 		Source:             map[string]string{"component": component, "host": c.nodeName},
 		ReportingComponent: component, ReportingInstance: c.nodeName,
 		FirstTimestamp: stamp, LastTimestamp: stamp, Count: 1,
 	}
-}
-
-// Shorten cuts a message to at most limit bytes and shows that it did.
-func Shorten(message string, limit int) string {
-	const cut = "…"
-	if len(message) <= limit {
-		return message
-	}
-	return strings.ToValidUTF8(message[:limit-len(cut)], "") + cut
 }

@@ -7,27 +7,29 @@ import (
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
 // metadataOnly asks for an object without what it specifies.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
-// How long the Node authorizer may take to know of a pod: one that is being started is
-// there, a mirror may not be there yet and is not waited for.
+// How long the Node authorizer may take to know a pod. One that is being started exists; a
+// mirror may not exist yet, so little time is spent on it.
 const (
 	graphTimeout  = 5 * time.Second
 	mirrorTimeout = 500 * time.Millisecond
 )
 
-// Reader looks objects up: at the API server, or in caches.
+// Reader reads objects from the API server, or from caches.
 type Reader interface {
 	// ReadPod gives the pod, or ErrPodNotFound. An error carries CodeTryAgainLater if
 	// that may help.
 	ReadPod(ctx context.Context, pod *types.Pod) (*PodObject, error)
-	// ReadNetworks describes networks, in the order of refs, and what became of those
-	// that cannot be read: whether it matters is for the plan to say. The error is for a
-	// source that knows no networks at all, where another may.
+	// ReadNetworks gives the networks in the order of refs. One that cannot be read says so
+	// itself: the plan decides whether it matters. The error is for a source that has no
+	// networks at all, where another source may have them.
 	ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error)
 }
 
@@ -37,7 +39,7 @@ func (c *Client) Facts(ctx context.Context, req *types.FactsRequest) (*types.Fac
 }
 
 // FactsFrom reads the pod, unless the runtime handed its annotations over, and every
-// network that it or the request names, in a little less time than the asker waits.
+// network that it or the request names, in a little less time than the caller waits.
 func FactsFrom(ctx context.Context, r Reader, req *types.FactsRequest) (*types.Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, factsBudget(req))
 	defer cancel()
@@ -48,7 +50,7 @@ func FactsFrom(ctx context.Context, r Reader, req *types.FactsRequest) (*types.F
 			return nil, err
 		}
 	}
-	pod, err := judgePod(req, found)
+	pod, err := mergePod(req, found)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func (c *Client) ReadPod(ctx context.Context, pod *types.Pod) (*PodObject, error
 	return found, coded(err)
 }
 
-// factsBudget leaves the asker the time to hear the answer.
+// factsBudget leaves the caller the time to receive the answer.
 func factsBudget(req *types.FactsRequest) time.Duration {
 	budget := min(req.Timeout.TimeoutOr(callTimeout), callTimeout)
 	return budget - min(budget/10, 500*time.Millisecond)
@@ -77,7 +79,7 @@ func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time
 		path: podPath(pod), accept: metadataOnly, graphPatience: graphPatience,
 	})
 	switch {
-	case hasCode(err, http.StatusNotFound):
+	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("pod %s: %w: %w", pod, ErrPodNotFound, err)
 	case graphIsBehind(err):
 		return nil, fmt.Errorf("%w (to the API server the pod is not of this node: it is deleted, or bound to another node)", err)

@@ -14,48 +14,31 @@ import (
 	"syscall"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
-// errNoAnswer is the error for a server that says nothing.
+// errNoAnswer is the error for a server that does not answer.
 var errNoAnswer = errors.New("no answer")
 
-// statusError is an answer of the API server other than success.
-type statusError struct {
-	code       int
-	reason     string
-	message    string
-	fields     []string // those that a 422 finds fault with
-	retryAfter time.Duration
-}
-
-func (e *statusError) Error() string {
-	return fmt.Sprintf("%d %s: %s", e.code, http.StatusText(e.code), e.message)
-}
-
-// newStatusError reads a Kubernetes Status, or whatever else a proxy may answer.
-func newStatusError(response *http.Response, body []byte) *statusError {
-	var status struct {
-		Reason  string `json:"reason"`
-		Message string `json:"message"`
-		Details struct {
-			RetryAfterSeconds int `json:"retryAfterSeconds"`
-			Causes            []struct {
-				Field string `json:"field"`
-			} `json:"causes"`
-		} `json:"details"`
+// newStatusError makes an error of a Kubernetes Status, or of whatever else a proxy
+// answers, which has no reason.
+func newStatusError(response *http.Response, body []byte) error {
+	answer := &apierrors.StatusError{}
+	status := &answer.ErrStatus
+	if json.Unmarshal(body, status) != nil || status.Message == "" {
+		*status = metav1.Status{Reason: status.Reason, Message: firstLine(body), Details: status.Details}
 	}
-	e := &statusError{code: response.StatusCode}
-	if json.Unmarshal(body, &status) != nil || status.Message == "" {
-		status.Message = firstLine(body)
+	status.Code = int32(response.StatusCode)
+	if seconds, _ := strconv.ParseInt(response.Header.Get("Retry-After"), 10, 32); seconds > 0 {
+		if status.Details == nil {
+			status.Details = &metav1.StatusDetails{}
+		}
+		status.Details.RetryAfterSeconds = max(status.Details.RetryAfterSeconds, int32(seconds))
 	}
-	e.reason, e.message = status.Reason, status.Message
-	for _, cause := range status.Details.Causes {
-		e.fields = append(e.fields, cause.Field)
-	}
-	seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-	e.retryAfter = time.Duration(max(seconds, status.Details.RetryAfterSeconds)) * time.Second
-	return e
+	return fmt.Errorf("%d %s: %w", response.StatusCode, http.StatusText(response.StatusCode), answer)
 }
 
 func firstLine(body []byte) string {
@@ -64,8 +47,7 @@ func firstLine(body []byte) string {
 	return strings.ToValidUTF8(line[:min(len(line), enough)], "")
 }
 
-// callError is a call that failed for good: what was tried, where, how often and for
-// how long.
+// callError is the error of a call that failed for good.
 type callError struct {
 	what, server string
 	attempts     int
@@ -83,7 +65,7 @@ func (e *callError) Error() string {
 
 func (e *callError) Unwrap() error { return e.err }
 
-// coded gives err the code for "try again later" if that is what may help.
+// coded gives err the code to try again later where that may help.
 func coded(err error) error {
 	if err != nil && (worthRetrying(err) || graphIsBehind(err) || noCredentials(err)) {
 		return types.WithCode(types.CodeTryAgainLater, err)
@@ -91,24 +73,22 @@ func coded(err error) error {
 	return err
 }
 
-// worthRetrying tells whether the same request may succeed a little later.
+// worthRetrying reports whether the same request may succeed a little later.
 func worthRetrying(err error) bool {
-	var answer *statusError
-	if errors.As(err, &answer) {
-		return answer.code == http.StatusConflict && !alreadyExists(err) ||
-			answer.code == http.StatusTooManyRequests || answer.code >= http.StatusInternalServerError
+	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
+		return apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || answer.Status().Code >= http.StatusInternalServerError
 	}
 	return unreachable(err)
 }
 
-// unreachable tells whether the network or the server is to blame that there was no
-// answer, rather than a certificate that one side refuses.
+// unreachable reports whether the network or the server failed to answer, and not one side
+// refused the certificate of the other.
 func unreachable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
 	var network *net.OpError
-	// How a refused certificate looks: an alert of one side.
+	// A refused certificate is an alert of one side.
 	if errors.As(err, &network) && (network.Op == "remote error" || network.Op == "local error") {
 		return false
 	}
@@ -120,31 +100,18 @@ func unreachable(err error) bool {
 		strings.Contains(err.Error(), "http2: ") || strings.Contains(err.Error(), "stream error: ")
 }
 
-// graphIsBehind tells whether the Node authorizer, which learns of pods by a watch,
-// does not know of one on this node.
+// graphIsBehind reports whether the Node authorizer, which knows pods from a watch, does
+// not know one of this node.
 func graphIsBehind(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && answer.code == http.StatusForbidden && strings.Contains(answer.message, "no relationship found")
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no relationship found")
 }
 
-// noCredentials tells whether a credential plugin failed, which may pass.
+// noCredentials reports whether a credential plugin failed, which may succeed later.
 func noCredentials(err error) bool {
 	return strings.Contains(err.Error(), "getting credentials: ")
 }
 
-// alreadyExists tells whether an object to be made is there, perhaps by an earlier
-// attempt whose answer was lost.
-func alreadyExists(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && answer.reason == "AlreadyExists"
-}
-
-func hasCode(err error, code int) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && answer.code == code
-}
-
-// withoutURL drops what net/http says in front of the reason: the method and the URL.
+// withoutURL drops the method and the URL that net/http puts before the reason.
 func withoutURL(err error) error {
 	var named *url.Error
 	if errors.As(err, &named) {

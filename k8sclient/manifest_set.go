@@ -21,7 +21,7 @@ const (
 	groupNetworks = "k8s.cni.cncf.io"
 )
 
-// manifest is what is read of an object in a file.
+// manifest is the part of an object in a file that is read.
 type manifest struct {
 	APIVersion string          `json:"apiVersion"`
 	Kind       string          `json:"kind"`
@@ -153,8 +153,8 @@ func (s *manifestSet) addNetwork(where string, object manifest) error {
 	return nil
 }
 
-// define reads an object's metadata and notes where it is defined: a second one of
-// the same name is an error, because there would be no telling which one holds.
+// define reads an object's metadata and notes where it is defined. A second object of the
+// same name is an error, because neither is the right one.
 func (s *manifestSet) define(where string, object manifest) (types.Ref, *manifestMeta, error) {
 	var meta manifestMeta
 	if len(object.Metadata) > 0 {

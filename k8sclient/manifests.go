@@ -11,7 +11,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-const defaultNamespace = "default" // of a manifest that names none, as kubectl has it
+const defaultNamespace = "default" // of a manifest that names none, as with kubectl
 
 // ErrPodNotFound is the error for a pod that the source does not have.
 var ErrPodNotFound = errors.New("not found")
@@ -20,7 +20,7 @@ var ErrPodNotFound = errors.New("not found")
 // NetworkAttachmentDefinitions: a source of facts where there is no cluster.
 type Manifests struct{ Dir string }
 
-// Facts reads the folder, anew at each call.
+// Facts reads the folder at each call.
 func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Facts, error) {
 	set, err := m.load()
 	if err != nil {
@@ -30,7 +30,7 @@ func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Fac
 	if err != nil {
 		return nil, err
 	}
-	pod, err := judgePod(req, found)
+	pod, err := mergePod(req, found)
 	if err != nil {
 		return nil, fmt.Errorf("manifests in %s: %w", m.Dir, err)
 	}
@@ -59,7 +59,7 @@ func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*PodObject, e
 	return &pod, nil
 }
 
-// PublishStatus writes nothing: manifests have nobody who would read it.
+// PublishStatus writes nothing: no program reads a status from manifests.
 func (Manifests) PublishStatus(context.Context, types.Pod, []types.NetworkStatus) (bool, error) {
 	return true, nil
 }
@@ -79,7 +79,7 @@ func (m Manifests) load() (*manifestSet, error) {
 		if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
 			continue
 		}
-		// Following links; anything but a file could be read for ever.
+		// os.Stat follows links. Reading anything but a file may never end.
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 			continue
 		}

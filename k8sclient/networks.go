@@ -3,10 +3,12 @@ package k8sclient
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -19,7 +21,7 @@ type networkSpec struct {
 	Config string `json:"config"`
 }
 
-// ReadNetworks reads networks in parallel, each once. There is no error.
+// ReadNetworks reads networks in parallel, each once. It never fails.
 func (c *Client) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
 	networks := make([]types.Network, len(refs))
 	free := make(chan struct{}, maxParallel)
@@ -43,9 +45,9 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 	switch {
 	case kindIsMissing(err):
 		return types.Network{Ref: ref, Missing: true, Problem: "the API server does not know the kind, apply deploy/crd.yaml"}
-	case hasCode(err, http.StatusNotFound):
+	case apierrors.IsNotFound(err):
 		return types.Network{Ref: ref, Missing: true}
-	case hasCode(err, http.StatusForbidden):
+	case apierrors.IsForbidden(err):
 		return problem(ref, fmt.Errorf("%w: these credentials may not read networks; "+
 			"with the kubelet's, bind a ClusterRole that may to the group system:nodes (deploy/rbac-nodes.yaml)", err))
 	case err != nil:
@@ -58,11 +60,10 @@ func (c *Client) readNetwork(ctx context.Context, ref types.Ref) types.Network {
 	return network
 }
 
-// kindIsMissing tells a path that the API server does not know, which it answers with
-// no Status object, from an object that it does not have.
+// kindIsMissing reports whether the API server does not know the path, which it answers
+// without a Status object; for a missing object it sends one.
 func kindIsMissing(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && answer.code == http.StatusNotFound && answer.reason == ""
+	return apierrors.IsNotFound(err) && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown
 }
 
 func decodeNetwork(ref types.Ref, body []byte) (types.Network, error) {

@@ -8,16 +8,19 @@ import (
 	"net/http"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
 const mergePatch = "application/merge-patch+json"
 
-// ErrNoMirror is the error for a static pod that the API server does not show yet.
+// ErrNoMirror is the error for a static pod whose mirror does not exist yet.
 var ErrNoMirror = errors.New("the API server has no mirror of this static pod yet")
 
 // PublishStatus writes a pod's network-status annotation. It is settled once the API
-// server has it, or will never want it because the pod is gone.
+// server has it, or the pod is gone.
 func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []types.NetworkStatus) (settled bool, err error) {
 	if !pod.Known() {
 		return true, nil
@@ -33,9 +36,9 @@ func (c *Client) PublishStatus(ctx context.Context, pod types.Pod, status []type
 	return false, err
 }
 
-// PatchStatus writes the network-status annotation of the pod that the API server knows
-// under this UID, of whatever pod has the name if there is none, and gives the pod as it is
-// then. IsGone tells the error for a pod that does not exist any more.
+// PatchStatus writes the network-status annotation of the pod with this UID, or, without
+// one, of the pod with this name, and gives the pod as it is then. For a pod that does not
+// exist any more, IsGone is true of the error.
 func (c *Client) PatchStatus(ctx context.Context, pod types.Pod, status []types.NetworkStatus) (*PodObject, error) {
 	patch, err := statusPatch(pod.UID, status)
 	if err != nil {
@@ -50,17 +53,23 @@ func (c *Client) PatchStatus(ctx context.Context, pod types.Pod, status []types.
 	}
 	found, err := decodePod(body)
 	if err != nil {
-		return &PodObject{UID: pod.UID}, nil // it is written, whatever the answer looks like
+		return &PodObject{UID: pod.UID}, nil // it is written, even where the answer cannot be read
 	}
 	return found, nil
 }
 
-// IsGone tells whether the pod does not exist, or is another one of that name.
+// IsGone reports whether the pod does not exist, or another one has its name.
 func IsGone(err error) bool {
-	var answer *statusError
-	return errors.As(err, &answer) && (answer.code == http.StatusNotFound && answer.reason == "NotFound" ||
-		answer.code == http.StatusUnprocessableEntity && slices.Contains(answer.fields, "metadata.uid"))
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return false
+	}
+	status := answer.Status()
+	return status.Reason == metav1.StatusReasonNotFound ||
+		apierrors.IsInvalid(err) && status.Details != nil && slices.ContainsFunc(status.Details.Causes, isOfUID)
 }
+
+func isOfUID(cause metav1.StatusCause) bool { return cause.Field == "metadata.uid" }
 
 func statusPatch(uid string, status []types.NetworkStatus) ([]byte, error) {
 	value, err := types.FormatStatus(status)
@@ -74,7 +83,7 @@ func statusPatch(uid string, status []types.NetworkStatus) ([]byte, error) {
 	return json.Marshal(map[string]any{"metadata": metadata})
 }
 
-// mirror gives the pod by which the API server shows a static pod.
+// mirror gives the mirror of a static pod.
 func (c *Client) mirror(ctx context.Context, pod types.Pod) (types.Pod, error) {
 	found, err := c.readPod(ctx, &pod, mirrorTimeout)
 	switch {

@@ -16,6 +16,7 @@ var oneStatus = []types.NetworkStatus{{Name: "ns/a", Interface: "net0", IPs: []s
 
 func TestPublishStatus(t *testing.T) {
 	const wrongUID = `{"reason":"Invalid","message":"m","details":{"causes":[{"field":"metadata.uid"}]}}`
+	const otherField = `{"reason":"Invalid","message":"too long","details":{"causes":[{"field":"metadata.annotations"}]}}`
 	mirror := answer{code: 200, body: `{"metadata":{"uid":"mirror","annotations":{"kubernetes.io/config.mirror":"u"}}}`}
 	pod := types.Pod{Namespace: "ns", Name: "p", UID: "u"}
 	static := pod
@@ -34,6 +35,7 @@ func TestPublishStatus(t *testing.T) {
 		"the pod is gone":          {pod: pod, answers: []answer{refusal(404, "x")}, settled: true, uid: "u"},
 		"the pod is another":       {pod: pod, answers: []answer{{code: 422, body: wrongUID}}, settled: true, uid: "u"},
 		"invalid otherwise":        {pod: pod, answers: []answer{refusal(422, "too long")}, want: []string{"patch status of pod ns/p", "too long"}, uid: "u"},
+		"invalid in another field": {pod: pod, answers: []answer{{code: 422, body: otherField}}, want: []string{"too long"}, uid: "u"},
 		"forbidden":                {pod: pod, answers: []answer{refusal(403, "x")}, want: []string{"403"}, uid: "u"},
 		"a conflict first":         {pod: pod, answers: []answer{refusal(409, "x"), {code: 200}}, settled: true, uid: "u"},
 		"static":                   {pod: static, answers: []answer{mirror, {code: 200}}, settled: true, uid: "mirror"},

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// attemptTimeout bounds one request, and one connection: a server that hangs must
-// leave time for another try.
+// attemptTimeout bounds one request and one connection, so that a server that hangs leaves
+// time for another attempt.
 const attemptTimeout = 10 * time.Second
 
 // earlyLife is how long a connection may wait for its first request. A Go server
 // gives up on one of HTTP/2 after 10 s.
 const earlyLife = 5 * time.Second
 
-// newHTTPClient makes a client of one connection, which is begun at once. That one is
+// newHTTPClient makes a client with one connection, and begins it at once. One is
 // enough: the API server speaks HTTP/2, and without the limit requests in parallel
 // would each begin a TLS handshake before the first one shows it.
 func newHTTPClient(a *access) (*http.Client, error) {
@@ -53,7 +53,7 @@ func address(server *url.URL) string {
 	return net.JoinHostPort(server.Hostname(), port)
 }
 
-// earlyDialer makes TLS connections, the first one before it is asked for.
+// earlyDialer makes TLS connections, the first one before a request needs it.
 type earlyDialer struct {
 	dialer tls.Dialer
 	first  chan dialed // nil if none was begun; closed once it is taken
@@ -78,7 +78,7 @@ func (d *earlyDialer) begin(addr string) {
 	}()
 }
 
-// DialTLSContext gives the connection that was begun to the first who asks, and makes
+// DialTLSContext gives the first caller the connection that was begun, and dials for the
 // others.
 func (d *earlyDialer) DialTLSContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.first != nil {

@@ -107,3 +107,12 @@ func (f faults) Error() string {
 
 // Unwrap gives the errors, for errors.Is and errors.As.
 func (f faults) Unwrap() []error { return f }
+
+// Shorten cuts a message to at most limit bytes and shows that it did.
+func Shorten(message string, limit int) string {
+	const cut = "…"
+	if len(message) <= limit {
+		return message
+	}
+	return strings.ToValidUTF8(message[:limit-len(cut)], "") + cut
+}

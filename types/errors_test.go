@@ -70,3 +70,16 @@ func TestWithCode(t *testing.T) {
 		t.Error("the error inside is lost")
 	}
 }
+
+func TestShorten(t *testing.T) {
+	for message, want := range map[string]string{
+		"":              "",
+		"1234567890":    "1234567890",
+		"12345678901":   "1234567…",
+		"123456€890123": "123456…", // no part of a character is left
+	} {
+		if got := Shorten(message, 10); got != want {
+			t.Errorf("Shorten(%q) is %q, want %q", message, got, want)
+		}
+	}
+}

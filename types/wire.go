@@ -54,6 +54,9 @@ type PublishRequest struct {
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
+// MaxReportError bounds the message of an error in a report, in bytes.
+const MaxReportError = 1 << 10
+
 // CallReport tells how a call of the runtime went.
 type CallReport struct {
 	Command     string    `json:"command"` // CNI_COMMAND
@@ -61,7 +64,9 @@ type CallReport struct {
 	Started     time.Time `json:"started"`
 	Took        Duration  `json:"took"`
 	Code        uint      `json:"code,omitempty"` // of the CNI error that it ended with, 0 for success
-	Phases      []Phase   `json:"phases,omitempty"`
+	// Error is the message of that error, cut to MaxReportError bytes.
+	Error  string  `json:"error,omitempty"`
+	Phases []Phase `json:"phases,omitempty"`
 	// TraceParent is what the runtime set in the environment (W3C Trace Context).
 	TraceParent string `json:"traceparent,omitempty"`
 }

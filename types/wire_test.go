@@ -41,6 +41,21 @@ func TestRequestRoundTrip(t *testing.T) {
 	}
 }
 
+// A peer of another build may send fields that this one does not know, and leave out
+// those that it does.
+func TestReportOfAnotherBuild(t *testing.T) {
+	for line, want := range map[string]CallReport{
+		`{"command":"DEL","took":"0s","code":7,"error":"why","newer":{"a":[1]}}`: {Command: "DEL", Code: 7, Error: "why"},
+		`{"command":"DEL","took":"0s","code":7}`:                                 {Command: "DEL", Code: 7},
+	} {
+		request, err := ParseRequest([]byte(`{"version":1,"publish":{"pod":{},"newer":1,"report":` + line + `}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantEqual(t, &want, request.Publish.Report)
+	}
+}
+
 func TestParseRequestRefused(t *testing.T) {
 	for _, tc := range []struct{ name, line, word string }{
 		{"nothing", ``, "request is not valid"},

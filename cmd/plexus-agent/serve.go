@@ -32,7 +32,7 @@ On the metrics address:
   /metrics  in the format of Prometheus
 
 Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
-(http/protobuf); the other variables of OpenTelemetry's OTLP exporter count too.`,
+(http/protobuf); the other variables of OpenTelemetry's SDK count too.`,
 		Example: `  plexus-agent serve --node-name worker-1
   plexus-agent serve --node-name worker-1 --kubeconfig /etc/kubernetes/kubelet.conf --log-format text
   PLEXUS_AGENT_NODE_NAME=worker-1 plexus-agent serve --config /etc/plexus/agent.yaml`,

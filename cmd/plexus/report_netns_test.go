@@ -29,6 +29,9 @@ func reports(t *testing.T, agent *node.Agent) (all [][]string) {
 		if report.Took <= 0 || time.Since(report.Started) > time.Hour || report.TraceParent != traceParent {
 			t.Errorf("the report of %s: began %s, took %s, traceparent %q", report.Command, report.Started, time.Duration(report.Took), report.TraceParent)
 		}
+		if (report.Error == "") != (report.Code == 0) {
+			t.Errorf("the report of %s has the code %d and the error %q", report.Command, report.Code, report.Error)
+		}
 		told := []string{fmt.Sprintf("%s %d", report.Command, report.Code)}
 		for _, phase := range report.Phases {
 			if phase.After < 0 || phase.Took < 0 || phase.After+phase.Took > report.Took {

@@ -1,8 +1,8 @@
 // Package agent is the resident part of a node: it answers the plugin from watches, and
-// publishes what the journal says is attached.
+// publishes the status that the journal records.
 //
-// It needs no privilege: it runs no plugin, enters no namespace and writes nothing but
-// its socket.
+// It needs no privilege: it runs no plugin, enters no namespace and writes no file but its
+// socket.
 package agent
 
 import (
@@ -15,7 +15,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -29,17 +28,17 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Options say how an agent runs.
+// Options configure an agent.
 type Options struct {
 	Kubeconfig string // a file; without one, the environment of a pod is used
 	NodeName   string
-	Socket     string // where plugins ask
+	Socket     string // on which it answers plugins
 	StateDir   string // the journal, read only
-	// Devices says where the devices of pods are known.
+	// Devices asks the kubelet about the devices of pods.
 	Devices kubelet.Devices
-	// MetricsAddress is where probes and metrics are answered; nowhere if it is empty.
+	// MetricsAddress serves probes and metrics; empty serves neither.
 	MetricsAddress string
-	// EventsForAllPods puts events on pods too that have their default network alone.
+	// EventsForAllPods also writes events on pods that have their default network alone.
 	EventsForAllPods bool
 	Log              *slog.Logger
 }
@@ -54,7 +53,7 @@ func (o *Options) check() error {
 	return errors.Join(faults...)
 }
 
-// agent is one that runs.
+// agent is an agent that runs.
 type agent struct {
 	opts      *Options
 	cache     *watched.Cache
@@ -66,14 +65,8 @@ type agent struct {
 	log       *slog.Logger
 }
 
-// eventGrace is for the last events to be written.
-const eventGrace = 500 * time.Millisecond
-
-// maxReports is how many ended calls may wait to be counted.
-const maxReports = 1024
-
-// Run runs an agent until ctx ends. An error is of its own set-up or of the socket's
-// folder: whatever else is missing is waited for.
+// Run runs an agent until ctx ends. It fails where its own set-up or the folder of the
+// socket is wrong; it waits for whatever else is missing.
 func Run(ctx context.Context, opts Options) error {
 	if err := opts.check(); err != nil {
 		return err
@@ -97,7 +90,7 @@ func Run(ctx context.Context, opts Options) error {
 	return a.run(ctx)
 }
 
-// readiness tells why the agent is not ready, also before there is one to ask.
+// readiness gives the reason why the agent is not ready, even before it is made.
 type readiness struct{ ask atomic.Pointer[func() error] }
 
 func (r *readiness) set(ask func() error) { r.ask.Store(&ask) }
@@ -132,8 +125,8 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 		return nil, err
 	}
 	config.UserAgent = "plexus-agent/" + version.Version
-	config.QPS = -1 // the few requests that there are have bounds of their own
-	// One connection for everything: ten thousand nodes have as many.
+	config.QPS = -1 // the few requests have bounds of their own
+	// One connection for everything: ten thousand nodes keep one each.
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("reach the API server: %w", err)
@@ -146,7 +139,7 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
-		PodChanged: a.publisher.look, Count: a.countFacts, Log: opts.Log,
+		PodChanged: a.publisher.enqueue, Count: a.countFacts, Log: opts.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -159,7 +152,7 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 		return nil, err
 	}
 	a.metrics.registry.MustRegister(&gauges{
-		journal: a.publisher.records.tally, queue: a.publisher.behind, caches: a.cache.Sizes,
+		journal: a.publisher.records.tally, queue: a.publisher.backlog, caches: a.cache.Sizes,
 	})
 	return a, nil
 }
@@ -172,14 +165,14 @@ func (a *agent) countFacts(kind string, live bool) {
 	a.metrics.facts.WithLabelValues(kind, source).Inc()
 }
 
-// run waits in readiness for the socket, if another agent has it, and then serves.
+// run waits for the socket, if another agent has it, and then serves.
 func (a *agent) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	for _, part := range []func(context.Context){a.cache.Run, a.traces.run, a.count, a.settleDown} {
+	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.trimMemory} {
 		parts.Go(func() { part(ctx) })
 	}
 	var publishing sync.Once
@@ -188,11 +181,11 @@ func (a *agent) run(ctx context.Context) error {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		a.log.Error("the socket is gone: somebody removed it; it is made anew", "socket", a.opts.Socket)
+		a.log.Error("the socket was removed; it is made again", "socket", a.opts.Socket)
 	}
 }
 
-// serve answers until ctx ends, or the socket is gone.
+// serve answers until ctx ends or the socket is removed.
 func (a *agent) serve(ctx context.Context, publish func()) error {
 	seat, err := takeSeat(ctx, a.opts.Socket, func() {
 		a.log.Info("another agent answers on the socket; waiting for it to end", "socket", a.opts.Socket)
@@ -208,17 +201,17 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 	a.metrics.serving.Set(1)
 	defer a.metrics.serving.Set(0)
 	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
-	s := newServer(a.facts, a.take, a.metrics, a.log)
-	there, gone := context.WithCancel(ctx)
-	defer gone()
+	s := newServer(a.facts, a.accept, a.metrics, a.log)
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	go func() {
-		seat.watch(there)
-		gone()
+		seat.watch(serving)
+		stop()
 	}()
-	return s.serve(there, seat)
+	return s.serve(serving, seat)
 }
 
-// facts gives what the plugin asks for: from the watches, and the devices from the kubelet.
+// facts answers the plugin: pod and networks from the watches, devices from the kubelet.
 func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
 	facts, err := a.cache.Facts(ctx, request)
 	if err != nil {
@@ -233,11 +226,11 @@ func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.
 	return facts, nil
 }
 
-// gcPercent trades a little time of the collector for memory, on every node.
+// gcPercent spends a little more time on garbage collection to save memory on every node.
 const gcPercent = 30
 
-// settleDown gives back the memory that the first lists took, and keeps it small.
-func (a *agent) settleDown(ctx context.Context) {
+// trimMemory returns the memory that the first lists took, and keeps the heap small.
+func (a *agent) trimMemory(ctx context.Context) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -253,52 +246,6 @@ func (a *agent) settleDown(ctx context.Context) {
 	}
 	a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
 	debug.FreeOSMemory()
-}
-
-// take takes what a call leaves to be done. It does not wait.
-func (a *agent) take(request *types.PublishRequest) {
-	select {
-	case a.reports <- request:
-	default:
-		a.metrics.refused.WithLabelValues("busy").Inc()
-	}
-}
-
-// count works through what calls left: their events, their figures, their spans, and
-// that their record changed.
-func (a *agent) count(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			a.finish()
-			return
-		case request := <-a.reports:
-			a.events.put(&request.Pod, request.Events)
-			if request.Report == nil {
-				continue
-			}
-			a.metrics.observe(request.Report)
-			a.traces.add(&request.Pod, request.Report)
-			if request.Report.ContainerID != "" {
-				a.publisher.told(request.Report.ContainerID)
-			}
-		}
-	}
-}
-
-// finish puts the events of the last calls: nobody else will. The status is seen to by
-// the next agent.
-func (a *agent) finish() {
-	for {
-		select {
-		case request := <-a.reports:
-			a.events.put(&request.Pod, request.Events)
-		default:
-			time.Sleep(eventGrace)
-			a.events.stop()
-			return
-		}
-	}
 }
 
 func newServer(facts factsFunc, publish func(*types.PublishRequest), m *metrics, log *slog.Logger) *server {

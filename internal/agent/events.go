@@ -13,24 +13,24 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
 
 const (
 	eventComponent = "plexus"
-	// Of one pod: as many events at once as it may have interfaces, then one in a while.
+	// One pod gets as many events at once as it may have interfaces, then one per refill.
 	eventBurst     = 64
 	eventRefill    = 5 * time.Minute
-	eventsCombined = 32 // similar ones in ten minutes; more are told as one
-	// eventsKnown is for how many the last are kept, to count them: the messages take memory.
+	eventsCombined = 32 // similar ones in ten minutes; more become one
+	// eventsKnown is how many of the last events are kept, to count repeated ones: their
+	// messages take memory.
 	eventsKnown     = 512
 	eventTimeout    = 10 * time.Second
 	maxEventMessage = 1 << 10
 )
 
-// events puts events on pods, not more than a pod's readers can bear: client-go's
-// broadcaster counts repeated ones and drops those of a flood.
+// events writes events on pods. client-go's broadcaster counts repeated ones and bounds
+// those of one pod.
 type events struct {
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
@@ -63,8 +63,8 @@ func newEvents(config *rest.Config, client *http.Client, node string, forPlain b
 	}, nil
 }
 
-// put puts the events of a call on its pod. It does not wait.
-func (e *events) put(pod *types.Pod, all []types.PodEvent) {
+// add writes the events of a call on its pod. It does not wait.
+func (e *events) add(pod *types.Pod, all []types.PodEvent) {
 	if !pod.Known() {
 		return
 	}
@@ -75,11 +75,11 @@ func (e *events) put(pod *types.Pod, all []types.PodEvent) {
 		if event.Plain && !e.forPlain {
 			continue
 		}
-		e.recorder.Event(ref, event.Type, event.Reason, k8sclient.Shorten(event.Message, maxEventMessage))
+		e.recorder.Event(ref, event.Type, event.Reason, types.Shorten(event.Message, maxEventMessage))
 	}
 }
 
-// stop delivers nothing more.
+// stop ends the delivery of events.
 func (e *events) stop() { e.broadcaster.Shutdown() }
 
 // eventSink writes events to the API server.
@@ -95,12 +95,12 @@ func (s *eventSink) Create(event *corev1.Event) (*corev1.Event, error) {
 	return s.do(s.client.Post().Namespace(event.Namespace).Resource("events").Body(event))
 }
 
-// Update is not among the agent's permissions, and the broadcaster patches instead.
+// Update is refused: the agent may not update events, and the broadcaster patches instead.
 func (s *eventSink) Update(event *corev1.Event) (*corev1.Event, error) {
 	return nil, fmt.Errorf("event %s/%s: events are patched, not updated", event.Namespace, event.Name)
 }
 
-// Patch brings an event up to date that came again.
+// Patch updates an event that came again.
 func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
 	return s.do(s.client.Patch(apitypes.StrategicMergePatchType).Namespace(event.Namespace).Resource("events").Name(event.Name).Body(data))
 }

@@ -19,7 +19,7 @@ const (
 	shutdownGrace = time.Second
 )
 
-// httpServer answers probes and whoever collects metrics.
+// httpServer serves probes and metrics.
 type httpServer struct {
 	address string
 	ready   func() error
@@ -41,8 +41,8 @@ func (h *httpServer) handler() http.Handler {
 	return mux
 }
 
-// run answers until ctx ends. An address that is taken is waited for: an agent that
-// cannot be measured still serves.
+// run answers until ctx ends. It tries an address that is taken again: an agent without
+// metrics still serves.
 func (h *httpServer) run(ctx context.Context) {
 	if h.address == "" {
 		return

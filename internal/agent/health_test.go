@@ -38,7 +38,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// The server ends with its context, also while somebody is being answered.
+// The server ends with its context, even during an answer.
 func TestHealthEnds(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

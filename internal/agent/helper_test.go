@@ -161,7 +161,7 @@ func wantClosed(t testing.TB, conn net.Conn) {
 	}
 }
 
-// refusals gives how often the server has refused somebody for a reason.
+// refusals gives how often the server has refused a peer for a reason.
 func (s *server) refusals(t testing.TB, reason string) float64 {
 	return value(t, s.metrics, "plexus_connections_refused_total", "reason", reason)
 }

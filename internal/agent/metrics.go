@@ -13,14 +13,14 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// maxPluginName and maxPlugins bound what a peer can make of the label "plugin".
+// maxPluginName and maxPlugins bound the values of the label "plugin", which peers choose.
 const (
 	maxPluginName = 64
 	maxPlugins    = 200
 	other         = "other"
 )
 
-// What calls and phases there are: anything else a peer says is "other".
+// The known verbs and phases; any other that a peer names counts as "other".
 var (
 	verbs  = []string{"ADD", "DEL", "CHECK", "GC"}
 	phases = []string{
@@ -32,7 +32,7 @@ var (
 // latencies are in seconds: from a millisecond to the longest ADD.
 var latencies = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
 
-// metrics are what /metrics says.
+// metrics are the metrics of /metrics.
 type metrics struct {
 	registry     *prometheus.Registry
 	calls        *prometheus.CounterVec
@@ -46,7 +46,7 @@ type metrics struct {
 	connections  prometheus.Gauge
 	serving      prometheus.Gauge
 
-	plugins map[string]bool // names seen, guarded by the one who observes
+	plugins map[string]bool // names seen; only observe uses it
 }
 
 func newMetrics() *metrics {
@@ -137,7 +137,7 @@ func (m *metrics) plugin(name string) string {
 	return name
 }
 
-// gauges are read when somebody asks for them.
+// gauges are computed when metrics are collected.
 type gauges struct {
 	journal func() tally
 	queue   func() int
@@ -148,8 +148,8 @@ var (
 	descAttachments = prometheus.NewDesc("plexus_attachments", "Attachments that the journal holds.", nil, nil)
 	descRecords     = prometheus.NewDesc("plexus_journal_records", "Records in the journal: a sandbox each.", []string{"state"}, nil)
 	descBytes       = prometheus.NewDesc("plexus_journal_bytes", "Size of the journal.", nil, nil)
-	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be looked at.", nil, nil)
-	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent knows from watches.", []string{"kind"}, nil)
+	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be compared or written.", nil, nil)
+	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent has from watches.", []string{"kind"}, nil)
 	descFailing     = prometheus.NewDesc("plexus_cache_watch_failing", "1 if the watch fails: what is known may be out of date.", []string{"kind"}, nil)
 	descSynced      = prometheus.NewDesc("plexus_cache_synced", "1 if all objects of the kind are known.", []string{"kind"}, nil)
 )
@@ -175,13 +175,13 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	gauge(descQueue, float64(g.queue()))
 	for kind, size := range g.caches() {
 		gauge(descObjects, float64(size.Objects), kind)
-		gauge(descSynced, yes(size.Synced), kind)
-		gauge(descFailing, yes(size.Failing), kind)
+		gauge(descSynced, boolValue(size.Synced), kind)
+		gauge(descFailing, boolValue(size.Failing), kind)
 	}
 }
 
-// yes gives a condition as Prometheus has it.
-func yes(condition bool) float64 {
+// boolValue gives a condition as a number.
+func boolValue(condition bool) float64 {
 	if condition {
 		return 1
 	}

@@ -19,18 +19,18 @@ const (
 	firstRetry     = 200 * time.Millisecond
 	longestRetry   = 2 * time.Minute
 	patchTimeout   = 15 * time.Second
-	toldPause      = 25 * time.Millisecond
-	// rivalPause is between two writes of one status, should somebody else write another.
+	reportPause    = 25 * time.Millisecond
+	// rivalPause is between two writes of one status while another program writes its own.
 	rivalPause = 5 * time.Second
-	// trustWrites is for how long our own write counts, if the watch does not tell of it.
+	// trustWrites is how long our own write counts while the watch does not show it.
 	trustWrites = time.Minute
-	// rescanPause is between two looks at the whole journal: what plexus told nobody
-	// about, because no agent was there, or was deaf.
+	// rescanPause is between two scans of the whole journal. They find the records that no
+	// report named, because no agent answered.
 	rescanPause = 30 * time.Second
 )
 
-// publisher makes the network-status annotation of every pod of the node say what the
-// journal says. It is level-triggered: what a call tells it is only that it may look.
+// publisher makes the network-status annotation of every pod of the node agree with the
+// journal. It is level-triggered: a report only makes it compare the two.
 type publisher struct {
 	records *records
 	// pod gives a pod as the watch has it.
@@ -68,11 +68,11 @@ type write struct {
 }
 
 // errRival is the error for a status that was right and is not any more.
-var errRival = errors.New("somebody else writes the annotation too")
+var errRival = errors.New("another program writes the annotation too")
 
-// look makes the publisher see to a pod, once it runs: then it begins with all. It does
-// not wait.
-func (p *publisher) look(pod types.Ref) {
+// enqueue makes the publisher compare the status of a pod. Before it runs it needs no
+// list: it begins with all pods. It does not wait.
+func (p *publisher) enqueue(pod types.Ref) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.serving {
@@ -80,20 +80,20 @@ func (p *publisher) look(pod types.Ref) {
 	}
 }
 
-// told makes the publisher see to the pods of a container whose record changed, a moment
-// later: whoever tells it has an answer to give, on the same cores.
-func (p *publisher) told(containerID string) {
+// recordChanged makes the publisher compare the pods of a container whose record changed, a
+// moment later: the call that reported it still has to answer, on the same cores.
+func (p *publisher) recordChanged(containerID string) {
 	changed, err := p.records.of(containerID)
 	if err != nil {
 		p.log.Warn("read the journal", "sandbox", containerID, "error", err)
 	}
 	for _, pod := range changed {
-		p.queue.Forget(pod) // what an earlier attempt met may have passed
-		p.queue.AddAfter(pod, toldPause)
+		p.queue.Forget(pod) // the reason of an earlier failure may be gone
+		p.queue.AddAfter(pod, reportPause)
 	}
 }
 
-func (p *publisher) lookAll(pods []types.Ref) {
+func (p *publisher) enqueueAll(pods []types.Ref) {
 	for _, pod := range pods {
 		p.queue.Forget(pod)
 		p.queue.Add(pod)
@@ -115,7 +115,7 @@ func (p *publisher) run(ctx context.Context) {
 		if err != nil {
 			p.log.Warn("read the journal; the status of pods is not published meanwhile", "error", err)
 		}
-		p.lookAll(changed)
+		p.enqueueAll(changed)
 		pause(ctx, rescanPause)
 	}
 	working.Wait()
@@ -128,7 +128,7 @@ func (p *publisher) work(ctx context.Context) {
 			return
 		}
 		err := p.settle(ctx, ref)
-		p.note(ref, err)
+		p.noteOutcome(ref, err)
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn("the network status of a pod could not be published; it will be tried again",
 				"pod", ref.String(), "attempt", p.queue.NumRequeues(ref)+1, "error", err)
@@ -140,7 +140,7 @@ func (p *publisher) work(ctx context.Context) {
 	}
 }
 
-func (p *publisher) note(ref types.Ref, err error) {
+func (p *publisher) noteOutcome(ref types.Ref, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -150,15 +150,15 @@ func (p *publisher) note(ref types.Ref, err error) {
 	}
 }
 
-// behind gives the number of pods that are still to be looked at, or to be tried again.
-func (p *publisher) behind() int {
+// backlog gives the number of pods that are to be compared, or to be tried again.
+func (p *publisher) backlog() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.queue.Len() + len(p.failing)
 }
 
-// settle makes the annotation of one pod right. A pod that the watch does not have is
-// gone, or will be heard of.
+// settle makes the annotation of one pod agree with the journal. A pod that the watch does
+// not have is gone, or the watch will bring it.
 func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
 	pod, known := p.current(ref)
 	if !known {
@@ -168,7 +168,7 @@ func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
 	if !attached || status == pod.Annotations[types.AnnotationNetworkStatus] {
 		return nil
 	}
-	if p.wrote(ref, pod.UID, status) {
+	if p.wroteRecently(ref, pod.UID, status) {
 		return errRival
 	}
 	parsed, err := types.ParseStatus(status)
@@ -194,7 +194,7 @@ func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
 }
 
 // current gives the pod as the watch has it, or as our own last write left it, if the
-// watch has not heard of that yet.
+// watch does not show that yet.
 func (p *publisher) current(ref types.Ref) (k8sclient.PodObject, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -212,9 +212,9 @@ func (p *publisher) current(ref types.Ref) (k8sclient.PodObject, bool) {
 	return seen, known
 }
 
-// wrote tells whether this very status was written a moment ago: whoever replaces it would
-// be written over again and again.
-func (p *publisher) wrote(ref types.Ref, uid, status string) bool {
+// wroteRecently reports whether this very status was written a moment ago. Without the
+// pause, two writers would overwrite each other in a loop.
+func (p *publisher) wroteRecently(ref types.Ref, uid, status string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	mine, wrote := p.written[ref]
@@ -227,8 +227,8 @@ func (p *publisher) remember(ref types.Ref, written k8sclient.PodObject) {
 	p.written[ref] = write{written, p.now()}
 }
 
-// older tells whether version a is before b. Of versions that cannot be compared, what
-// the watch says counts.
+// older reports whether version a is before b. Where versions cannot be compared, the
+// watch counts.
 func older(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order < 0

@@ -132,11 +132,11 @@ func TestSettleKnowsItsOwnWrite(t *testing.T) {
 	a.set("u1", "9", "")
 	settle(first) // writes version 11
 	settle(first)
-	a.set("u1", "10", "an older write of somebody else")
+	a.set("u1", "10", "an older write of another program")
 	settle(first)
 	a.set("u1", "11", first.Status)
 	settle(first)
-	a.set("u1", "12", "a later write of somebody else")
+	a.set("u1", "12", "a later write of another program")
 	if err := p.settle(t.Context(), web); !errors.Is(err, errRival) {
 		t.Errorf("got %v, want a pause before the same is written again", err)
 	}
@@ -144,7 +144,7 @@ func TestSettleKnowsItsOwnWrite(t *testing.T) {
 	p.now = func() time.Time { return time.Now().Add(rivalPause) }
 	settle(first, first)
 
-	// Another sandbox, before the watch has heard of that.
+	// Another sandbox, before the watch shows that.
 	n.write(attachment{id: "c2", uid: "u1"})
 	n.scan("web")
 	settle(first, first, second)
@@ -179,7 +179,7 @@ func TestCurrent(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a write that the watch never tells of", func(t *testing.T) {
+	t.Run("a write that the watch never shows", func(t *testing.T) {
 		_, a, p := publishing(t)
 		p.remember(web, ours)
 		a.set("u1", "10", "seen")
@@ -284,7 +284,7 @@ func TestPublisherTriesAgain(t *testing.T) {
 	})
 }
 
-// It looks when the journal is told to have changed, and when the pod comes or changes.
+// It publishes when a record is reported to have changed, and when the watch brings the pod.
 func TestPublisherLooks(t *testing.T) {
 	n, a, p := publishing(t)
 	p.start(t)
@@ -298,18 +298,18 @@ func TestPublisherLooks(t *testing.T) {
 		})
 	}
 	n.write(attachment{id: "c1", uid: "u1"})
-	p.told("c1") // the watch has not heard of the pod yet
+	p.recordChanged("c1") // the watch has not brought the pod yet
 	a.set("u1", "10", "")
-	p.look(web)
+	p.enqueue(web)
 	awaitWritten(1)
-	a.set("u1", "12", "somebody has overwritten it")
-	p.look(web)
+	a.set("u1", "12", "another program has overwritten it")
+	p.enqueue(web)
 	awaitWritten(2)
 	n.write(attachment{id: "c2", uid: "u1", age: -time.Minute})
-	p.told("c2")
+	p.recordChanged("c2")
 	awaitWritten(3)
-	p.told("nobody")
-	p.told("../../etc/passwd")
+	p.recordChanged("nobody")
+	p.recordChanged("../../etc/passwd")
 	await(t, "an empty queue", func() error {
 		if length := p.queue.Len(); length > 0 {
 			return fmt.Errorf("%d pods", length)

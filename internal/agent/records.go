@@ -13,13 +13,13 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// sandbox is what is kept of a record in the journal.
+// sandbox is the part of a journal record that is kept.
 type sandbox struct {
 	stamp    journal.Stamp
 	pod      types.Pod
 	created  time.Time
 	alive    bool   // complete, of this boot, and nothing of it released
-	complete bool   // its ADD came to its end
+	complete bool   // its ADD succeeded
 	damaged  bool   // it cannot be read
 	status   string // the value of the network-status annotation
 	attached int    // attachments
@@ -27,8 +27,7 @@ type sandbox struct {
 
 func (s *sandbox) ref() types.Ref { return types.Ref{Namespace: s.pod.Namespace, Name: s.pod.Name} }
 
-// records is what the journal says, read again where it has changed. The agent writes
-// nothing there.
+// records are those of the journal, read again where they change. The agent writes none.
 type records struct {
 	dir     string
 	journal *journal.Journal
@@ -45,10 +44,10 @@ func newRecords(stateDir, bootID string, log *slog.Logger) *records {
 	return &records{dir: stateDir, journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{}}
 }
 
-// scan reads what has changed, and gives the pods of all records that came, changed or
-// went.
+// scan reads the records that changed, and gives the pods of all that were added, changed
+// or removed.
 func (r *records) scan() ([]types.Ref, error) {
-	r.lookForFolder()
+	r.checkFolder()
 	keys, err := r.journal.List()
 	if err != nil {
 		return nil, err
@@ -69,16 +68,16 @@ func (r *records) scan() ([]types.Ref, error) {
 	return changed, nil
 }
 
-// lookForFolder says when the folder is not there: a new node's is not, and that of a
-// wrong --state-dir never is.
-func (r *records) lookForFolder() {
+// checkFolder logs when the folder is missing: on a new node it is for a while, with a
+// wrong --state-dir for ever.
+func (r *records) checkFolder() {
 	_, err := os.Stat(r.dir)
 	there := err == nil
 	if !there && !r.missing {
-		r.log.Warn("the folder of the journal is not there; no status is published before it is", "folder", r.dir)
+		r.log.Warn("the folder of the journal is missing; no status is published until it exists", "folder", r.dir)
 	}
 	if there && r.missing {
-		r.log.Info("the folder of the journal is there", "folder", r.dir)
+		r.log.Info("the folder of the journal exists", "folder", r.dir)
 	}
 	r.missing = !there
 }
@@ -121,7 +120,7 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 			r.log.Warn("read a record of the journal", "sandbox", key.ContainerID, "error", err)
 		}
 		if !errors.Is(err, types.ErrDamagedRecord) && !errors.Is(err, types.ErrNewerRecord) {
-			stamp = journal.Stamp{} // what failed may pass without a change of the file
+			stamp = journal.Stamp{} // the failure may end without a change of the file
 		}
 		r.known[key] = &sandbox{stamp: stamp, damaged: true}
 		return changed
@@ -135,8 +134,8 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 	return append(changed, now.ref())
 }
 
-// forget forgets a record that is gone, and adds its pod to changed: an older sandbox of
-// it may be the newest now.
+// forget drops a record that is gone, and adds its pod to changed: an older sandbox of the
+// pod may be the newest now.
 func (r *records) forget(key journal.Key, changed []types.Ref) []types.Ref {
 	gone := r.known[key]
 	delete(r.known, key)

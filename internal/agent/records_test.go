@@ -114,7 +114,7 @@ func annotationFor(t testing.TB, id string) string {
 	return text
 }
 
-// scan demands that a look at the journal finds these pods changed.
+// scan demands that a scan of the journal finds these pods changed.
 func (n *node) scan(want ...string) {
 	n.t.Helper()
 	changed, err := n.records.scan()
@@ -165,7 +165,7 @@ func TestRecordsOfNoFolder(t *testing.T) {
 	n.newest("c1", anyUID)
 }
 
-// What has not changed is not told again, and what changes is.
+// A scan reports records that changed, and no others.
 func TestRecordsTellChanges(t *testing.T) {
 	n := newNode(t)
 	n.write(attachment{id: "c1"})

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// maxConnections is more than a node starts pods at a time; others wait their turn.
+	// maxConnections is more than a node starts pods at a time; further ones wait.
 	maxConnections = 256
-	// maxRequest is room for all of a pod's annotations (256 KiB), however they are escaped.
+	// maxRequest holds all of a pod's annotations (256 KiB), however they are escaped.
 	maxRequest = 2 << 20
 	// requestTimeout is how long a request may take to arrive.
 	requestTimeout = 10 * time.Second
@@ -39,7 +39,7 @@ type (
 type server struct {
 	facts   factsFunc
 	publish func(*types.PublishRequest) // must not wait
-	// checkPeer refuses whoever is not root.
+	// checkPeer refuses a peer that is neither root nor this user.
 	checkPeer func(net.Conn) error
 	limits    limits
 	metrics   *metrics
@@ -49,20 +49,20 @@ type server struct {
 	conns connSet
 }
 
-// limits are what a peer may use of the server.
+// limits bound what a peer may use of the server.
 type limits struct {
 	message         int // bytes of one
 	request, answer time.Duration
 }
 
-// serve answers until ctx ends, and then lets those be answered who have asked, for a
-// moment. An error is of the listener.
+// serve answers until ctx ends, and then finishes the requests that it has read. An error
+// is the listener's.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer listener.Close()
 	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	defer s.hurry()
+	defer s.endIdle()
 	slots := make(chan struct{}, maxConnections)
 	for {
 		select {
@@ -92,8 +92,8 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// isTemporary tells that one connection was lost, or that there are no descriptors left
-// for the moment.
+// isTemporary reports whether only one connection was lost, or descriptors ran out for the
+// moment.
 func isTemporary(err error) bool {
 	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
 }
@@ -105,8 +105,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// hurry ends the connections on which nothing was asked yet.
-func (s *server) hurry() {
+// endIdle ends the connections that have sent no request yet.
+func (s *server) endIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.conns {
@@ -118,7 +118,7 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 	s.track(conn, true)
 	defer s.track(conn, false)
 	defer conn.Close()
-	defer s.survive(conn)
+	defer s.recoverPanic(conn)
 	messages := rpc.NewLimitedConn(conn, s.limits.message)
 	if err := s.checkPeer(conn); err != nil {
 		s.metrics.refused.WithLabelValues("peer").Inc()
@@ -131,8 +131,8 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// survive keeps one bad request from ending the agent.
-func (s *server) survive(conn net.Conn) {
+// recoverPanic prevents one bad request from ending the agent.
+func (s *server) recoverPanic(conn net.Conn) {
 	if fault := recover(); fault != nil {
 		s.metrics.refused.WithLabelValues("panic").Inc()
 		s.log.Error("a request made the agent panic; this is a defect", "panic", fmt.Sprint(fault), "peer", conn.RemoteAddr().String())
@@ -150,15 +150,15 @@ func (s *server) track(conn net.Conn, open bool) {
 	s.metrics.connections.Set(float64(len(s.conns)))
 }
 
-// answerOne answers one request, and tells whether another may come.
+// answerOne answers one request, and reports whether another may follow.
 func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Conn) bool {
-	// Of a deadline that is set before the context ends, hurry makes an earlier one.
+	// Where the context ends after this, endIdle replaces the deadline by an earlier one.
 	if err := conn.SetReadDeadline(time.Now().Add(s.limits.request)); err != nil || ctx.Err() != nil {
 		return false
 	}
 	line, err := messages.ReadLine()
 	switch {
-	case errors.Is(err, io.EOF): // somebody only looked whether anybody listens
+	case errors.Is(err, io.EOF): // the peer only probed the socket
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.metrics.refused.WithLabelValues("slow").Inc()
@@ -189,19 +189,19 @@ func (s *server) answer(ctx context.Context, request *types.Request) *types.Resp
 		err = types.Errorf(types.CodeTryAgainLater, "the agent is being stopped")
 	}
 	if err != nil {
-		s.log.Info("facts", "pod", asked.Pod.String(), "error", err)
+		s.log.Info("a request for facts failed", "pod", asked.Pod.String(), "error", err)
 		return types.ErrorResponse(err)
 	}
 	for i := range facts.Networks {
 		if network := &facts.Networks[i]; network.Missing || network.Problem != "" {
-			s.log.Info("network asked for cannot be had", "pod", asked.Pod.String(), "network", network.String(),
+			s.log.Info("a requested network is missing or cannot be read", "pod", asked.Pod.String(), "network", network.String(),
 				"missing", network.Missing, "problem", network.Problem)
 		}
 	}
 	return &types.Response{Version: types.WireVersion, Facts: facts}
 }
 
-// send tells whether the peer took the answer.
+// send reports whether the peer took the answer.
 func (s *server) send(conn net.Conn, messages *rpc.Conn, response *types.Response) bool {
 	if err := conn.SetWriteDeadline(time.Now().Add(s.limits.answer)); err != nil {
 		return false

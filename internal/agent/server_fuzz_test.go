@@ -32,7 +32,8 @@ func FuzzServe(f *testing.F) {
 		s.publish = func(request *types.PublishRequest) {
 			if request.Report != nil {
 				s.metrics.observe(request.Report)
-				(&tracedCall{request.Pod, request.Report}).spans()
+				(&agent{log: noLog()}).logFailure(&request.Pod, request.Report)
+				spansOf(t, &request.Pod, request.Report)
 			}
 		}
 		got := exchange(t, s, sent)
@@ -51,7 +52,7 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
-// answersTo tells how many answers there must be: one for each message, the last one
+// answersTo gives the number of answers: one for each message, the last one
 // being that of a message that is torn or too long.
 func answersTo(sent []byte, limit int) int {
 	lines := bytes.Split(sent, []byte("\n"))

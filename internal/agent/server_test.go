@@ -54,7 +54,7 @@ func TestServerAnswersNonsense(t *testing.T) {
 	}
 }
 
-// A message ends at the limit, to the byte; who goes on is told and let go.
+// A message may have as many bytes as the limit; a longer one is answered with an error.
 func TestServerMessageAtTheLimit(t *testing.T) {
 	r := run(t, testServer())
 	pad := func(length int) string {
@@ -201,7 +201,7 @@ func TestServerIdleConnections(t *testing.T) {
 	}
 	others.Wait()
 	if took := time.Since(began); took > patience/2 {
-		t.Errorf("others waited %s for connections that said nothing for %s", took, s.limits.request)
+		t.Errorf("others waited %s for connections that were idle for %s", took, s.limits.request)
 	}
 	if got := r.refusals(t, "slow"); got == 0 || got > maxConnections {
 		t.Errorf("%v idle connections were counted as slow", got)
@@ -283,7 +283,7 @@ func TestServerErrorsHaveCodes(t *testing.T) {
 	wantError(t, answer, types.CodeTryAgainLater, "not known yet")
 }
 
-// No asker makes the agent wait longer than it is willing to.
+// No caller makes the agent wait longer than its own bound.
 func TestServerBoundsTheWait(t *testing.T) {
 	for asked, want := range map[string]time.Duration{"": maxFactsWait, `"-1s"`: maxFactsWait, `"2s"`: 2 * time.Second, `"1000h"`: maxFactsWait} {
 		s := testServer()
@@ -329,7 +329,7 @@ func TestServerEndsInOrder(t *testing.T) {
 	wantClosed(t, idle)
 }
 
-// Servers that end as somebody connects do not wait for what will not come.
+// A server that ends while peers connect does not wait for their requests.
 func TestServerEndsWhilePeersCome(t *testing.T) {
 	for range 50 {
 		r := run(t, testServer())

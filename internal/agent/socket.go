@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	dirMode    = 0o700 // the boundary: who may enter may say what root runs
+	dirMode    = 0o700 // the boundary: a process that may enter decides what root runs
 	socketMode = 0o600
-	// standbyPause is between two looks of an agent that waits for another one to end.
+	// standbyPause is between two attempts of an agent that waits for another one to end.
 	standbyPause = 250 * time.Millisecond
 	probeTimeout = time.Second
-	// seatPause is between two looks at the socket while it is served.
+	// seatPause is between two checks that the served socket is still in place.
 	seatPause = 5 * time.Second
 )
 
-// seat is the right to answer on a socket, which one agent of a node has at a time.
+// seat is the right to answer on a socket. One agent of a node has it at a time.
 type seat struct {
 	path string
-	made os.FileInfo // the socket, to know it from another's
+	made os.FileInfo // the socket, to recognise it
 	lock *os.File    // held while the seat is
 	net.Listener
 }
@@ -56,8 +56,8 @@ func takeSeat(ctx context.Context, path string, waiting func()) (*seat, error) {
 	return &seat{path: path, made: made, lock: lock, Listener: listener}, nil
 }
 
-// prepareDir makes the folder of the socket, root's alone. An older one is narrowed,
-// unless it is wide and others use it: nobody wants /run for root alone.
+// prepareDir makes the folder of the socket, for root alone. It narrows an existing folder,
+// unless others use it too: /run must stay open.
 func prepareDir(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, dirMode); err != nil {
@@ -87,13 +87,13 @@ func prepareDir(path string) error {
 }
 
 func waitForSeat(ctx context.Context, lock *os.File, path string, waiting func()) error {
-	for told := false; ; {
+	for reported := false; ; {
 		if host.TryFlock(lock, unix.LOCK_EX) == nil && !answers(ctx, path) && ctx.Err() == nil {
 			return nil
 		}
-		if !told {
+		if !reported {
 			waiting()
-			told = true
+			reported = true
 		}
 		select {
 		case <-ctx.Done():
@@ -103,21 +103,22 @@ func waitForSeat(ctx context.Context, lock *os.File, path string, waiting func()
 	}
 }
 
-// answers tells whether somebody listens on a socket: an agent that knows no lock, or
-// whose lock was removed. What nobody listens on is a leftover.
+// answers reports whether a process listens on a socket: an agent without the lock, or one
+// whose lock was removed. A socket on which none listens is a leftover.
 func answers(ctx context.Context, path string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
-		// Anything else, a full queue for one, is somebody's.
+		// With any other error, as a full queue, a process listens.
 		return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
 	}
 	_ = conn.Close()
 	return true
 }
 
-// listen puts a listening socket in place at once: no caller finds it half made.
+// listen puts a listening socket in place by a rename: no caller finds one that does not
+// listen yet.
 func listen(path string) (net.Listener, os.FileInfo, error) {
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -140,7 +141,7 @@ func listen(path string) (net.Listener, os.FileInfo, error) {
 	return listener, made, nil
 }
 
-// leave stops listening, and gives the seat to the next.
+// leave stops listening, and gives the seat up.
 func (s *seat) leave() {
 	_ = s.Close()
 	if s.isOurs() {
@@ -149,14 +150,13 @@ func (s *seat) leave() {
 	_ = s.lock.Close()
 }
 
-// isOurs tells whether the socket that callers find is still the one that was made.
+// isOurs reports whether callers still find the socket that was made.
 func (s *seat) isOurs() bool {
 	now, err := os.Lstat(s.path)
 	return err == nil && os.SameFile(now, s.made)
 }
 
-// watch ends when ctx does, or when callers do not find the socket any more: somebody
-// removed it, or its folder.
+// watch returns when ctx ends, or when the socket or its folder was removed.
 func (s *seat) watch(ctx context.Context) {
 	for ctx.Err() == nil && s.isOurs() {
 		pause(ctx, seatPause)

@@ -49,7 +49,7 @@ func awaitSeat(t *testing.T, taken <-chan *seat, failed <-chan error) *seat {
 	return nil
 }
 
-// listens demands that whoever listens on a path is the seat.
+// listens demands that the seat listens on a path.
 func listens(t *testing.T, s *seat) {
 	t.Helper()
 	conn, err := net.Dial("unix", s.path)
@@ -79,7 +79,7 @@ func TestSeatModes(t *testing.T) {
 	}
 }
 
-// What nobody listens on is replaced, whatever it is, but for what cannot be.
+// Whatever is at the path and does not listen is replaced, where it can be.
 func TestSeatLeftovers(t *testing.T) {
 	for name, leave := range map[string]func(t *testing.T, path string){
 		"a socket": func(t *testing.T, path string) {
@@ -102,7 +102,7 @@ func TestSeatLeftovers(t *testing.T) {
 	}
 }
 
-// The second waits until the first has left, and is told so once.
+// The second waits until the first has left, and reports once that it waits.
 func TestSeatIsForOne(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	taken, failed, _ := sit(t.Context(), path)
@@ -114,7 +114,7 @@ func TestSeatIsForOne(t *testing.T) {
 	second := awaitSeat(t, taken, failed)
 	listens(t, second)
 	if got := waits.Load(); got != 1 {
-		t.Errorf("it was told %d times", got)
+		t.Errorf("it reported %d times that it waits", got)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestLeaveSparesTheSocketOfAnother(t *testing.T) {
 	}
 }
 
-// One that is asked to end while it looks whether another answers takes nothing.
+// An agent that is asked to end while it probes the socket takes no seat.
 func TestTakeSeatOfAnEndedContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "agent.sock")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -25,7 +25,7 @@ const (
 	maxAnswer   = 16 << 20 // gRPC's clients take 4 MiB
 )
 
-// rpcError is the error by which a gRPC server ends a call: it has understood it.
+// rpcError is the error with which a gRPC server answers a call.
 type rpcError struct {
 	method  string
 	code    int // of gRPC
@@ -36,15 +36,15 @@ func (e *rpcError) Error() string {
 	return fmt.Sprintf("%s: %s (gRPC code %d)", e.method, e.message, e.code)
 }
 
-// ask asks for one pod; a kubelet that cannot say one alone (before 1.34, unless told to
-// by a feature gate) is asked for all.
+// ask asks for one pod, or for all pods where the kubelet cannot name one alone (before
+// 1.34, without a feature gate).
 func ask(ctx context.Context, socket string, pod *types.Pod) (*podResources, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c := newClient(socket)
 	defer c.CloseIdleConnections()
 	answer, err := call(ctx, c, "Get", getRequest(pod))
-	if cannotSayOne(err) {
+	if needsList(err) {
 		answer, err = call(ctx, c, "List", nil)
 	}
 	if err != nil {
@@ -54,7 +54,7 @@ func ask(ctx context.Context, socket string, pod *types.Pod) (*podResources, err
 	if err != nil {
 		return nil, fmt.Errorf("its answer: %w", err)
 	}
-	return only(pods, pod)
+	return findPod(pods, pod)
 }
 
 // Codes of gRPC.
@@ -63,15 +63,15 @@ const (
 	codeUnimplemented = 12
 )
 
-// cannotSayOne tells an error with which asking for all may still help: Get is not there,
-// is turned off, or does not know the pod. The last two are told apart by text alone.
-func cannotSayOne(err error) bool {
+// needsList reports whether asking for all pods may help: the method Get is missing, is
+// turned off, or does not know the pod. Only their text distinguishes the last two.
+func needsList(err error) bool {
 	var refused *rpcError
 	return errors.As(err, &refused) && (refused.code == codeUnknown || refused.code == codeUnimplemented)
 }
 
-// only finds a pod by its name, which is all that the kubelet says.
-func only(pods []podResources, pod *types.Pod) (*podResources, error) {
+// findPod finds a pod by its name: the kubelet gives no UID.
+func findPod(pods []podResources, pod *types.Pod) (*podResources, error) {
 	var found *podResources
 	for i := range pods {
 		if pods[i].namespace != pod.Namespace || pods[i].name != pod.Name {

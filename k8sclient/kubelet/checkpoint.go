@@ -14,8 +14,8 @@ import (
 // maxCheckpoint bounds the file: it holds what every container of the node was given.
 const maxCheckpoint = 64 << 20
 
-// checkpoint is what is read of the file in which the kubelet's device manager notes what
-// it has allocated. It is the kubelet's own affair, and no API; Multus reads it too.
+// checkpoint is the part that is read of the file in which the kubelet's device manager
+// notes its allocations. It is internal to the kubelet, not an API; Multus reads it too.
 type checkpoint struct {
 	Data *struct {
 		PodDeviceEntries []checkpointEntry
@@ -52,8 +52,8 @@ func readCheckpoint(path, podUID string) ([]container, error) {
 	return containers, nil
 }
 
-// parseCheckpoint gives the containers of a pod, by their names: which one comes first in
-// the pod the file does not say. A pod that is not in it is ErrUnknownPod.
+// parseCheckpoint gives the containers of a pod, sorted by name, because the file has no
+// order. A pod that is not in it is ErrUnknownPod.
 func parseCheckpoint(data []byte, podUID string) ([]container, error) {
 	var c checkpoint
 	if err := json.Unmarshal(data, &c); err != nil {

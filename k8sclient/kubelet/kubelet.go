@@ -17,20 +17,20 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// askTimeout is how long the kubelet may take to answer: it answers from memory.
+// askTimeout bounds the kubelet's answer, which comes from its memory.
 const askTimeout = 5 * time.Second
 
 // ErrUnknownPod is the error for a pod that the kubelet does not name.
 var ErrUnknownPod = errors.New("it does not know the pod")
 
-// ErrTwoPods is the error for a name that two pods have at the moment: the kubelet says
-// names alone, and one of the two is being removed.
+// ErrTwoPods is the error for a name that two pods have at the moment: the kubelet names
+// pods without UIDs, and one of the two is being removed.
 var ErrTwoPods = errors.New("it knows two pods of that name, one of which is going")
 
-// Devices says where a node's device allocations are to be found. The zero value is a
-// node without a kubelet.
+// Devices names the sources of a node's device allocations. The zero value is a node
+// without a kubelet.
 type Devices struct {
-	Socket     string // of the pod-resources API; "" is that there is no kubelet to ask
+	Socket     string // of the pod-resources API; "" where no kubelet can be asked
 	Checkpoint string // the device manager's own file, for when the API does not answer; "" for none
 }
 
@@ -58,7 +58,7 @@ func (d Devices) of(ctx context.Context, pod *types.Pod) (map[string][]string, e
 		}
 		err = types.Join(err, fmt.Errorf("deviceCheckpoint: %w", fault))
 	}
-	// The kubelet is being restarted, or does not know the pod yet: it will call again.
+	// The kubelet is being restarted, or does not know the pod yet: the runtime calls again.
 	return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known: %w", pod, err)
 }
 
@@ -74,8 +74,8 @@ type containerDevices struct {
 }
 
 // inOrder gives the devices of containers by resource, each once: those of the first
-// container first, and those of one container by their IDs. What the kubelet says has
-// no order of its own, and names a device once for each of its NUMA nodes.
+// container first, and those of one container by their IDs. The kubelet's answer has no
+// order, and names a device once for each of its NUMA nodes.
 func inOrder(containers []container) map[string][]string {
 	ordered := map[string][]string{}
 	for _, c := range containers {

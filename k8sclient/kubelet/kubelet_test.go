@@ -208,7 +208,7 @@ func TestDevicesThatDoNotMatter(t *testing.T) {
 	}
 }
 
-// A kubelet that is being restarted: no socket, one that nobody listens on, one that
+// A kubelet that is being restarted: no socket, one without a listener, one that
 // hangs, one that is something else.
 func TestKubeletIsAway(t *testing.T) {
 	dir := socketDir(t)
@@ -244,7 +244,7 @@ func TestKubeletIsAway(t *testing.T) {
 	}
 }
 
-// answering serves text to whoever connects.
+// answering serves text on every connection.
 func answering(t *testing.T, text string) string {
 	t.Helper()
 	socket := filepath.Join(socketDir(t), "s.sock")

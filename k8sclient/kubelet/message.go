@@ -8,7 +8,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// podResources is what is read of the message of that name
+// podResources is the part that is read of the message of that name
 // (k8s.io/kubelet/pkg/apis/podresources/v1, whose field numbers never change).
 type podResources struct {
 	name, namespace string
@@ -123,7 +123,7 @@ func eachField(message []byte, take func(field uint64, value []byte) error) erro
 	return nil
 }
 
-// fieldSize tells how much of a message is the value of its first field, whose tag has
+// fieldSize gives how much of a message is the value of its first field, whose tag has
 // been read. That of a text begins with its length.
 func fieldSize(message []byte, tag uint64) (size int, isText bool, err error) {
 	number, n := binary.Uvarint(message)

@@ -74,7 +74,7 @@ func FuzzMessage(f *testing.F) {
 		wrong := proto.Unmarshal(data, &want)
 		got, err := decodePods(data)
 		if wrong != nil {
-			return // we pass over more: texts that are no UTF-8, types of fields that nobody reads
+			return // we pass over more: texts that are no UTF-8, types of fields that are not read
 		}
 		if err != nil && !hasGroup(err) {
 			t.Fatalf("refused: %v", err)
@@ -85,7 +85,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// hasGroup tells a message with a group, which no proto3 has and the generated reader
+// hasGroup reports whether a message has a group, which no proto3 has and the generated reader
 // passes over.
 func hasGroup(err error) bool { return strings.HasSuffix(err.Error(), "a field of type 3") }
 

@@ -1,8 +1,8 @@
-// Package watched knows the pods of one node and all networks, from watches: it answers
-// without asking the API server, but for what it has not heard of yet.
+// Package watched keeps the pods of one node and all networks from watches. It asks the
+// API server only for objects that the watches have not brought yet.
 //
-// It is apart from package k8sclient because plexus-once, which links that one, pays for
-// every package on every pod of a node without an agent.
+// It is apart from package k8sclient because plexus-once links that one, and every pod of
+// a node without an agent pays for its packages.
 package watched
 
 import (
@@ -25,16 +25,16 @@ const (
 	KindNetworks = "networks"
 )
 
-// Options say what to watch, and whom to tell.
+// Options say what to watch, and which functions to call on changes.
 type Options struct {
 	Config *rest.Config
 	HTTP   *http.Client // of client-go, made for Config; shared with others
 	Node   string       // whose pods are watched
 	// Live reads what the watches have not brought.
 	Live k8sclient.Reader
-	// PodChanged is told of every pod that comes, changes or goes. It must not wait.
+	// PodChanged is called for every pod that is added, changed or removed. It must not wait.
 	PodChanged func(types.Ref)
-	// Count is told of every object that was asked for, and whether it was read live.
+	// Count is called for every requested object, with whether it was read live.
 	Count func(kind string, live bool)
 	Log   *slog.Logger
 }
@@ -51,7 +51,7 @@ type Cache struct {
 
 var _ k8sclient.Reader = (*Cache)(nil)
 
-// New makes a cache, which knows nothing before Run.
+// New makes a cache, which is empty before Run.
 func New(opts Options) (*Cache, error) {
 	c := &Cache{
 		pods:     newStore(KindPods, podOf, opts.PodChanged, opts.Log),
@@ -71,7 +71,7 @@ func New(opts Options) (*Cache, error) {
 	return c, nil
 }
 
-// Run keeps the cache true until ctx ends.
+// Run keeps the cache up to date until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, watch := range c.watches {
@@ -80,7 +80,7 @@ func (c *Cache) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Facts answers from the cache, and reads once, live, what it does not have.
+// Facts answers from the cache, and reads objects that it does not have once, live.
 func (c *Cache) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
 	return k8sclient.FactsFrom(ctx, c, request)
 }
@@ -88,7 +88,7 @@ func (c *Cache) Facts(ctx context.Context, request *types.FactsRequest) (*types.
 // Pod gives a pod of this node as the watch has it.
 func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) { return c.pods.get(ref) }
 
-// Ready tells why the cache cannot answer yet, nil if it can.
+// Ready gives the reason why the cache cannot answer yet, nil if it can.
 func (c *Cache) Ready() error { return errors.Join(c.pods.ready(), c.networks.ready()) }
 
 // Synced waits until the cache can answer for everything.
@@ -101,8 +101,8 @@ func (c *Cache) Sizes() map[string]Size {
 	return map[string]Size{KindPods: c.pods.size(), KindNetworks: c.networks.size()}
 }
 
-// ReadPod gives the pod that the runtime called for; of another one of that name the
-// watch may not have heard yet.
+// ReadPod gives the pod that the runtime called for. The watch may still have an older one
+// of that name.
 func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObject, error) {
 	err := c.pods.wait(ctx)
 	if err != nil && !errors.Is(err, errAskLive) {
@@ -118,16 +118,16 @@ func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObje
 	switch {
 	case err == nil || errors.Is(err, k8sclient.ErrPodNotFound):
 		return live, err
-	case known && pod.UID == "": // by its name alone it may be an older one; it is the best there is
+	case known && pod.UID == "": // it may be an older pod of that name, but there is no better one
 		return &found, nil
 	default:
-		return nil, elsewhere(err)
+		return nil, askAnother(err)
 	}
 }
 
-// elsewhere gives an error the code by which another source is asked: these credentials,
-// or this way to the API server, may be what is wrong.
-func elsewhere(err error) error { return types.WithCode(types.CodeTryAgainLater, err) }
+// askAnother gives an error the code with which plexus asks another source: these
+// credentials, or this way to the API server, may be wrong.
+func askAnother(err error) error { return types.WithCode(types.CodeTryAgainLater, err) }
 
 // ReadNetworks gives networks in the order of refs.
 func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
@@ -158,7 +158,7 @@ func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Net
 	}
 	for i, network := range live {
 		if network.Problem != "" && !network.Missing {
-			return nil, elsewhere(fmt.Errorf("network %s: %s", network.Ref, network.Problem))
+			return nil, askAnother(fmt.Errorf("network %s: %s", network.Ref, network.Problem))
 		}
 		networks[places[i]] = network
 	}

@@ -50,7 +50,7 @@ func (l *live) ReadNetworks(_ context.Context, refs []types.Ref) ([]types.Networ
 	return networks, l.fault
 }
 
-// counts notes what Options.Count is told.
+// counts notes the calls of Options.Count.
 type counts struct {
 	mu  sync.Mutex
 	got map[string]int
@@ -62,7 +62,7 @@ func (c *counts) count(kind string, live bool) {
 	c.got[fmt.Sprintf("%s live=%v", kind, live)]++
 }
 
-// newTestCache makes a cache that nobody fills.
+// newTestCache makes a cache without watches.
 func newTestCache() (*Cache, *live, *counts) {
 	l, c := &live{}, &counts{got: map[string]int{}}
 	return &Cache{
@@ -142,7 +142,7 @@ func TestReadNetworks(t *testing.T) {
 	}
 }
 
-// Where nothing is asked for, nobody waits.
+// A request for nothing does not wait.
 func TestReadNoNetworks(t *testing.T) {
 	c, l, _ := newTestCache()
 	if got, err := c.ReadNetworks(t.Context(), nil); err != nil || len(got) != 0 || len(l.asked) != 0 {
@@ -189,7 +189,7 @@ func TestReadWhatCannotBeWatched(t *testing.T) {
 	}
 }
 
-// A kind that the agent may not watch is no wrong answer: somebody else may be asked.
+// For a kind that the agent may not watch, another source may be asked.
 func TestReadWhatMayNotBeWatched(t *testing.T) {
 	for _, code := range []int{401, 403} {
 		c, l, _ := newTestCache()

@@ -19,19 +19,19 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// network is what is kept of a NetworkAttachmentDefinition.
+// network is the part of a NetworkAttachmentDefinition that is kept.
 type network struct {
 	config       packed
 	resourceName string
 }
 
-// keptAnnotations are those that somebody here reads.
+// keptAnnotations are the annotations that Plexus reads.
 var keptAnnotations = append([]string{
 	types.AnnotationNetworkStatus, types.AnnotationResourceName,
 	types.AnnotationConfigSource, types.AnnotationConfigHash, types.AnnotationConfigMirror,
 }, types.ReadAnnotations...)
 
-// strip drops what nobody reads from an object that came from the API server.
+// strip drops the fields that Plexus does not read.
 func strip(object any) (any, error) {
 	meta, ok := object.(metav1.Object)
 	if !ok {
@@ -68,8 +68,8 @@ func networkOf(object any) (network, bool) {
 	return network{pack(definition.Spec.Config), definition.Annotations[types.AnnotationResourceName]}, true
 }
 
-// watchPods watches the metadata of the node's pods: what they specify is not needed,
-// and a watch of it would carry every change of their state too.
+// watchPods watches the metadata of the node's pods: their spec is not needed, and a watch
+// of whole pods would carry every change of their status too.
 func watchPods(opts *Options, into *store[k8sclient.PodObject]) (func(context.Context), error) {
 	client, err := metadata.NewForConfigAndClient(opts.Config, opts.HTTP)
 	if err != nil {
@@ -110,7 +110,7 @@ func watchNetworks(opts *Options, into *store[network]) (func(context.Context), 
 	return reflectInto(lw, &nadv1.NetworkAttachmentDefinition{}, into), nil
 }
 
-// reflectInto gives what keeps a store true until its context ends.
+// reflectInto gives a function that keeps a store up to date until its context ends.
 func reflectInto[T any](lw *cache.ListWatch, expected any, into *store[T]) func(context.Context) {
 	noting := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {

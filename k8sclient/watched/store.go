@@ -16,19 +16,19 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// errAskLive is the error for a kind that the API server does not know: a live read says
-// what is wrong better than waiting would.
+// errAskLive is the error for a kind that the API server does not know: a live read gives a
+// better error than waiting does.
 var errAskLive = errors.New("cannot be watched")
 
-// Size tells how much of a kind is known.
+// Size says how much of a kind is known.
 type Size struct {
 	Objects int
 	Synced  bool
 	Failing bool // the last request for it; what is known may be out of date
 }
 
-// store holds what is needed of the objects of one kind. It is what a reflector of
-// client-go writes to, and much smaller than the one of an informer.
+// store holds the needed parts of the objects of one kind. client-go's reflector writes to
+// it. It is much smaller than an informer's store.
 type store[T any] struct {
 	kind    string
 	reduce  func(object any) (T, bool)
@@ -38,7 +38,7 @@ type store[T any] struct {
 	mu     sync.RWMutex // guards what follows
 	items  map[types.Ref]T
 	fault  error         // of the last request; nil after one that succeeded
-	news   chan struct{} // closed, and made anew, when fault changes
+	news   chan struct{} // closed and replaced when fault changes
 	synced chan struct{} // closed once all objects are known
 }
 
@@ -71,7 +71,7 @@ func (s *store[T]) isSynced() bool {
 	}
 }
 
-// ready tells why not all objects are known yet.
+// ready gives the reason why not all objects are known yet.
 func (s *store[T]) ready() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -87,8 +87,8 @@ func (s *store[T]) ready() error {
 	}
 }
 
-// wait waits until all objects are known. The error is errAskLive if that cannot be
-// expected, or else has the code to try again later.
+// wait waits until all objects are known. The error is errAskLive for an unknown kind, else
+// it has the code to try again later.
 func (s *store[T]) wait(ctx context.Context) error {
 	for {
 		s.mu.RLock()
@@ -100,7 +100,7 @@ func (s *store[T]) wait(ctx context.Context) error {
 		case apierrors.IsNotFound(fault):
 			return fmt.Errorf("%s: %w: %w", s.kind, errAskLive, fault)
 		case apierrors.IsForbidden(fault) || apierrors.IsUnauthorized(fault):
-			// Waiting does not help; somebody with other credentials may.
+			// Waiting does not help; another source with other credentials may.
 			return types.WithCode(types.CodeTryAgainLater, s.ready())
 		}
 		select {
@@ -204,7 +204,7 @@ func refOf(object any) (types.Ref, error) {
 	}
 	meta, ok := object.(metav1.Object)
 	if !ok {
-		return types.Ref{}, errors.New("it is no object of Kubernetes")
+		return types.Ref{}, errors.New("it is not a Kubernetes object")
 	}
 	return types.Ref{Namespace: meta.GetNamespace(), Name: meta.GetName()}, nil
 }

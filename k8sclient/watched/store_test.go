@@ -44,20 +44,20 @@ func nad(name, config string) *nadv1.NetworkAttachmentDefinition {
 
 func ref(name string) types.Ref { return types.Ref{Namespace: "d", Name: name} }
 
-// told notes whom a store has told of.
-type told struct {
+// changes notes the objects that a store reports as changed.
+type changes struct {
 	mu    sync.Mutex
 	names []string
 }
 
-func (t *told) of(ref types.Ref) {
+func (t *changes) of(ref types.Ref) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.names = append(t.names, ref.Name)
 }
 
 // take gives the names since the last time, sorted.
-func (t *told) take() []string {
+func (t *changes) take() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	names := t.names
@@ -66,18 +66,18 @@ func (t *told) take() []string {
 	return names
 }
 
-func newTestStore() (*store[network], *told) {
-	changed := &told{}
+func newTestStore() (*store[network], *changes) {
+	changed := &changes{}
 	return newStore(KindNetworks, networkOf, changed.of, noLog()), changed
 }
 
 func TestStoreFollowsAReflector(t *testing.T) {
 	s, changed := newTestStore()
 	for _, step := range []struct {
-		name string
-		do   func() error
-		told []string
-		has  map[string]string
+		name    string
+		do      func() error
+		changed []string
+		has     map[string]string
 	}{
 		{"all there are", func() error { return s.Replace([]any{nad("a", "1"), nad("b", "1")}, "1") }, []string{"a", "b"}, map[string]string{"a": "1", "b": "1"}},
 		{"one more", func() error { return s.Add(nad("c", "1")) }, []string{"c"}, map[string]string{"a": "1", "b": "1", "c": "1"}},
@@ -100,8 +100,8 @@ func TestStoreFollowsAReflector(t *testing.T) {
 		if diff := cmp.Diff(step.has, got); diff != "" {
 			t.Errorf("%s: has (-want +got):\n%s", step.name, diff)
 		}
-		if diff := cmp.Diff(step.told, changed.take()); diff != "" {
-			t.Errorf("%s: told of (-want +got):\n%s", step.name, diff)
+		if diff := cmp.Diff(step.changed, changed.take()); diff != "" {
+			t.Errorf("%s: changed (-want +got):\n%s", step.name, diff)
 		}
 	}
 }

@@ -107,10 +107,10 @@ func podJSON(name, uid string) string        { return fmt.Sprintf(aPod, name, ui
 func networkJSON(name, config string) string { return fmt.Sprintf(aNAD, name, config) }
 
 // watching makes a cache that follows the server until the test ends.
-func watching(t *testing.T, s *apiServer) (*Cache, *told) {
+func watching(t *testing.T, s *apiServer) (*Cache, *changes) {
 	t.Helper()
 	server := httptest.NewServer(s)
-	changed := &told{}
+	changed := &changes{}
 	c, err := New(Options{
 		Config: &rest.Config{Host: server.URL, QPS: -1}, HTTP: server.Client(), Node: "node-1", Live: &live{},
 		PodChanged: changed.of, Count: func(string, bool) {}, Log: noLog(),
@@ -190,12 +190,12 @@ func TestWatch(t *testing.T) {
 		news = append(news, changed.take()...)
 		slices.Sort(news)
 		if diff := cmp.Diff([]string{"db", "web"}, news); diff != "" {
-			return fmt.Errorf("told of (-want +got):\n%s", diff)
+			return fmt.Errorf("changed (-want +got):\n%s", diff)
 		}
 		return nil
 	})
 
-	// The watch breaks, and the server has forgotten what came since: all is listed anew.
+	// The watch breaks, and the server has forgotten the changes since: everything is listed again.
 	s.set(KindNetworks, fmt.Sprintf(nadList, networkJSON("e", "E")))
 	say(KindNetworks, "ERROR", `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"too old resource version","code":410}`)
 	awaitConfig(t, c, "e", "E")

@@ -6,22 +6,22 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// PodObject is what is read of a pod, from the API server or from a manifest.
+// PodObject is the part of a pod that is read from the API server or a manifest.
 type PodObject struct {
 	UID             string            `json:"uid"`
 	ResourceVersion string            `json:"resourceVersion"` // empty of a manifest
 	Annotations     map[string]string `json:"annotations"`
 }
 
-// Is tells whether this is the pod that the runtime knows under uid: the pod itself, or
-// the mirror by which the API server shows a static one.
+// Is reports whether this is the pod that the runtime knows under uid: the pod itself, or
+// the mirror of a static pod.
 func (p *PodObject) Is(uid string) bool {
 	return p.UID == uid || p.Annotations[types.AnnotationConfigMirror] == uid || p.Annotations[types.AnnotationConfigHash] == uid
 }
 
-// judgePod makes the pod of the facts: the one that the runtime called for, with what
-// a source found. found is nil if the source did not have to look.
-func judgePod(req *types.FactsRequest, found *PodObject) (types.Pod, error) {
+// mergePod makes the pod of the facts: the runtime's, with the annotations that a source
+// found. found is nil where no source was asked.
+func mergePod(req *types.FactsRequest, found *PodObject) (types.Pod, error) {
 	pod := req.Pod
 	if found == nil {
 		pod.Static = pod.Static || types.IsStatic(pod.Annotations)
@@ -43,8 +43,8 @@ func judgePod(req *types.FactsRequest, found *PodObject) (types.Pod, error) {
 	return pod, nil
 }
 
-// checkUID refuses the sandbox of a pod that has been replaced by another of the same
-// name. A static pod is known to the runtime under another UID than its mirror.
+// checkUID refuses the sandbox of a pod that another pod of the same name has replaced. The
+// runtime knows a static pod under another UID than its mirror has.
 func checkUID(pod *types.Pod, found string) error {
 	if pod.Static || pod.UID == "" || found == "" || pod.UID == found {
 		return nil
