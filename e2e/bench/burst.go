@@ -25,10 +25,10 @@ const (
 // burst is many ADDs at once, again and again, of one scenario.
 type burst struct {
 	*scenario
-	direct, plexus []time.Duration // from the first call to the last answer
+	direct, meta []time.Duration // from the first call to the last answer
 }
 
-// measureBursts attaches many sandboxes at once, by libcni alone and through plexus in turn.
+// measureBursts attaches many sandboxes at once, by libcni alone and through a meta-plugin in turn.
 func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burst, error) {
 	var bursts []*burst
 	pods, err := l.burstPods(ctx)
@@ -58,7 +58,7 @@ func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burs
 
 // run measures one pair; the first one only warms up.
 func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
-	sides := []*side{b.scenario.direct, b.scenario.plexus}
+	sides := []*side{b.scenario.direct, b.scenario.meta}
 	if round%2 == 1 {
 		sides[0], sides[1] = sides[1], sides[0]
 	}
@@ -71,7 +71,7 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 		case s == b.scenario.direct:
 			b.direct = append(b.direct, took)
 		default:
-			b.plexus = append(b.plexus, took)
+			b.meta = append(b.meta, took)
 		}
 	}
 	return nil

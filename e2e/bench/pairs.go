@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -17,7 +18,7 @@ import (
 const warmUp = 2
 
 // side is one of the two that are compared: networks that libcni attaches in this process, all
-// of the pod's, or that of plexus alone.
+// of the pod's, or that of a meta-plugin alone.
 type side struct {
 	cni          *libcni.CNIConfig
 	lists        []*libcni.NetworkConfigList
@@ -29,7 +30,12 @@ type side struct {
 }
 
 func (l *lab) newSide() *side {
-	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins}, libcni.CacheDir, nil)}
+	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins, l.multusBin}, libcni.CacheDir, nil)}
+}
+
+// silence drops what plugins log: Multus logs every call.
+func (s *side) silence() {
+	s.cni = libcni.NewCNIConfigWithCacheDir(s.cni.Path, libcni.CacheDir, &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
 // times are of one sandbox.
@@ -39,7 +45,7 @@ type times struct {
 }
 
 // pair is one of each, run right after another.
-type pair struct{ direct, plexus times }
+type pair struct{ direct, meta times }
 
 // sandbox is what a runtime calls for.
 type sandbox struct {
@@ -131,7 +137,7 @@ func (l *lab) measurePairs(ctx context.Context, scenarios []*scenario) error {
 func (sc *scenario) run(ctx context.Context, sandbox string, directFirst bool) (p pair, err error) {
 	sides := []func() error{
 		func() (err error) { p.direct, err = sc.direct.run(ctx, sandbox+"-d"); return err },
-		func() (err error) { p.plexus, err = sc.plexus.run(ctx, sandbox+"-p"); return err },
+		func() (err error) { p.meta, err = sc.meta.run(ctx, sandbox+"-p"); return err },
 	}
 	if !directFirst {
 		sides[0], sides[1] = sides[1], sides[0]
