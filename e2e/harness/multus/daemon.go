@@ -29,6 +29,7 @@ const (
 type Daemon struct {
 	*proc.Process
 	m    *Multus
+	run  proc.Command
 	made bool // the folder that credentials are mounted over
 }
 
@@ -56,14 +57,19 @@ func (m *Multus) StartDaemon(ctx context.Context) (_ *Daemon, retErr error) {
 	if err != nil {
 		return nil, err
 	}
-	d.Process, err = proc.Start(proc.Command{
+	d.run = proc.Command{
 		Name: "multus-daemon", Log: m.Log(), Argv: []string{filepath.Join(m.BinDir, "multus-daemon"), "-config", path},
 		Env: append(os.Environ(), "MULTUS_NODE_NAME="+m.Node, "KUBERNETES_SERVICE_HOST="+server.Hostname(), "KUBERNETES_SERVICE_PORT="+server.Port()),
-	})
-	if err != nil {
-		return nil, err
 	}
-	return d, d.awaitReady(ctx)
+	return d, d.Restart(ctx)
+}
+
+// Restart starts a daemon that does not run any more, and returns once it is ready.
+func (d *Daemon) Restart(ctx context.Context) (err error) {
+	if d.Process, err = proc.Start(d.run); err != nil {
+		return err
+	}
+	return d.awaitReady(ctx)
 }
 
 // Log is the daemon's.

@@ -32,9 +32,9 @@ type Conf = map[string]any
 
 // Options say what Multus runs on.
 type Options struct {
-	BinDir  string       // the folder of multus, multus-shim and multus-daemon
-	Plugins string       // the folder of the plugins that it runs
-	Dir     string       // a folder for its files
+	BinDir  string // the folder of multus, multus-shim and multus-daemon
+	Plugins string // the folder of the plugins that it runs
+	Dir     string // a folder for its files
 	Cluster *kube.Cluster
 	Access  *kube.Access // how it reaches the API server; nil is the cluster's own address
 	Node    string
