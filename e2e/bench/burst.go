@@ -31,8 +31,8 @@ type burst struct {
 // measureBursts attaches many sandboxes at once, by libcni alone and through a meta-plugin in turn.
 func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burst, error) {
 	var bursts []*burst
-	pods, err := l.burstPods(ctx)
-	if err != nil {
+	var err error
+	if l.burst, err = l.burstPods(ctx); err != nil {
 		return nil, err
 	}
 	for _, sc := range scenarios {
@@ -47,7 +47,7 @@ func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burs
 		for i, b := range bursts {
 			fmt.Fprintf(os.Stderr, "\rbench: burst %d of %d ", round*len(bursts)+i+1, (l.bursts+1)*len(bursts))
 			b.favour()
-			if err := b.run(ctx, round, pods); err != nil {
+			if err := b.run(ctx, round, l.burst); err != nil {
 				return nil, fmt.Errorf("burst: %s: %w", b.source, err)
 			}
 		}
@@ -80,10 +80,7 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 // burst attaches a sandbox of every pod at once, and gives the time that takes; then it
 // detaches them.
 func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Duration, error) {
-	sandboxes := make([]sandbox, len(pods))
-	for i := range pods {
-		sandboxes[i] = sandbox{fmt.Sprintf("%s-%d", id, i), burstNetns(i), pods[i]}
-	}
+	sandboxes := sandboxesOf(id, pods)
 	took, addErr := atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
 	settle()
 	time.Sleep(s.pause)
@@ -91,6 +88,14 @@ func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Dur
 	settle()
 	time.Sleep(s.pause)
 	return took, errors.Join(addErr, delErr)
+}
+
+func sandboxesOf(id string, pods []types.Pod) []sandbox {
+	sandboxes := make([]sandbox, len(pods))
+	for i := range pods {
+		sandboxes[i] = sandbox{fmt.Sprintf("%s-%d", id, i), burstNetns(i), pods[i]}
+	}
+	return sandboxes
 }
 
 func atOnce(sandboxes []sandbox, do func(sandbox) error) (time.Duration, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/multus"
+	"github.com/plexus-cni/plexus/types"
 )
 
 const (
@@ -30,6 +31,7 @@ type lab struct {
 	cluster *kube.Cluster // nil if no source needs it
 	made    string        // a folder that was made to be mounted over
 	agents  []*agent
+	burst   []types.Pod    // those of a burst
 	multus  *multus.Multus // nil until it is installed
 	daemon  *multus.Daemon // of the thick one; nil unless it runs
 }

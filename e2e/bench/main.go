@@ -164,6 +164,10 @@ func measure(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
+	within, err := l.measureLimited(ctx, scenarios)
+	if err != nil {
+		return err
+	}
 	disk, err := l.measureDisk()
 	if err != nil {
 		return err
@@ -174,6 +178,6 @@ func measure(ctx context.Context, opts *options) error {
 			return fmt.Errorf("large cluster: %w", err)
 		}
 	}
-	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, memory: memory, disk: disk, scale: large}).print(os.Stdout)
+	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, memory: memory, limited: within, disk: disk, scale: large}).print(os.Stdout)
 	return nil
 }

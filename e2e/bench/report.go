@@ -21,6 +21,7 @@ type report struct {
 	scenarios []*scenario
 	bursts    []*burst
 	memory    memories
+	limited   []*limited
 	disk      []time.Duration
 	scale     *scale // nil if it was not measured
 }
@@ -31,6 +32,7 @@ func (r *report) print(w io.Writer) {
 	r.table(w, r.pairRows("DEL", func(t times) time.Duration { return t.del }))
 	r.table(w, r.burstRows())
 	r.table(w, r.memory.rows())
+	r.table(w, limitRows(r.limited))
 	r.table(w, r.partRows())
 	r.table(w, r.agentPartRows())
 	r.table(w, r.startRows())

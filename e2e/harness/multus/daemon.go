@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,9 +65,12 @@ func (m *Multus) StartDaemon(ctx context.Context) (_ *Daemon, retErr error) {
 	return d, d.Restart(ctx)
 }
 
-// Restart starts a daemon that does not run any more, and returns once it is ready.
-func (d *Daemon) Restart(ctx context.Context) (err error) {
-	if d.Process, err = proc.Start(d.run); err != nil {
+// Restart starts a daemon that does not run any more, by the command wrap if there is one, and
+// returns once it is ready.
+func (d *Daemon) Restart(ctx context.Context, wrap ...string) (err error) {
+	run := d.run
+	run.Argv = slices.Concat(wrap, run.Argv)
+	if d.Process, err = proc.Start(run); err != nil {
 		return err
 	}
 	return d.awaitReady(ctx)

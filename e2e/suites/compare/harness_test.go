@@ -231,8 +231,11 @@ func (n *node) sandbox(pod *corev1.Pod) *sandbox {
 	s := &sandbox{node: n, id: id, conf: &libcni.RuntimeConf{
 		ContainerID: id, NetNS: "/run/netns/" + id, IfName: "eth0",
 		Args: [][2]string{
-			{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", pod.Namespace}, {"K8S_POD_NAME", pod.Name},
-			{"K8S_POD_INFRA_CONTAINER_ID", id}, {"K8S_POD_UID", string(pod.UID)},
+			{"IgnoreUnknown", "1"},
+			{"K8S_POD_NAMESPACE", pod.Namespace},
+			{"K8S_POD_NAME", pod.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", id},
+			{"K8S_POD_UID", string(pod.UID)},
 		},
 	}}
 	n.Cleanup(s.destroy)
