@@ -26,6 +26,7 @@ const (
 type burst struct {
 	*scenario
 	direct, meta []time.Duration // from the first call to the last answer
+	failed       int             // ADDs, of all of meta's
 }
 
 // measureBursts attaches many sandboxes at once, by libcni alone and through a meta-plugin in turn.
@@ -62,8 +63,8 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 	if round%2 == 1 {
 		sides[0], sides[1] = sides[1], sides[0]
 	}
-	for _, s := range sides {
-		took, err := s.burst(ctx, fmt.Sprintf("burst-%d", round), pods)
+	for i, s := range sides {
+		took, failed, err := s.burst(ctx, fmt.Sprintf("burst-%d-%s-%d", round, b.source, i), pods)
 		switch {
 		case err != nil:
 			return err
@@ -72,14 +73,15 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 			b.direct = append(b.direct, took)
 		default:
 			b.meta = append(b.meta, took)
+			b.failed += failed
 		}
 	}
 	return nil
 }
 
 // burst attaches a sandbox of every pod at once, and gives the time that takes; then it
-// detaches them.
-func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Duration, error) {
+// detaches them. Only ADDs of Multus may fail, and are counted.
+func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (took time.Duration, failed int, err error) {
 	sandboxes := sandboxesOf(id, pods)
 	took, addErr := atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
 	settle()
@@ -87,7 +89,31 @@ func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Dur
 	_, delErr := atOnce(sandboxes, func(sb sandbox) error { return s.detach(ctx, sb) })
 	settle()
 	time.Sleep(s.pause)
-	return took, errors.Join(addErr, delErr)
+	if err := errors.Join(addErr, delErr); err == nil || !s.multus {
+		return took, 0, err
+	}
+	return took, failures(addErr), renewBurstNetns()
+}
+
+// failures counts what atOnce has joined.
+func failures(err error) int {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return len(joined.Unwrap())
+	}
+	return 0
+}
+
+// renewBurstNetns makes the namespaces of the bursts anew, after calls that failed.
+func renewBurstNetns() error {
+	for i := range burstSize {
+		name := filepath.Base(burstNetns(i))
+		for _, verb := range []string{"del", "add"} {
+			if out, err := exec.Command("ip", "netns", verb, name).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip netns %s: %w: %s", verb, err, out)
+			}
+		}
+	}
+	return nil
 }
 
 func sandboxesOf(id string, pods []types.Pod) []sandbox {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -81,14 +80,6 @@ func (l *lab) measureWithin(ctx context.Context, sc *scenario) (_ *limited, err 
 	_, _ = atOnce(sandboxes, func(sb sandbox) error { return sc.meta.detach(ctx, sb) })
 	settle()
 	return m, errors.Join(err, renewBurstNetns())
-}
-
-// failures counts what atOnce has joined.
-func failures(err error) int {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return len(joined.Unwrap())
-	}
-	return 0
 }
 
 // restartWithin starts the server of a scenario in a control group, in place of the one that runs.
@@ -172,19 +163,6 @@ func killedIn(name string) (string, error) {
 		}
 	}
 	return "", err
-}
-
-// renewBurstNetns makes the namespaces of the bursts anew.
-func renewBurstNetns() error {
-	for i := range burstSize {
-		name := filepath.Base(burstNetns(i))
-		for _, verb := range []string{"del", "add"} {
-			if out, err := exec.Command("ip", "netns", verb, name).CombinedOutput(); err != nil {
-				return fmt.Errorf("ip netns %s: %w: %s", verb, err, out)
-			}
-		}
-	}
-	return nil
 }
 
 func limitRows(all []*limited) [][]string {

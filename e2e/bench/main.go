@@ -2,7 +2,7 @@
 // own process as containerd does, and through plexus or Multus, in turn, and reports the ratios of such
 // pairs, which a busy machine disturbs far less than it does times.
 //
-// It asserts nothing but that every call succeeds.
+// It asserts nothing but that every call succeeds; those of Multus may fail in a burst.
 package main
 
 import (

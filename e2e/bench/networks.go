@@ -217,10 +217,10 @@ func (sc *scenario) loadDirect() error {
 func (l *lab) metaPlugin(ctx context.Context, sc *scenario, dir, kubeconfig string) (object, error) {
 	switch sc.source {
 	case multusThin:
-		sc.meta.silence()
+		sc.meta.forMultus()
 		return l.thinMultus(ctx)
 	case multusThick:
-		sc.meta.silence()
+		sc.meta.forMultus()
 		sc.direct.pause, sc.meta.pause = agentPause, agentPause
 		return l.thickMultus(ctx)
 	case byAgent:

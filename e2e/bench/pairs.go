@@ -27,14 +27,17 @@ type side struct {
 	// pause is for an agent to publish what was attached: a DEL does not follow right upon
 	// its ADD, and the API server is not on the node's cores.
 	pause time.Duration
+	// multus says that it is the side of a Multus, whose calls may fail in a burst.
+	multus bool
 }
 
 func (l *lab) newSide() *side {
 	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins, l.multusBin}, libcni.CacheDir, nil)}
 }
 
-// silence drops what plugins log: Multus logs every call.
-func (s *side) silence() {
+// forMultus drops what it logs, which is every call, and lets its calls fail in a burst.
+func (s *side) forMultus() {
+	s.multus = true
 	s.cni = libcni.NewCNIConfigWithCacheDir(s.cni.Path, libcni.CacheDir, &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 

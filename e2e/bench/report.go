@@ -87,7 +87,7 @@ func (r *report) pairRows(verb string, of func(times) time.Duration) [][]string 
 
 // burstRows compares the rate of many ADDs at once: more is better.
 func (r *report) burstRows() [][]string {
-	rows := [][]string{{fmt.Sprintf("%d ADDs at once", burstSize), "networks", "libcni, s", "meta-plugin, s", "rate", "middle half"}}
+	rows := [][]string{{fmt.Sprintf("%d ADDs at once", burstSize), "networks", "libcni, s", "meta-plugin, s", "rate", "middle half", "failed"}}
 	for _, b := range r.bursts {
 		if len(b.direct) == 0 {
 			continue
@@ -100,6 +100,7 @@ func (r *report) burstRows() [][]string {
 			b.source, fmt.Sprint(b.count), seconds(median(b.direct)), seconds(median(b.meta)),
 			fmt.Sprintf("%.2f", median(rates)),
 			fmt.Sprintf("%.2f to %.2f", quantile(rates, 0.25), quantile(rates, 0.75)),
+			fmt.Sprintf("%d of %d", b.failed, len(b.meta)*burstSize),
 		})
 	}
 	return rows
