@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	// BinVar names the environment variable with the folder of the executables and the manifest.
+	// BinVar names the environment variable with the folder of the executables and the manifests.
 	BinVar = "PLEXUS_MULTUS_BIN"
 	// Manifest is the file of that folder that installs the thick Multus.
 	Manifest = "multus-daemonset-thick.yml"
+	// ThinManifest installs the thin one.
+	ThinManifest = "multus-daemonset.yml"
 
 	systemNamespace = "kube-system"
 	account         = "multus"

@@ -20,14 +20,18 @@ type powers struct {
 	Memory, CPU                                                         string
 }
 
-// The daemon of Multus runs with every power over the node, the agent of Plexus with none but root's
-// own files. All plugins of the node run within the limits of Multus's daemon.
+// What both kinds of Multus run on a node has every power over it, the agent of Plexus none but over
+// root's own files. All plugins of the node run within the limits of Multus's daemon.
 func TestKubeCompareManifests(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
 		want powers
 	}{
 		plexus: {"../../../deploy/base/daemonset.yaml", powers{AllCapabilitiesDropped: true, HostNetwork: true, Memory: "100Mi", CPU: "0"}},
+		thin: {
+			filepath.Join(folder(t, multus.BinVar), multus.ThinManifest),
+			powers{Privileged: true, HostNetwork: true, Memory: "50Mi", CPU: "100m"},
+		},
 		thick: {
 			filepath.Join(folder(t, multus.BinVar), multus.Manifest),
 			powers{Privileged: true, HostPID: true, HostNetwork: true, WholeDisk: true, Memory: "50Mi", CPU: "100m"},
