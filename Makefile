@@ -154,8 +154,8 @@ e2e-list: ## every scenario, and why the continuous integration leaves it out
 	done
 
 .PHONY: bench
-bench: need-root deps-net build ## measure against the plugins by libcni alone; BENCHFLAGS= is passed on (root)
-	@$(call with,plugins kube) \
+bench: need-root deps-net build ## measure Plexus and Multus against the plugins by libcni alone; BENCHFLAGS= is passed on (root)
+	@$(call with,plugins kube multus) \
 	cd e2e && go build -o $(OUT)/bench ./bench && exec $(OUT)/bench $(BENCHFLAGS)
 
 # Run without go run, which would add to what is printed and get in the way of Ctrl-C.

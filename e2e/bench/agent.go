@@ -31,6 +31,7 @@ const (
 // agent is a plexus-agent of the bench's node, with its figures apart from those of others.
 type agent struct {
 	cmd     *exec.Cmd
+	args    []string // its command line
 	socket  string
 	metrics string // the URL of its HTTP server
 }
@@ -87,16 +88,26 @@ func (l *lab) startAgentOver(ctx context.Context, name, address string) (*agent,
 		return nil, err
 	}
 	defer log.Close()
-	a.cmd = exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--",
+	a.args = []string{
+		"setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--",
 		filepath.Join(l.bin, "plexus-agent"), "serve", "--kubeconfig", kubeconfig, "--node-name", nodeName,
-		"--socket", a.socket, "--state-dir", filepath.Join(state, "plexus", "plexus"), "--metrics-address", metrics)
+		"--socket", a.socket, "--state-dir", filepath.Join(state, "plexus", "plexus"), "--metrics-address", metrics,
+	}
+	a.cmd = a.again(nil)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
-	a.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
 		return nil, err
 	}
 	l.agents = append(l.agents, a)
 	return a, a.awaitReady(ctx)
+}
+
+// again gives the command of the agent, started by the command wrap if there is one.
+func (a *agent) again(wrap []string) *exec.Cmd {
+	args := slices.Concat(wrap, a.args)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	return cmd
 }
 
 func (a *agent) awaitReady(ctx context.Context) error {

@@ -25,14 +25,15 @@ const (
 // burst is many ADDs at once, again and again, of one scenario.
 type burst struct {
 	*scenario
-	direct, plexus []time.Duration // from the first call to the last answer
+	direct, meta []time.Duration // from the first call to the last answer
+	failed       int             // ADDs, of all of meta's
 }
 
-// measureBursts attaches many sandboxes at once, by libcni alone and through plexus in turn.
+// measureBursts attaches many sandboxes at once, by libcni alone and through a meta-plugin in turn.
 func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burst, error) {
 	var bursts []*burst
-	pods, err := l.burstPods(ctx)
-	if err != nil {
+	var err error
+	if l.burst, err = l.burstPods(ctx); err != nil {
 		return nil, err
 	}
 	for _, sc := range scenarios {
@@ -47,7 +48,7 @@ func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burs
 		for i, b := range bursts {
 			fmt.Fprintf(os.Stderr, "\rbench: burst %d of %d ", round*len(bursts)+i+1, (l.bursts+1)*len(bursts))
 			b.favour()
-			if err := b.run(ctx, round, pods); err != nil {
+			if err := b.run(ctx, round, l.burst); err != nil {
 				return nil, fmt.Errorf("burst: %s: %w", b.source, err)
 			}
 		}
@@ -58,12 +59,12 @@ func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burs
 
 // run measures one pair; the first one only warms up.
 func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
-	sides := []*side{b.scenario.direct, b.scenario.plexus}
+	sides := []*side{b.scenario.direct, b.scenario.meta}
 	if round%2 == 1 {
 		sides[0], sides[1] = sides[1], sides[0]
 	}
-	for _, s := range sides {
-		took, err := s.burst(ctx, fmt.Sprintf("burst-%d", round), pods)
+	for i, s := range sides {
+		took, failed, err := s.burst(ctx, fmt.Sprintf("burst-%d-%s-%d", round, b.source, i), pods)
 		switch {
 		case err != nil:
 			return err
@@ -71,26 +72,56 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 		case s == b.scenario.direct:
 			b.direct = append(b.direct, took)
 		default:
-			b.plexus = append(b.plexus, took)
+			b.meta = append(b.meta, took)
+			b.failed += failed
 		}
 	}
 	return nil
 }
 
 // burst attaches a sandbox of every pod at once, and gives the time that takes; then it
-// detaches them.
-func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (time.Duration, error) {
-	sandboxes := make([]sandbox, len(pods))
-	for i := range pods {
-		sandboxes[i] = sandbox{fmt.Sprintf("%s-%d", id, i), burstNetns(i), pods[i]}
-	}
+// detaches them. Only ADDs of Multus may fail, and are counted.
+func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (took time.Duration, failed int, err error) {
+	sandboxes := sandboxesOf(id, pods)
 	took, addErr := atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
 	settle()
 	time.Sleep(s.pause)
 	_, delErr := atOnce(sandboxes, func(sb sandbox) error { return s.detach(ctx, sb) })
 	settle()
 	time.Sleep(s.pause)
-	return took, errors.Join(addErr, delErr)
+	if err := errors.Join(addErr, delErr); err == nil || !s.multus {
+		return took, 0, err
+	}
+	return took, failures(addErr), renewBurstNetns()
+}
+
+// failures counts what atOnce has joined.
+func failures(err error) int {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return len(joined.Unwrap())
+	}
+	return 0
+}
+
+// renewBurstNetns makes the namespaces of the bursts anew, after calls that failed.
+func renewBurstNetns() error {
+	for i := range burstSize {
+		name := filepath.Base(burstNetns(i))
+		for _, verb := range []string{"del", "add"} {
+			if out, err := exec.Command("ip", "netns", verb, name).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip netns %s: %w: %s", verb, err, out)
+			}
+		}
+	}
+	return nil
+}
+
+func sandboxesOf(id string, pods []types.Pod) []sandbox {
+	sandboxes := make([]sandbox, len(pods))
+	for i := range pods {
+		sandboxes[i] = sandbox{fmt.Sprintf("%s-%d", id, i), burstNetns(i), pods[i]}
+	}
+	return sandboxes
 }
 
 func atOnce(sandboxes []sandbox, do func(sandbox) error) (time.Duration, error) {

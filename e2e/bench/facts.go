@@ -35,7 +35,7 @@ type factsTimes struct {
 // newOnceCall makes the requests that plexus makes in an ADD of a case.
 func (l *lab) newOnceCall(sc *scenario, dir, kubeconfig string) *onceCall {
 	o := &onceCall{path: filepath.Join(l.bin, onceName), args: []string{"--manifests", dir}}
-	asked := sc.plexus.pod
+	asked := sc.meta.pod
 	if sc.source != apiHanded {
 		asked.Annotations = nil
 	}
@@ -46,7 +46,7 @@ func (l *lab) newOnceCall(sc *scenario, dir, kubeconfig string) *onceCall {
 		return o
 	}
 	o.args = []string{"--kubeconfig", kubeconfig}
-	o.publish = &types.PublishRequest{Pod: sc.plexus.pod, Timeout: types.Duration(answerTimeout)}
+	o.publish = &types.PublishRequest{Pod: sc.meta.pod, Timeout: types.Duration(answerTimeout)}
 	for i := range sc.count + 1 {
 		o.publish.Status = append(o.publish.Status, types.NetworkStatus{
 			Name: namespace + "/" + secondaryName(i), Interface: fmt.Sprintf("net%d", i),

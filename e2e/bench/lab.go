@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
+	"github.com/plexus-cni/plexus/e2e/harness/multus"
+	"github.com/plexus-cni/plexus/types"
 )
 
 const (
@@ -29,6 +31,9 @@ type lab struct {
 	cluster *kube.Cluster // nil if no source needs it
 	made    string        // a folder that was made to be mounted over
 	agents  []*agent
+	burst   []types.Pod    // those of a burst
+	multus  *multus.Multus // nil until it is installed
+	daemon  *multus.Daemon // of the thick one; nil unless it runs
 }
 
 func newLab(ctx context.Context, opts *options) (_ *lab, retErr error) {
@@ -108,9 +113,7 @@ func network() error {
 
 // close stops the servers and removes what is on disk; the namespaces end with the process.
 func (l *lab) close() {
-	for _, a := range l.agents {
-		a.end()
-	}
+	l.endServers()
 	if err := l.cluster.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -122,6 +125,16 @@ func (l *lab) close() {
 	}
 	if l.made != "" {
 		_ = os.Remove(l.made) // unless somebody uses it by now
+	}
+}
+
+// endServers ends what plexus and Multus ask on the node.
+func (l *lab) endServers() {
+	for _, a := range l.agents {
+		a.end()
+	}
+	if l.daemon != nil {
+		l.daemon.End()
 	}
 }
 

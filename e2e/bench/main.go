@@ -1,8 +1,8 @@
 // Command bench measures what Plexus costs. It runs the same attachments by libcni itself, in its
-// own process as containerd does, and through plexus, in turn, and reports the ratios of such
+// own process as containerd does, and through plexus or Multus, in turn, and reports the ratios of such
 // pairs, which a busy machine disturbs far less than it does times.
 //
-// It asserts nothing but that every call succeeds.
+// It asserts nothing but that every call succeeds; those of Multus may fail in a burst.
 package main
 
 import (
@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/plexus-cni/plexus/e2e/harness/multus"
 )
 
 // insideVar marks the process that runs in namespaces of its own.
@@ -25,15 +27,16 @@ const insideVar = "PLEXUS_BENCH_INSIDE"
 
 // options say what to measure.
 type options struct {
-	pairs    int
-	bursts   int // of burstSize sandboxes at once
-	scale    bool
-	counts   []int // of secondary networks
-	sources  []string
-	markdown bool
-	bin      string // the folder of plexus
-	plugins  string // the folder of the other plugins
-	kube     string // the folder of etcd and kube-apiserver
+	pairs     int
+	bursts    int // of burstSize sandboxes at once
+	scale     bool
+	counts    []int // of secondary networks
+	sources   []string
+	markdown  bool
+	bin       string // the folder of plexus
+	plugins   string // the folder of the other plugins
+	kube      string // the folder of etcd and kube-apiserver
+	multusBin string // the folder of Multus
 }
 
 func main() {
@@ -66,9 +69,10 @@ func launch() error {
 
 func parseFlags() (*options, error) {
 	opts := &options{
-		bin:     os.Getenv("PLEXUS_BIN"),
-		plugins: os.Getenv("PLEXUS_CNI_BIN"),
-		kube:    os.Getenv("PLEXUS_KUBE_BIN"),
+		bin:       os.Getenv("PLEXUS_BIN"),
+		plugins:   os.Getenv("PLEXUS_CNI_BIN"),
+		kube:      os.Getenv("PLEXUS_KUBE_BIN"),
+		multusBin: os.Getenv(multus.BinVar),
 	}
 	var counts, sources string
 	flag.IntVar(&opts.pairs, "n", 25, "`number` of pairs of each kind")
@@ -90,6 +94,9 @@ func parseFlags() (*options, error) {
 			return nil, fmt.Errorf("-sources: %q is not one of %s", source, strings.Join(allSources, ", "))
 		}
 		opts.sources = append(opts.sources, source)
+	}
+	if opts.multusBin == "" && (slices.Contains(opts.sources, multusThin) || slices.Contains(opts.sources, multusThick)) {
+		return nil, fmt.Errorf("%s must be set for these -sources, as `make bench` does", multus.BinVar)
 	}
 	if opts.pairs < 1 || opts.bin == "" || opts.plugins == "" || opts.kube == "" {
 		return nil, errors.New("-n must be at least 1, and PLEXUS_BIN, PLEXUS_CNI_BIN and PLEXUS_KUBE_BIN must be set, as `make bench` does")
@@ -146,7 +153,18 @@ func measure(ctx context.Context, opts *options) error {
 			return err
 		}
 	}
+	memory, err := l.idleMemory(scenarios)
+	if err != nil {
+		return err
+	}
 	bursts, err := l.measureBursts(ctx, scenarios)
+	if err == nil {
+		err = memory.afterBursts()
+	}
+	if err != nil {
+		return err
+	}
+	within, err := l.measureLimited(ctx, scenarios)
 	if err != nil {
 		return err
 	}
@@ -160,6 +178,6 @@ func measure(ctx context.Context, opts *options) error {
 			return fmt.Errorf("large cluster: %w", err)
 		}
 	}
-	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, disk: disk, scale: large}).print(os.Stdout)
+	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, memory: memory, limited: within, disk: disk, scale: large}).print(os.Stdout)
 	return nil
 }

@@ -20,9 +20,12 @@ const (
 	api       = "api"        // the API server, the pod too
 	apiHanded = "api-handed" // the same, but the runtime hands the pod's annotations over
 	byAgent   = "agent"      // plexus-agent
+	// In place of plexus, to compare with.
+	multusThin  = "multus-thin"
+	multusThick = "multus-thick"
 )
 
-var allSources = []string{manifests, api, apiHanded, byAgent}
+var allSources = []string{manifests, api, apiHanded, byAgent, multusThin, multusThick}
 
 const (
 	maxCount  = 64
@@ -38,7 +41,7 @@ type scenario struct {
 	source string
 	count  int
 	direct *side
-	plexus *side
+	meta   *side // plexus or multus
 	pairs  []pair
 	facts  []factsTimes
 	once   *onceCall // nil if no plexus-once is asked
@@ -179,39 +182,71 @@ func (l *lab) newScenario(ctx context.Context, source string, count int, kubecon
 	if err != nil {
 		return nil, err
 	}
-	sc := &scenario{source: source, count: count, direct: l.newSide(), plexus: l.newSide()}
+	sc := &scenario{source: source, count: count, direct: l.newSide(), meta: l.newSide()}
 	pod := types.Pod{Namespace: namespace, Name: podOf(count)}
-	config := object{"type": "plexus", "delegates": []object{defaultNetwork()}, "manifests": dir}
 	if source != manifests {
 		if err := l.create(ctx, dir, &pod); err != nil {
 			return nil, err
 		}
-		config = object{"type": "plexus", "delegates": []object{defaultNetwork()}, "kubeconfig": kubeconfig}
 	}
-	if source == apiHanded {
-		config["capabilities"] = object{types.CapabilityPodAnnotations: true}
-		sc.plexus.capabilities = object{types.CapabilityPodAnnotations: pod.Annotations}
-	}
-	sc.direct.pod, sc.plexus.pod = pod, pod
-	if source == byAgent {
-		if sc.agent, err = l.startAgent(ctx, fmt.Sprintf("agent-%d", count)); err != nil {
-			return nil, err
-		}
-		config["agentSocket"] = sc.agent.socket
-		sc.direct.pause, sc.plexus.pause = agentPause, agentPause
-	} else {
-		config["agentSocket"] = ""
-		sc.once = l.newOnceCall(sc, dir, kubeconfig)
-	}
-	if err := sc.direct.load(defaultNetwork()); err != nil {
+	sc.direct.pod, sc.meta.pod = pod, pod
+	if err := sc.loadDirect(); err != nil {
 		return nil, err
 	}
-	for i := range count {
+	plugin, err := l.metaPlugin(ctx, sc, dir, kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	return sc, sc.meta.load(object{"cniVersion": "1.1.0", "name": "meta", "plugins": []object{plugin}})
+}
+
+// loadDirect adds the networks that libcni attaches alone.
+func (sc *scenario) loadDirect() error {
+	if err := sc.direct.load(defaultNetwork()); err != nil {
+		return err
+	}
+	for i := range sc.count {
 		if err := sc.direct.load(secondary(i)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return sc, sc.plexus.load(object{"cniVersion": "1.1.0", "name": "plexus-bench", "plugins": []object{config}})
+	return nil
+}
+
+// metaPlugin gives the configuration of the plugin that is measured.
+func (l *lab) metaPlugin(ctx context.Context, sc *scenario, dir, kubeconfig string) (object, error) {
+	switch sc.source {
+	case multusThin:
+		sc.meta.forMultus()
+		return l.thinMultus(ctx)
+	case multusThick:
+		sc.meta.forMultus()
+		sc.direct.pause, sc.meta.pause = agentPause, agentPause
+		return l.thickMultus(ctx)
+	case byAgent:
+		return l.withAgent(ctx, sc, kubeconfig)
+	}
+	plugin := object{"type": "plexus", "delegates": []object{defaultNetwork()}, "agentSocket": ""}
+	if sc.source == manifests {
+		plugin["manifests"] = dir
+	} else {
+		plugin["kubeconfig"] = kubeconfig
+	}
+	if sc.source == apiHanded {
+		plugin["capabilities"] = object{types.CapabilityPodAnnotations: true}
+		sc.meta.capabilities = object{types.CapabilityPodAnnotations: sc.meta.pod.Annotations}
+	}
+	sc.once = l.newOnceCall(sc, dir, kubeconfig)
+	return plugin, nil
+}
+
+// withAgent gives the configuration of a plexus that asks an agent of its own.
+func (l *lab) withAgent(ctx context.Context, sc *scenario, kubeconfig string) (_ object, err error) {
+	if sc.agent, err = l.startAgent(ctx, fmt.Sprintf("agent-%d", sc.count)); err != nil {
+		return nil, err
+	}
+	sc.direct.pause, sc.meta.pause = agentPause, agentPause
+	return object{"type": "plexus", "delegates": []object{defaultNetwork()}, "kubeconfig": kubeconfig, "agentSocket": sc.agent.socket}, nil
 }
 
 // create creates a pod and its networks in the cluster, and completes what is known of the pod.

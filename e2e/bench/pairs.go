@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -17,7 +18,7 @@ import (
 const warmUp = 2
 
 // side is one of the two that are compared: networks that libcni attaches in this process, all
-// of the pod's, or that of plexus alone.
+// of the pod's, or that of a meta-plugin alone.
 type side struct {
 	cni          *libcni.CNIConfig
 	lists        []*libcni.NetworkConfigList
@@ -26,10 +27,18 @@ type side struct {
 	// pause is for an agent to publish what was attached: a DEL does not follow right upon
 	// its ADD, and the API server is not on the node's cores.
 	pause time.Duration
+	// multus says that it is the side of a Multus, whose calls may fail in a burst.
+	multus bool
 }
 
 func (l *lab) newSide() *side {
-	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins}, libcni.CacheDir, nil)}
+	return &side{cni: libcni.NewCNIConfigWithCacheDir([]string{l.bin, l.plugins, l.multusBin}, libcni.CacheDir, nil)}
+}
+
+// forMultus drops what it logs, which is every call, and lets its calls fail in a burst.
+func (s *side) forMultus() {
+	s.multus = true
+	s.cni = libcni.NewCNIConfigWithCacheDir(s.cni.Path, libcni.CacheDir, &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
 // times are of one sandbox.
@@ -39,7 +48,7 @@ type times struct {
 }
 
 // pair is one of each, run right after another.
-type pair struct{ direct, plexus times }
+type pair struct{ direct, meta times }
 
 // sandbox is what a runtime calls for.
 type sandbox struct {
@@ -131,7 +140,7 @@ func (l *lab) measurePairs(ctx context.Context, scenarios []*scenario) error {
 func (sc *scenario) run(ctx context.Context, sandbox string, directFirst bool) (p pair, err error) {
 	sides := []func() error{
 		func() (err error) { p.direct, err = sc.direct.run(ctx, sandbox+"-d"); return err },
-		func() (err error) { p.plexus, err = sc.plexus.run(ctx, sandbox+"-p"); return err },
+		func() (err error) { p.meta, err = sc.meta.run(ctx, sandbox+"-p"); return err },
 	}
 	if !directFirst {
 		sides[0], sides[1] = sides[1], sides[0]

@@ -20,6 +20,8 @@ type report struct {
 	starts    []*start
 	scenarios []*scenario
 	bursts    []*burst
+	memory    memories
+	limited   []*limited
 	disk      []time.Duration
 	scale     *scale // nil if it was not measured
 }
@@ -29,6 +31,8 @@ func (r *report) print(w io.Writer) {
 	r.table(w, r.pairRows("ADD", func(t times) time.Duration { return t.add }))
 	r.table(w, r.pairRows("DEL", func(t times) time.Duration { return t.del }))
 	r.table(w, r.burstRows())
+	r.table(w, r.memory.rows())
+	r.table(w, limitRows(r.limited))
 	r.table(w, r.partRows())
 	r.table(w, r.agentPartRows())
 	r.table(w, r.startRows())
@@ -63,17 +67,17 @@ func load() string {
 
 // pairRows compares the two sides of every case in one verb.
 func (r *report) pairRows(verb string, of func(times) time.Duration) [][]string {
-	rows := [][]string{{verb, "networks", "libcni, ms", "plexus, ms", "more, ms", "ratio", "middle half"}}
+	rows := [][]string{{verb, "networks", "libcni, ms", "meta-plugin, ms", "more, ms", "ratio", "middle half"}}
 	for _, sc := range r.scenarios {
-		var direct, plexus, more []time.Duration
+		var direct, meta, more []time.Duration
 		var ratios []float64
 		for _, p := range sc.pairs {
-			d, x := of(p.direct), of(p.plexus)
-			direct, plexus, more = append(direct, d), append(plexus, x), append(more, x-d)
+			d, x := of(p.direct), of(p.meta)
+			direct, meta, more = append(direct, d), append(meta, x), append(more, x-d)
 			ratios = append(ratios, float64(x)/float64(d))
 		}
 		rows = append(rows, []string{
-			sc.source, fmt.Sprint(sc.count), ms(median(direct)), ms(median(plexus)), ms(median(more)),
+			sc.source, fmt.Sprint(sc.count), ms(median(direct)), ms(median(meta)), ms(median(more)),
 			fmt.Sprintf("%.2f", median(ratios)),
 			fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.25), quantile(ratios, 0.75)),
 		})
@@ -83,19 +87,20 @@ func (r *report) pairRows(verb string, of func(times) time.Duration) [][]string 
 
 // burstRows compares the rate of many ADDs at once: more is better.
 func (r *report) burstRows() [][]string {
-	rows := [][]string{{fmt.Sprintf("%d ADDs at once", burstSize), "networks", "libcni, s", "plexus, s", "rate", "middle half"}}
+	rows := [][]string{{fmt.Sprintf("%d ADDs at once", burstSize), "networks", "libcni, s", "meta-plugin, s", "rate", "middle half", "failed"}}
 	for _, b := range r.bursts {
 		if len(b.direct) == 0 {
 			continue
 		}
 		var rates []float64
 		for i := range b.direct {
-			rates = append(rates, float64(b.direct[i])/float64(b.plexus[i]))
+			rates = append(rates, float64(b.direct[i])/float64(b.meta[i]))
 		}
 		rows = append(rows, []string{
-			b.source, fmt.Sprint(b.count), seconds(median(b.direct)), seconds(median(b.plexus)),
+			b.source, fmt.Sprint(b.count), seconds(median(b.direct)), seconds(median(b.meta)),
 			fmt.Sprintf("%.2f", median(rates)),
 			fmt.Sprintf("%.2f to %.2f", quantile(rates, 0.25), quantile(rates, 0.75)),
+			fmt.Sprintf("%d of %d", b.failed, len(b.meta)*burstSize),
 		})
 	}
 	return rows
@@ -113,7 +118,7 @@ func (r *report) partRows() [][]string {
 		}
 		var more, facts, publish, after []time.Duration
 		for _, p := range sc.pairs {
-			more, after = append(more, p.plexus.add-p.direct.add), append(after, p.plexus.after-p.direct.after)
+			more, after = append(more, p.meta.add-p.direct.add), append(after, p.meta.after-p.direct.after)
 		}
 		for _, t := range sc.facts {
 			facts, publish = append(facts, t.facts), append(publish, t.publish)
@@ -138,7 +143,7 @@ func (r *report) agentPartRows() [][]string {
 		calls := float64(len(sc.pairs) + warmUp)
 		var whole, known time.Duration
 		for _, p := range sc.pairs {
-			whole += p.plexus.add / time.Duration(len(sc.pairs))
+			whole += p.meta.add / time.Duration(len(sc.pairs))
 		}
 		row := func(name string, times float64, each, total time.Duration) {
 			known += total

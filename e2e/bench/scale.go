@@ -61,9 +61,7 @@ type scale struct {
 // stays full.
 func (l *lab) measureScale(ctx context.Context) (*scale, error) {
 	fmt.Fprintf(os.Stderr, "bench: making %d networks and %d pods\n", scaleNetworks, scalePods)
-	for _, a := range l.agents {
-		a.end()
-	}
+	l.endServers()
 	pods, err := l.fill(ctx)
 	if err != nil {
 		return nil, err
@@ -237,17 +235,9 @@ func (l *lab) traffic(wire *wiretap) (traffic, error) {
 
 // memory gives what the kernel says of an agent's memory, in bytes, and its heap.
 func (a *agent) memory(ctx context.Context) (map[string]int64, int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	memory, err := memoryOf(a.cmd.Process.Pid)
 	if err != nil {
 		return nil, 0, err
-	}
-	memory := map[string]int64{}
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(line, ":")
-		var kilobytes int64
-		if n, _ := fmt.Sscanf(value, "%d kB", &kilobytes); n == 1 {
-			memory[key] = kilobytes << 10
-		}
 	}
 	heap, err := a.series(ctx, "go_memstats_heap_alloc_bytes")
 	return memory, int64(heap[""]), err

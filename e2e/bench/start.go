@@ -61,7 +61,7 @@ func (s *start) size() int64 {
 func (l *lab) newStarts() []*start {
 	version := []string{"CNI_COMMAND=VERSION"}
 	plexus := filepath.Join(l.bin, "plexus")
-	return []*start{
+	starts := []*start{
 		{what: "a bare Go program", path: filepath.Join(l.dir, "bare")},
 		{what: "a Go program that reads and prints JSON", path: filepath.Join(l.dir, "echo"), stdin: []byte(`{"cniVersion":"1.1.0"}`)},
 		{what: "plexus, --version", path: plexus, args: []string{"--version"}},
@@ -75,11 +75,28 @@ func (l *lab) newStarts() []*start {
 			stdin: []byte(`{"cniVersion":"1.1.0","name":"n","type":"plexus","delegates":7}`),
 		},
 		{what: "plexus-once, --version", path: filepath.Join(l.bin, onceName), args: []string{"--version"}},
+		{what: "plexus-agent, --version", path: filepath.Join(l.bin, "plexus-agent"), args: []string{"--version"}},
 		{
 			what: "bridge (a reference plugin), VERSION", path: filepath.Join(l.plugins, "bridge"),
 			env: version, stdin: []byte(`{"cniVersion":"1.1.0"}`),
 		},
 	}
+	if l.multusBin == "" {
+		return starts
+	}
+	return append(starts, l.multusStarts()...)
+}
+
+// multusStarts are of the executables of Multus. Its daemon ends a --version with status 4.
+func (l *lab) multusStarts() []*start {
+	starts := []*start{{what: "multus-daemon, --version", path: filepath.Join(l.multusBin, "multus-daemon"), args: []string{"--version"}, fails: true}}
+	for _, name := range []string{"multus-shim", "multus"} {
+		starts = append(starts, &start{
+			what: name + ", VERSION", path: filepath.Join(l.multusBin, name),
+			env: []string{"CNI_COMMAND=VERSION"}, stdin: []byte(`{"cniVersion":"1.1.0"}`),
+		})
+	}
+	return starts
 }
 
 // measureStarts starts every executable in turn.
