@@ -30,7 +30,7 @@ app.kubernetes.io/component: agent
 {{- end -}}
 {{- end -}}
 
-{{/* Root, because the folders and the socket are root's; of root's powers it has none. */}}
+{{/* Root, because root owns the folders and the socket. It has none of root's powers. */}}
 {{- define "plexus.securityContext" -}}
 privileged: false
 allowPrivilegeEscalation: false
