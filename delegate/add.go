@@ -13,6 +13,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -49,13 +50,13 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 // add gives the session of the attached sandbox, still locked. A session beside an
 // error is to be released all the same.
 func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
-	plan, err := e.plan(ctx, call)
+	planned, err := e.plan(ctx, call)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := e.begin(ctx, plan)
+	s, err := e.begin(ctx, planned)
 	if err != nil {
-		return s, nil, fmt.Errorf("pod %s: %w", &plan.Pod, err)
+		return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, err)
 	}
 	results, err := s.attachAll(ctx)
 	if err == nil {
@@ -64,7 +65,7 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 			return s, result, nil
 		}
 	}
-	return s, nil, fmt.Errorf("pod %s: %w", &plan.Pod, types.Join(err, s.undo(ctx)))
+	return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, types.Join(err, s.undo(ctx)))
 }
 
 // plan waits until the node is ready, asks for the facts and makes the plan. Nothing
@@ -84,9 +85,9 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
 	planned := e.meter.phase(types.Phase{Name: types.PhasePlan})
-	plan, err := e.planner().Plan(facts, call.Sandbox)
+	made, err := e.planner().Plan(facts, call.Sandbox)
 	planned(err)
-	return plan, err
+	return made, err
 }
 
 // isPlain tells a pod that gets no more than its default network, and asked for nothing.
@@ -107,7 +108,7 @@ func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsReque
 	request := &types.FactsRequest{
 		Pod:             call.Pod,
 		HasAnnotations:  call.Annotations != nil,
-		Networks:        ConfiguredRefs(e.Config),
+		Networks:        plan.ConfiguredRefs(e.Config),
 		MultusNamespace: e.Config.MultusNamespace,
 	}
 	if request.HasAnnotations {
@@ -120,8 +121,8 @@ func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsReque
 	return request
 }
 
-func (e *Engine) planner() *Planner {
-	p := &Planner{Config: e.Config, Path: e.Path, Self: e.Self, Warn: func(format string, args ...any) {
+func (e *Engine) planner() *plan.Planner {
+	p := &plan.Planner{Config: e.Config, Node: e.node(), Warn: func(format string, args ...any) {
 		e.Log.Warn(fmt.Sprintf(format, args...))
 	}}
 	if e.DeviceInfos != nil {
@@ -129,6 +130,8 @@ func (e *Engine) planner() *Planner {
 	}
 	return p
 }
+
+func (e *Engine) node() *plan.LocalNode { return &plan.LocalNode{Path: e.Path, Self: e.Self} }
 
 func (e *Engine) waitReady(ctx context.Context) error {
 	if e.Config.ReadinessIndicatorFile == "" {
@@ -159,21 +162,21 @@ func waitForFile(ctx context.Context, path string) error {
 
 // begin puts the intent on disk. A record of this sandbox that is already there is
 // an error if it is complete and alive, and is released first if not.
-func (e *Engine) begin(ctx context.Context, plan *types.Plan) (s *session, err error) {
+func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, err error) {
 	begun := e.meter.phase(types.Phase{Name: types.PhaseJournal})
 	defer func() { begun(err) }()
-	lock, err := e.lockFor(ctx, plan.Sandbox.ContainerID)
+	lock, err := e.lockFor(ctx, planned.Sandbox.ContainerID)
 	if err != nil {
 		return nil, err
 	}
-	inode, _ := host.NetNS(plan.Sandbox.NetNS)
+	inode, _ := host.NetNS(planned.Sandbox.NetNS)
 	s = e.newSession(lock, types.NewRecord(types.Intent{
 		Format:     types.RecordFormat,
 		BootID:     e.BootID,
 		Network:    e.Config.Name,
 		NetNSInode: inode,
 		Created:    time.Now().UTC(),
-		Plan:       *plan,
+		Plan:       *planned,
 	}))
 	if err := s.makeRoom(ctx); err != nil {
 		return s, err

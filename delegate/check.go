@@ -97,15 +97,10 @@ func (e *Engine) Status(ctx context.Context) error {
 	if conf == nil {
 		return nil // the API alone knows it
 	}
-	if err := e.executablesOf(conf); err != nil {
+	if err := e.planner().CheckExecutables(conf); err != nil {
 		return types.Errorf(types.CodeNotAvailable, "default network %s: %w", conf.Name, err)
 	}
 	return e.delegateStatus(ctx, conf)
-}
-
-func (e *Engine) executablesOf(conf *types.NetConf) error {
-	b := &planBuilder{Planner: e.planner()}
-	return b.checkExecutables(&wanted{label: conf.Name, conf: conf})
 }
 
 // delegateStatus forwards what the default network's plugins say of themselves.

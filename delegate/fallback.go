@@ -109,10 +109,7 @@ func (e *Engine) runsPlexus(config []byte) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(conf.Plugins, func(p types.PluginConf) bool {
-		path, err := (&executor{}).FindInPath(p.Type, e.Path)
-		return p.Type == "plexus" || err == nil && isSelf(path, e.Self)
-	})
+	return slices.ContainsFunc(conf.Plugins, func(p types.PluginConf) bool { return e.node().IsPlexus(p.Type) })
 }
 
 func delCached(ctx context.Context, cni *libcni.CNIConfig, a *libcni.NetworkAttachment, netns string) error {
@@ -193,15 +190,13 @@ func (e *Engine) configuredDefault() (*types.NetConf, error) {
 	switch {
 	case cluster == "":
 		return types.ParseNetConf(e.Config.Delegates[0], e.Config.Name)
-	case strings.Contains(cluster, "/"):
-		return fromPath(cluster)
+	case !strings.Contains(cluster, "/"):
+		// The definition of that name, if there is one, goes before a file, as when planning.
+		if conf := e.defaultOfRecords(cluster); conf != nil {
+			return conf, nil
+		}
 	}
-	// The definition of that name, if there is one, goes before a file, as when planning.
-	if conf := e.defaultOfRecords(cluster); conf != nil {
-		return conf, nil
-	}
-	loader := networkLoader{confDir: e.Config.ConfDir, warn: func(format string, args ...any) { e.Log.Warn(fmt.Sprintf(format, args...)) }}
-	return loader.byName(cluster)
+	return e.planner().FromFiles(cluster)
 }
 
 // defaultOfRecords finds the default network in the record of another pod.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netns"
 
@@ -90,7 +91,7 @@ func newSpecNode(t *testing.T, annotation string) *specNode {
 	}
 	pod := types.Pod{Namespace: "default", Name: "web", UID: "u1"}
 	n.call = &Call{Pod: pod, Sandbox: types.Sandbox{ContainerID: "c1", NetNS: filepath.Join(n.dir, "no-namespace"), IfName: "eth0"}}
-	pod.Annotations = annotated(annotation)
+	pod.Annotations = map[string]string{types.AnnotationNetworks: annotation}
 	n.source = &specSource{facts: types.Facts{Pod: pod}}
 	for _, plugin := range specPlugins {
 		ref := types.Ref{Namespace: "default", Name: plugin}
@@ -204,4 +205,25 @@ func (n *specNode) add(t *testing.T) []types.NetworkStatus {
 		t.Fatalf("%d publications, want 1", len(n.source.published))
 	}
 	return n.source.published[0].Status
+}
+
+// TestSpec_6_1_2_AddWaitsForReadiness: nothing is asked or attached before the default
+// network is ready.
+func TestSpec_6_1_2_AddWaitsForReadiness(t *testing.T) {
+	node := newSpecNode(t, "")
+	ready := filepath.Join(node.dir, "ready")
+	node.engine.Config.ReadinessIndicatorFile = ready
+	node.engine.Config.AddTimeout = types.Duration(50 * time.Millisecond)
+	_, err := node.engine.Add(t.Context(), node.call)
+	if err == nil || types.CodeOf(err, 0) != types.CodeNotAvailable || !strings.Contains(err.Error(), ready) {
+		t.Errorf("ADD gives %v, want code %d and the file's name", err, types.CodeNotAvailable)
+	}
+	if node.source.asked != 0 || len(node.calls(t)) != 0 {
+		t.Errorf("it asked %d times for facts, plugins were called %v", node.source.asked, node.calls(t))
+	}
+	writeTestFile(t, ready, "", 0o600)
+	plan, err := node.engine.plan(t.Context(), node.call)
+	if err != nil || len(plan.Attachments) != 1 {
+		t.Errorf("with the file there is %v, %v", plan, err)
+	}
 }

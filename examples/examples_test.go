@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/plexus-cni/plexus/delegate"
+	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -346,13 +346,13 @@ func (x *expectation) check(t *testing.T, path string) {
 func (e *example) planPod(t *testing.T, path string, pod types.Pod) {
 	want := expect(t, path)
 	facts, err := (k8sclient.Manifests{Dir: e.dir}).Facts(t.Context(), &types.FactsRequest{
-		Pod: pod, Networks: delegate.ConfiguredRefs(e.config), MultusNamespace: e.config.MultusNamespace,
+		Pod: pod, Networks: plan.ConfiguredRefs(e.config), MultusNamespace: e.config.MultusNamespace,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	facts.Devices = want.devices
-	planner := &delegate.Planner{Config: e.config, Path: []string{e.bin}, Warn: func(format string, args ...any) {
+	planner := &plan.Planner{Config: e.config, Node: &plan.LocalNode{Path: []string{e.bin}}, Warn: func(format string, args ...any) {
 		t.Errorf("warning: "+format, args...)
 	}}
 	plan, err := planner.Plan(facts, types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: "eth0"})

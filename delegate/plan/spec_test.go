@@ -1,13 +1,11 @@
-package delegate
+package plan
 
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -322,27 +320,6 @@ func TestSpec_4_2_1_GeneratedNamesAreUnique(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"eth0", "net0", "x", "net2", "net3", "net4"}, names); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// TestSpec_6_1_2_AddWaitsForReadiness: nothing is asked or attached before the default
-// network is ready.
-func TestSpec_6_1_2_AddWaitsForReadiness(t *testing.T) {
-	node := newSpecNode(t, "")
-	ready := filepath.Join(node.dir, "ready")
-	node.engine.Config.ReadinessIndicatorFile = ready
-	node.engine.Config.AddTimeout = types.Duration(50 * time.Millisecond)
-	_, err := node.engine.Add(t.Context(), node.call)
-	if err == nil || types.CodeOf(err, 0) != types.CodeNotAvailable || !strings.Contains(err.Error(), ready) {
-		t.Errorf("ADD gives %v, want code %d and the file's name", err, types.CodeNotAvailable)
-	}
-	if node.source.asked != 0 || len(node.calls(t)) != 0 {
-		t.Errorf("it asked %d times for facts, plugins were called %v", node.source.asked, node.calls(t))
-	}
-	writeTestFile(t, ready, "", 0o600)
-	plan, err := node.engine.plan(t.Context(), node.call)
-	if err != nil || len(plan.Attachments) != 1 {
-		t.Errorf("with the file there is %v, %v", plan, err)
 	}
 }
 

@@ -1,12 +1,9 @@
-package delegate
+package plan
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-
-	"github.com/containernetworking/cni/pkg/invoke"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -16,7 +13,7 @@ const anyNamespace = "*"
 
 // maySelect holds the namespace isolation: with it, a pod may name the networks of
 // its own namespace and of the global ones.
-func (b *planBuilder) maySelect(namespace string) error {
+func (b *builder) maySelect(namespace string) error {
 	if !b.Config.NamespaceIsolation || b.isOwnOrGlobal(namespace) {
 		return nil
 	}
@@ -26,7 +23,7 @@ func (b *planBuilder) maySelect(namespace string) error {
 
 // mayBeDefault tells whether a network of the namespace may be chosen by annotation
 // to make a pod's first interface.
-func (b *planBuilder) mayBeDefault(namespace string) error {
+func (b *builder) mayBeDefault(namespace string) error {
 	allowed := b.Config.DefaultNetworkNamespaces
 	if slices.Contains(allowed, namespace) || slices.Contains(allowed, anyNamespace) {
 		return nil
@@ -38,7 +35,7 @@ func (b *planBuilder) mayBeDefault(namespace string) error {
 		types.AnnotationDefaultNetwork, list(allowed))
 }
 
-func (b *planBuilder) isOwnOrGlobal(namespace string) bool {
+func (b *builder) isOwnOrGlobal(namespace string) bool {
 	return namespace == b.facts.Pod.Namespace || slices.Contains(b.Config.GlobalNamespaces, namespace)
 }
 
@@ -56,13 +53,13 @@ func list(names []string) string {
 // checkExecutables holds the policy on what may run: every executable that the
 // configuration reaches is there, is not Plexus, and is on the allow-list if there
 // is one.
-func (b *planBuilder) checkExecutables(w *wanted) error {
+func (b *builder) checkExecutables(w *wanted) error {
 	var faults []error
 	for i := range w.conf.Plugins {
 		plugin := &w.conf.Plugins[i]
 		prefix := fmt.Sprintf("plugins[%d].", i)
 		for _, e := range append([]types.Executable{{Key: "type", Type: plugin.Type}}, plugin.Executables...) {
-			err := types.Join(b.checkAllowed(w, e.Type), b.checkFound(e.Type))
+			err := types.Join(b.checkAllowed(w, e.Type), b.Node.CheckPlugin(e.Type))
 			if err != nil {
 				faults = append(faults, &types.FieldError{Field: prefix + e.Key, Problem: err.Error()})
 			}
@@ -74,7 +71,7 @@ func (b *planBuilder) checkExecutables(w *wanted) error {
 // checkAllowed applies the allow-list to a network of the API, by the namespace of
 // the network: whoever writes there decides what runs. The node's own files are as
 // trusted as the list.
-func (b *planBuilder) checkAllowed(w *wanted, plugin string) error {
+func (b *builder) checkAllowed(w *wanted, plugin string) error {
 	if b.Config.AllowedPlugins == nil || w.ref == nil {
 		return nil
 	}
@@ -84,23 +81,4 @@ func (b *planBuilder) checkAllowed(w *wanted, plugin string) error {
 	}
 	return fmt.Errorf("plugin %q is not allowed to networks of namespace %q, which may use %s (key allowedPlugins of the node's configuration)",
 		plugin, w.ref.Namespace, list(allowed))
-}
-
-func (b *planBuilder) checkFound(plugin string) error {
-	path, err := invoke.FindInPath(plugin, b.Path)
-	if err != nil {
-		return fmt.Errorf("plugin %q is not in %s", plugin, list(b.Path))
-	}
-	if isSelf(path, b.Self) {
-		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", plugin, path)
-	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 == 0 {
-		return fmt.Errorf("plugin %q (%s) is not executable", plugin, path)
-	}
-	return nil
-}
-
-func isSelf(path string, self os.FileInfo) bool {
-	info, err := os.Stat(path)
-	return err == nil && self != nil && os.SameFile(info, self)
 }

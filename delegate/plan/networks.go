@@ -1,9 +1,9 @@
-package delegate
+package plan
 
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +16,7 @@ import (
 // networkLoader finds the configuration of a network: inline in its definition, or
 // in a file of the node.
 type networkLoader struct {
+	node    Node
 	confDir string
 	warn    func(format string, args ...any)
 	skipped []string // the files of the last search that cannot be read
@@ -45,13 +46,12 @@ func (l *networkLoader) fromDefinition(network *types.Network) (*types.NetConf, 
 func (l *networkLoader) byName(name string) (*types.NetConf, error) {
 	l.skipped = nil
 	for _, extensions := range [][]string{{".conflist"}, {".conf", ".json"}} {
-		files, err := libcni.ConfFiles(l.confDir, extensions)
+		files, err := l.filesIn(l.confDir, extensions...)
 		if err != nil {
 			return nil, fmt.Errorf("confDir: %w", err)
 		}
-		slices.Sort(files)
 		for _, file := range files {
-			conf, err := fromFile(file)
+			conf, err := l.fromFile(file)
 			if err != nil {
 				l.warn("skip a network configuration: %v", err)
 				l.skipped = append(l.skipped, file)
@@ -74,31 +74,51 @@ func (l *networkLoader) broken() string {
 }
 
 // fromPath gives the configuration in a file, or in the first file of a folder.
-func fromPath(path string) (*types.NetConf, error) {
-	info, err := os.Stat(path)
+func (l *networkLoader) fromPath(path string) (*types.NetConf, error) {
+	info, err := l.node.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return fromFile(path)
+		return l.fromFile(path)
 	}
-	files, err := libcni.ConfFiles(path, []string{".conf", ".json", ".conflist"})
+	files, err := l.filesIn(path, ".conf", ".json", ".conflist")
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("no .conflist, .conf or .json file in %s", path)
 	}
-	return fromFile(slices.Min(files))
+	return l.fromFile(files[0])
 }
 
-func fromFile(path string) (*types.NetConf, error) {
-	data, err := os.ReadFile(path)
+// filesIn gives the files of a folder that have one of the extensions, sorted by name. A
+// folder that is not there has none.
+func (l *networkLoader) filesIn(dir string, extensions ...string) ([]string, error) {
+	entries, err := l.node.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, entry := range entries {
+		if !entry.IsDir() && slices.Contains(extensions, filepath.Ext(entry.Name())) {
+			files = append(files, filepath.Join(dir, entry.Name()))
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+func (l *networkLoader) fromFile(path string) (*types.NetConf, error) {
+	data, err := l.node.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	if filepath.Ext(path) == ".conflist" {
-		if data, err = withSubfolder(path, data); err != nil {
+		if data, err = l.addSubfolder(path, data); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -112,9 +132,9 @@ func fromFile(path string) (*types.NetConf, error) {
 	return conf, nil
 }
 
-// withSubfolder adds the plugins of the folder that has the list's name, as libcni
-// does unless the list says loadOnlyInlinedPlugins.
-func withSubfolder(path string, data []byte) ([]byte, error) {
+// addSubfolder adds the plugins of the folder that has the list's name, as libcni does
+// unless the list says loadOnlyInlinedPlugins.
+func (l *networkLoader) addSubfolder(path string, data []byte) ([]byte, error) {
 	list, err := libcni.NetworkConfFromBytes(data)
 	if err != nil || list.LoadOnlyInlinedPlugins {
 		return data, err
@@ -122,42 +142,56 @@ func withSubfolder(path string, data []byte) ([]byte, error) {
 	if filepath.Base(list.Name) != list.Name {
 		return nil, fmt.Errorf("name %q cannot be the name of a folder", list.Name)
 	}
-	more, err := libcni.NetworkPluginConfsFromFiles(filepath.Dir(path), list.Name)
+	more, err := l.pluginsIn(filepath.Join(filepath.Dir(path), list.Name))
 	if err != nil {
 		return nil, fmt.Errorf("plugins of the folder %s beside it: %w", list.Name, err)
 	}
 	if len(more) == 0 {
 		return data, nil
 	}
-	return types.AppendPlugins(data, pluginBytes(more))
+	return types.AppendPlugins(data, more)
 }
 
-func pluginBytes(plugins []*libcni.PluginConfig) [][]byte {
-	all := make([][]byte, len(plugins))
-	for i, plugin := range plugins {
-		all[i] = plugin.Bytes
+// pluginsIn gives the plugins' configurations in a folder, as
+// libcni.NetworkPluginConfsFromFiles does on the machine that it runs on.
+func (l *networkLoader) pluginsIn(dir string) ([][]byte, error) {
+	files, err := l.filesIn(dir, ".conf")
+	if err != nil {
+		return nil, err
 	}
-	return all
+	var plugins [][]byte
+	for _, file := range files {
+		data, err := l.node.ReadFile(file)
+		if err == nil {
+			_, err = libcni.NetworkPluginConfFromBytes(data)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		plugins = append(plugins, data)
+	}
+	return plugins, nil
 }
 
 // auxiliaryChain gives the chain of the plugins in the folder of its name beside the
 // cluster network's file, nil if there are none.
-func auxiliaryChain(config *types.Config) (*types.NetConf, error) {
+func (l *networkLoader) auxiliaryChain(config *types.Config) (*types.NetConf, error) {
 	if !strings.Contains(config.ClusterNetwork, "/") {
 		return nil, errors.New("needs a clusterNetwork that is a path, whose folder it looks in")
 	}
 	folder := config.ClusterNetwork
-	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+	if info, err := l.node.Stat(folder); err != nil || !info.IsDir() {
 		folder = filepath.Dir(folder)
 	}
-	plugins, err := libcni.NetworkPluginConfsFromFiles(folder, config.AuxiliaryCNIChainName)
+	folder = filepath.Join(folder, config.AuxiliaryCNIChainName)
+	plugins, err := l.pluginsIn(folder)
 	if err != nil {
-		return nil, fmt.Errorf("plugins of the folder %s: %w", filepath.Join(folder, config.AuxiliaryCNIChainName), err)
+		return nil, fmt.Errorf("plugins of the folder %s: %w", folder, err)
 	}
 	if len(plugins) == 0 {
 		return nil, nil
 	}
-	list, err := types.AppendPlugins([]byte("{}"), pluginBytes(plugins))
+	list, err := types.AppendPlugins([]byte("{}"), plugins)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package delegate
+package plan
 
 import (
 	"bytes"
@@ -70,11 +70,12 @@ func (w *planWorld) make(t *testing.T) *plannedWorld {
 func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 	t.Helper()
 	got := &plannedWorld{dir: dir}
-	planner := &Planner{Config: w.parseConfig(t, dir), Path: []string{filepath.Join(dir, "bin")}, Warn: func(format string, args ...any) {
+	node := &LocalNode{Path: []string{filepath.Join(dir, "bin")}}
+	planner := &Planner{Config: w.parseConfig(t, dir), Node: node, Warn: func(format string, args ...any) {
 		got.warnings = append(got.warnings, strings.ReplaceAll(fmt.Sprintf(format, args...), dir, "$DIR"))
 	}}
 	if self, err := os.Stat(filepath.Join(dir, "bin", "plexus")); err == nil {
-		planner.Self = self
+		node.Self = self
 	}
 	if !w.noDevInfo {
 		planner.DeviceInfoPath = func(network, containerID, ifName string) string {
@@ -140,7 +141,7 @@ func (got *plannedWorld) checkGolden(t *testing.T, name string) {
 	if got.err != nil {
 		t.Fatalf("refused: %v", got.err)
 	}
-	compareGolden(t, filepath.Join("testdata", "plan", name+".json"), got.render(t))
+	compareGolden(t, filepath.Join("testdata", name+".json"), got.render(t))
 }
 
 // compareGolden compares with a golden file, or rewrites it.

@@ -1,21 +1,19 @@
-package delegate
+// Package plan turns facts about a pod into a plan: which networks, with which
+// configuration, on which interfaces. It is pure: it reads files and looks for
+// executables through the interface [Node], changes nothing, and runs nothing.
+package plan
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Planner works out what an ADD will do. It reads files of the node and looks for
-// executables, and changes nothing.
+// Planner works out what an ADD will do.
 type Planner struct {
 	Config *types.Config
-	// Path are the folders that plugins are looked for in, in order.
-	Path []string
-	// Self is Plexus's own executable, which never runs itself; nil if it is unknown.
-	Self os.FileInfo
+	Node   Node
 	// DeviceInfoPath gives the file by which the plugins of an attachment describe its
 	// device; nil if no such files are kept.
 	DeviceInfoPath func(network, containerID, ifName string) string
@@ -44,12 +42,12 @@ func ConfiguredRefs(config *types.Config) []types.Ref {
 // interfaces. It refuses whatever can be known to fail, in one error that names the
 // pod and, for every fault, the network and the field.
 func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, error) {
-	b := &planBuilder{
+	b := &builder{
 		Planner: p,
 		facts:   facts,
 		sandbox: sandbox,
 		devices: newDevices(facts.Devices),
-		loader:  networkLoader{confDir: p.Config.ConfDir, warn: p.warn},
+		loader:  p.loader(),
 	}
 	b.collect()
 	b.resolve()
@@ -57,6 +55,26 @@ func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, 
 		return nil, types.Errorf(types.CodeOf(err, types.CodeInvalidConfig), "pod %s: %w", &facts.Pod, err)
 	}
 	return &types.Plan{Pod: facts.Pod, Sandbox: sandbox, Attachments: b.attachments}, nil
+}
+
+// FromFiles gives the configuration of a network from the node's files alone: at a path,
+// if the name has a slash, else by its JSON name in confDir. It is nil if no file there has
+// that name.
+func (p *Planner) FromFiles(name string) (*types.NetConf, error) {
+	if strings.Contains(name, "/") {
+		return p.loader().fromPath(name)
+	}
+	return p.loader().byName(name)
+}
+
+// CheckExecutables reports every executable that a configuration of this node reaches and
+// that the node cannot run.
+func (p *Planner) CheckExecutables(conf *types.NetConf) error {
+	return (&builder{Planner: p}).checkExecutables(&wanted{label: conf.Name, conf: conf})
+}
+
+func (p *Planner) loader() *networkLoader {
+	return &networkLoader{node: p.Node, confDir: p.Config.ConfDir, warn: p.warn}
 }
 
 func (p *Planner) warn(format string, args ...any) {
@@ -76,27 +94,27 @@ type wanted struct {
 	chained      bool // its first plugin was given a result to follow
 }
 
-// planBuilder is one planning under way. Every fault is collected; what has one is
+// builder is one planning under way. Every fault is collected; what has one is
 // left out of the attachments, so that the others are examined too.
-type planBuilder struct {
+type builder struct {
 	*Planner
 	facts       *types.Facts
 	sandbox     types.Sandbox
 	devices     *devices
-	loader      networkLoader
+	loader      *networkLoader
 	wanted      []wanted
 	attachments []types.Attachment
 	faults      []error
 }
 
-func (b *planBuilder) fault(err error) {
+func (b *builder) fault(err error) {
 	if err != nil {
 		b.faults = append(b.faults, err)
 	}
 }
 
 // faultOf notes a fault of one network.
-func (b *planBuilder) faultOf(label string, err error) {
+func (b *builder) faultOf(label string, err error) {
 	if err != nil {
 		b.fault(fmt.Errorf("network %s: %w", label, err))
 	}
@@ -104,7 +122,7 @@ func (b *planBuilder) faultOf(label string, err error) {
 
 // collect finds the networks, in the order of attaching: the default network, the
 // further delegates, defaultNetworks, those of the annotation, the auxiliary chain.
-func (b *planBuilder) collect() {
+func (b *builder) collect() {
 	b.collectDefault()
 	if b.Config.ClusterNetwork == "" {
 		for i := 1; i < len(b.Config.Delegates); i++ {
@@ -122,7 +140,7 @@ func (b *planBuilder) collect() {
 	}
 }
 
-func (b *planBuilder) inSystemNamespace() bool {
+func (b *builder) inSystemNamespace() bool {
 	for _, namespace := range b.Config.SystemNamespaces {
 		if b.facts.Pod.Known() && namespace == b.facts.Pod.Namespace {
 			return true
@@ -133,7 +151,7 @@ func (b *planBuilder) inSystemNamespace() bool {
 
 // collectDefault chooses what makes the pod's first interface: the pod's own choice
 // by annotation, else clusterNetwork, else the first delegate.
-func (b *planBuilder) collectDefault() {
+func (b *builder) collectDefault() {
 	value := b.facts.Pod.Annotations[types.AnnotationDefaultNetwork]
 	chosen, unknown, err := types.ParseDefaultNetwork(value, b.Config.MultusNamespace)
 	b.warnUnknown(types.AnnotationDefaultNetwork, unknown)
@@ -153,7 +171,7 @@ func (b *planBuilder) collectDefault() {
 	}
 }
 
-func (b *planBuilder) collectSelected() {
+func (b *builder) collectSelected() {
 	selections, unknown, err := types.ParseSelections(b.facts.Pod.Annotations[types.AnnotationNetworks], b.facts.Pod.Namespace)
 	b.fault(err)
 	b.warnUnknown(types.AnnotationNetworks, unknown)
@@ -166,14 +184,14 @@ func (b *planBuilder) collectSelected() {
 	}
 }
 
-func (b *planBuilder) warnUnknown(annotation string, keys []string) {
+func (b *builder) warnUnknown(annotation string, keys []string) {
 	for _, key := range keys {
 		b.warn("pod %s: annotation %s: %s: unknown key, ignored", &b.facts.Pod, annotation, key)
 	}
 }
 
 // addDelegate adds a network that stands in the node's configuration itself.
-func (b *planBuilder) addDelegate(i int, isDefault bool) {
+func (b *builder) addDelegate(i int, isDefault bool) {
 	field := fmt.Sprintf("delegates[%d]", i)
 	conf, err := types.ParseNetConf(b.Config.Delegates[i], "")
 	if err == nil && conf.Name == "" {
@@ -188,7 +206,7 @@ func (b *planBuilder) addDelegate(i int, isDefault bool) {
 
 // addConfigured adds a network that a field of the node's configuration names: a path,
 // a NetworkAttachmentDefinition of multusNamespace, or a file of confDir.
-func (b *planBuilder) addConfigured(field, name string) {
+func (b *builder) addConfigured(field, name string) {
 	w, err := b.configured(name)
 	if err != nil {
 		b.fault(fmt.Errorf("%s: %w", field, err))
@@ -198,9 +216,9 @@ func (b *planBuilder) addConfigured(field, name string) {
 	b.wanted = append(b.wanted, *w)
 }
 
-func (b *planBuilder) configured(name string) (*wanted, error) {
+func (b *builder) configured(name string) (*wanted, error) {
 	if strings.Contains(name, "/") {
-		conf, err := fromPath(name)
+		conf, err := b.loader.fromPath(name)
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +249,7 @@ func (b *planBuilder) configured(name string) (*wanted, error) {
 }
 
 // defined resolves a NetworkAttachmentDefinition.
-func (b *planBuilder) defined(network *types.Network) (*wanted, error) {
+func (b *builder) defined(network *types.Network) (*wanted, error) {
 	if network.Missing {
 		hint := ""
 		if network.Problem != "" {
@@ -253,7 +271,7 @@ func (b *planBuilder) defined(network *types.Network) (*wanted, error) {
 	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
 }
 
-func (b *planBuilder) addSelected(s *types.Selection, isDefault bool) {
+func (b *builder) addSelected(s *types.Selection, isDefault bool) {
 	network, err := b.facts.Network(s.Ref())
 	if err != nil {
 		b.fault(err)
@@ -268,8 +286,8 @@ func (b *planBuilder) addSelected(s *types.Selection, isDefault bool) {
 	b.wanted = append(b.wanted, *w)
 }
 
-func (b *planBuilder) addAuxiliaryChain() {
-	conf, err := auxiliaryChain(b.Config)
+func (b *builder) addAuxiliaryChain() {
+	conf, err := b.loader.auxiliaryChain(b.Config)
 	if err != nil {
 		b.fault(fmt.Errorf("auxiliaryCNIChainName: %w", err))
 		return

@@ -1,4 +1,4 @@
-package delegate
+package plan
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ import (
 )
 
 // resolve makes attachments of the wanted networks.
-func (b *planBuilder) resolve() {
+func (b *builder) resolve() {
 	for i := range b.wanted {
 		b.devices.reserve(b.wanted[i].deviceRequest())
 	}
@@ -39,14 +39,14 @@ func (b *planBuilder) resolve() {
 
 // interfaceName is the name the pod asked for, else net<number>. A custom name uses
 // up its number, so that one element's name does not depend on another's.
-func (b *planBuilder) interfaceName(w *wanted, position int) string {
+func (b *builder) interfaceName(w *wanted, position int) string {
 	if w.selection != nil && w.selection.Interface != "" {
 		return w.selection.Interface
 	}
 	return fmt.Sprintf("net%d", b.Config.FirstInterfaceIndex+position)
 }
 
-func (b *planBuilder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
+func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
 	a := &types.Attachment{
 		Network:        w.label,
 		Name:           w.conf.Name,
@@ -68,7 +68,7 @@ func (b *planBuilder) attachment(w *wanted, ifName string) (*types.Attachment, e
 
 // runtimeArgs hands the runtime's own runtimeConfig to the default network, and to
 // no other (section 7.5), as far as its plugins declare it.
-func (b *planBuilder) runtimeArgs(w *wanted, a *types.Attachment) {
+func (b *builder) runtimeArgs(w *wanted, a *types.Attachment) {
 	if !w.isDefault {
 		return
 	}
@@ -81,7 +81,7 @@ func (b *planBuilder) runtimeArgs(w *wanted, a *types.Attachment) {
 
 // selectionArgs hands over what the pod asks of this attachment. What no plugin of
 // the network declares is an error: it would be lost in silence.
-func (b *planBuilder) selectionArgs(w *wanted, a *types.Attachment) error {
+func (b *builder) selectionArgs(w *wanted, a *types.Attachment) error {
 	s := w.selection
 	if s == nil {
 		return nil
@@ -132,7 +132,7 @@ func offer(w *wanted, a *types.Attachment, r request) error {
 
 // takeDevice gives the attachment its device: the one that the annotation names, else
 // the next one of its resource.
-func (b *planBuilder) takeDevice(w *wanted, a *types.Attachment) error {
+func (b *builder) takeDevice(w *wanted, a *types.Attachment) error {
 	device, err := b.devices.take(w.deviceRequest())
 	if device.Resource != "" {
 		a.ResourceName = device.Resource // of one that is named, whatever the network says
@@ -143,7 +143,7 @@ func (b *planBuilder) takeDevice(w *wanted, a *types.Attachment) error {
 
 // deviceArgs puts the device where the plugins of Multus's users look for it: in
 // every plugin's configuration, and in runtimeConfig where it is declared.
-func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
+func (b *builder) deviceArgs(w *wanted, a *types.Attachment) error {
 	if b.DeviceInfoPath != nil && (a.DeviceID != "" || w.conf.HasCapability("CNIDeviceInfoFile")) {
 		a.DeviceInfoFile = b.DeviceInfoPath(a.Network, b.sandbox.ContainerID, a.Interface)
 	}
@@ -163,7 +163,7 @@ func (b *planBuilder) deviceArgs(w *wanted, a *types.Attachment) error {
 
 // encode fixes the bytes of the configuration list, and lets libcni, which will read
 // them, be the judge of them.
-func (b *planBuilder) encode(w *wanted, a *types.Attachment) error {
+func (b *builder) encode(w *wanted, a *types.Attachment) error {
 	w.conf.SetDefaultVersion(b.Config.CNIVersion)
 	if !w.chained {
 		w.conf.DropPrevResult()
@@ -187,7 +187,7 @@ func (b *planBuilder) encode(w *wanted, a *types.Attachment) error {
 }
 
 // checkInterfaces refuses a name that two attachments want, or that is the runtime's.
-func (b *planBuilder) checkInterfaces() {
+func (b *builder) checkInterfaces() {
 	owner := map[string]string{}
 	for _, a := range b.attachments {
 		if err := types.CheckInterfaceName(a.Interface); err != nil {
@@ -202,7 +202,7 @@ func (b *planBuilder) checkInterfaces() {
 }
 
 // checkDefaultRoutes holds the rule of one default-route over both annotations.
-func (b *planBuilder) checkDefaultRoutes() {
+func (b *builder) checkDefaultRoutes() {
 	owner := ""
 	for _, a := range b.attachments {
 		if len(a.Gateways) == 0 {
@@ -220,7 +220,7 @@ func (b *planBuilder) checkDefaultRoutes() {
 // of them would break the first.
 var onePerSandbox = []string{"calico", "flannel"}
 
-func (b *planBuilder) checkOneOfAKind() {
+func (b *builder) checkOneOfAKind() {
 	for _, kind := range onePerSandbox {
 		first := ""
 		for i := range b.wanted {

@@ -1,0 +1,75 @@
+package plan
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+)
+
+// Node is all that planning reads of a node. [LocalNode] is the machine that Plexus runs
+// on; a plan for another node gets its files from elsewhere.
+type Node interface {
+	// Stat describes a file or a folder. Paths are absolute, here and below.
+	Stat(path string) (fs.FileInfo, error)
+	// ReadDir gives the entries of a folder.
+	ReadDir(path string) ([]fs.DirEntry, error)
+	// ReadFile gives the content of a file.
+	ReadFile(path string) ([]byte, error)
+	// CheckPlugin says why the node cannot run the plugin of a name, nil if it can.
+	CheckPlugin(name string) error
+}
+
+// LocalNode is the machine that Plexus runs on.
+type LocalNode struct {
+	// Path are the folders that plugins are looked for in, in order.
+	Path []string
+	// Self is Plexus's own executable, which never runs itself; nil if it is unknown.
+	Self fs.FileInfo
+}
+
+var _ Node = (*LocalNode)(nil)
+
+// Stat is os.Stat.
+func (*LocalNode) Stat(path string) (fs.FileInfo, error) { return os.Stat(path) }
+
+// ReadDir is os.ReadDir.
+func (*LocalNode) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path) }
+
+// ReadFile is os.ReadFile.
+func (*LocalNode) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+
+// CheckPlugin looks for the plugin in Path. It must be executable, and another file than
+// Plexus.
+func (n *LocalNode) CheckPlugin(name string) error {
+	path, err := invoke.FindInPath(name, n.Path)
+	if err != nil {
+		return fmt.Errorf("plugin %q is not in %s", name, list(n.Path))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("plugin %q: %w", name, err)
+	case n.isSelf(info):
+		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path)
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("plugin %q (%s) is not executable", name, path)
+	}
+	return nil
+}
+
+// IsPlexus reports whether the plugin of a name is Plexus itself.
+func (n *LocalNode) IsPlexus(name string) bool {
+	if name == "plexus" {
+		return true
+	}
+	path, err := invoke.FindInPath(name, n.Path)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && n.isSelf(info)
+}
+
+func (n *LocalNode) isSelf(info fs.FileInfo) bool { return n.Self != nil && os.SameFile(info, n.Self) }
