@@ -202,7 +202,7 @@ func (s *session) makeRoom(ctx context.Context) error {
 			s.key.ContainerID, s.key.IfName)
 	}
 	s.log.Info("releasing what an earlier call left unfinished")
-	if err := s.newSession(s.lock, old).release(ctx, aliveNetNS(old, s.BootID)); err != nil {
+	if err := s.newSession(s.lock, old).release(ctx, "ADD", aliveNetNS(old, s.BootID)); err != nil {
 		return fmt.Errorf("release what an earlier call left unfinished: %w", err)
 	}
 	return nil
@@ -332,7 +332,7 @@ func (s *session) answer(results []*current.Result) (cnitypes.Result, error) {
 func (s *session) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if err := s.release(ctx, s.record.Plan.Sandbox.NetNS); err != nil {
+	if err := s.release(ctx, "ADD", s.record.Plan.Sandbox.NetNS); err != nil {
 		return fmt.Errorf("undo, which DEL and later calls will try again: %w", err)
 	}
 	return nil

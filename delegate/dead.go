@@ -23,8 +23,6 @@ const (
 	// for the next, longer each time up to deadMaxWait.
 	deadPatience = 3
 	deadMaxWait  = 5 * time.Minute
-	// deadNoted is how many failures a record keeps: more lines would say nothing new.
-	deadNoted = 12
 )
 
 // releaseDead releases a few records whose namespace is gone. No retry of a DEL may
@@ -147,8 +145,8 @@ func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key
 // they say nothing new, and only the time of the attempt is kept.
 func (s *session) noteFailure(failure error) {
 	var err error
-	if s.record.Failures < deadNoted {
-		err = s.note(types.Entry{Event: types.EventFailed, Error: failure.Error()})
+	if s.record.Failures < maxNoted {
+		err = s.note(types.Entry{Event: types.EventFailed, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), types.MaxEntryError)})
 	} else {
 		err = s.lock.Touch(s.key)
 	}

@@ -46,7 +46,7 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 		if sandbox.NetNS == "" || sandbox.NetNS == record.Plan.Sandbox.NetNS {
 			sandbox.NetNS = aliveNetNS(record, e.BootID)
 		}
-		return e.newSession(lock, record).release(ctx, sandbox.NetNS)
+		return e.newSession(lock, record).release(ctx, "DEL", sandbox.NetNS)
 	case errors.Is(err, fs.ErrNotExist):
 		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, e.unrecorded(lock, key, sandbox)))
 	case errors.Is(err, types.ErrDamagedRecord):

@@ -86,7 +86,7 @@ func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
 		return err
 	}
 	g.remember(record, false)
-	return g.newSession(lock, record).release(ctx, aliveNetNS(record, g.BootID))
+	return g.newSession(lock, record).release(ctx, "GC", aliveNetNS(record, g.BootID))
 }
 
 // remember notes the networks of a record, and if it lives its attachments.

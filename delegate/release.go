@@ -12,9 +12,29 @@ import (
 
 // release runs the DEL of every attachment that was tried and is not yet released,
 // in reverse, each with its fair share of the time, whatever becomes of the others.
-// When nothing is left the record goes; else it keeps what is left.
-func (s *session) release(ctx context.Context, netns string) error {
-	return s.releaseEach(ctx, s.record.Pending(s.BootID), netns, fairShare)
+// When nothing is left the record goes; else it keeps what is left, and why the verb of
+// this call did not release it.
+func (s *session) release(ctx context.Context, verb, netns string) error {
+	err := s.releaseEach(ctx, s.record.Pending(s.BootID), netns, fairShare)
+	if err != nil {
+		s.noteKept(verb, err)
+	}
+	return err
+}
+
+// maxNoted is how many failures of a kind a record keeps: more lines would say nothing new.
+const maxNoted = 12
+
+// noteKept notes in the record why a call did not release the sandbox: whoever asks why
+// the runtime calls DEL again finds the answer there.
+func (s *session) noteKept(verb string, failure error) {
+	if s.record.Kept >= maxNoted {
+		return
+	}
+	entry := types.Entry{Event: types.EventKept, Command: verb, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), types.MaxEntryError)}
+	if err := s.note(entry); err != nil {
+		s.log.Warn("note why a sandbox was not released", "error", err)
+	}
 }
 
 // releaseAsDead releases a dead record, in little time: not shared out, so that one
@@ -24,7 +44,7 @@ func (s *session) releaseAsDead(ctx context.Context) error {
 	pending := s.record.Pending(s.BootID)
 	if len(pending) > 1 {
 		first := s.record.Failures % len(pending)
-		if s.record.Failures >= deadNoted { // they are not counted any more
+		if s.record.Failures >= maxNoted { // they are not counted any more
 			first = rand.IntN(len(pending))
 		}
 		pending = slices.Concat(pending[first:], pending[:first])

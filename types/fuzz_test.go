@@ -220,7 +220,7 @@ func FuzzParseRecord(f *testing.F) {
 	}
 	for _, lines := range []string{
 		"", "\n", `{"event":"trying"}`, `{"event":"attached","attachment":1,"result":{"ips":[]}}` + "\n" + `{"event":"tor`,
-		`{"event":"complete","status":[{"name":"a","dns":{"domain":"d"}}]}` + "\n" + `{"event":"published"}` + "\n", `{"event":"failed","error":"e"}`, `{"event":"released","attachment":2}`,
+		`{"event":"complete","status":[{"name":"a","dns":{"domain":"d"}}]}` + "\n" + `{"event":"published"}` + "\n", `{"event":"failed","error":"e","time":"2026-01-02T03:04:05Z"}`, `{"event":"kept","command":"DEL","error":"e"}`, `{"event":"released","attachment":2}`,
 	} {
 		f.Add(append(bytes.Clone(intent), lines...))
 	}

@@ -37,6 +37,7 @@ const (
 	EventAttached  = "attached"  // they made it; a later line replaces the result
 	EventComplete  = "complete"  // the ADD has done everything
 	EventReleased  = "released"  // an attachment is undone
+	EventKept      = "kept"      // a call that was to release all of it failed; what is left is kept
 	EventFailed    = "failed"    // releasing a dead sandbox failed, once more
 	EventPublished = "published" // the API has the status, or wants none of it
 )
@@ -47,8 +48,13 @@ type Entry struct {
 	Attachment int             `json:"attachment,omitempty"`
 	Result     json.RawMessage `json:"result,omitempty"`
 	Status     []NetworkStatus `json:"status,omitempty"`
-	Error      string          `json:"error,omitempty"`
+	Error      string          `json:"error,omitempty"`   // at most MaxEntryError bytes
+	Command    string          `json:"command,omitempty"` // the CNI verb of the call that failed
+	Time       time.Time       `json:"time,omitzero"`     // when it failed
 }
+
+// MaxEntryError bounds the message of an entry, in bytes.
+const MaxEntryError = 4 << 10
 
 // Progress is what has happened to one attachment.
 type Progress struct {
@@ -64,6 +70,7 @@ type Record struct {
 	Complete  bool
 	Published bool
 	Status    []NetworkStatus // of a complete record
+	Kept      int             // calls that were to release it, and failed
 	Failures  int             // attempts to release it as a dead one that failed
 }
 
@@ -153,6 +160,8 @@ func (r *Record) Apply(e Entry) {
 		r.Complete, r.Status = true, e.Status
 	case EventPublished:
 		r.Published = true
+	case EventKept:
+		r.Kept++
 	case EventFailed:
 		r.Failures++
 	}

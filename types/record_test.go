@@ -97,6 +97,7 @@ func TestRecordApplyOne(t *testing.T) {
 		{"released", Entry{Event: EventReleased}, Record{Progress: []Progress{{Released: true}, {}, {}}}},
 		{"complete", Entry{Event: EventComplete}, Record{Progress: untouched, Complete: true}},
 		{"published", Entry{Event: EventPublished}, Record{Progress: untouched, Published: true}},
+		{"kept", Entry{Event: EventKept}, Record{Progress: untouched, Kept: 1}},
 		{"failed", Entry{Event: EventFailed}, Record{Progress: untouched, Failures: 1}},
 		{"an event of a later build", Entry{Event: "painted", Attachment: 1}, Record{Progress: untouched}},
 		{"no event", Entry{}, Record{Progress: untouched}},

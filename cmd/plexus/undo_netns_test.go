@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // fourNetworks are threeNetworks and a third of the annotation, all noting their calls.
@@ -85,6 +88,61 @@ func TestNetnsDelGoesOnAfterAFailure(t *testing.T) {
 	n.Hook("bridge", "DEL", "")
 	del(n, pod, n.Conf(nil))
 	equal(t, "calls", n.CallNames(), []string{"DEL bridge net1", "DEL bridge eth0"})
+	n.MustBeClean()
+}
+
+// Why a DEL was tried again is answered by the record alone, however often that was.
+func TestNetnsFailedReleaseLeavesATrace(t *testing.T) {
+	n, pod := fourNetworks(t)
+	n.Hook("bridge", "ADD", failOnNet1)
+	n.Hook("macvlan", "DEL", "fail 77 \"not now $(head -c 20000 /dev/zero | tr '\\0' x)\"")
+	call(n, "ADD", pod, n.Conf(nil)).Fails(123)
+	n.Hook("macvlan", "DEL", "fail 77 'nor later'")
+	for range 14 {
+		call(n, "DEL", pod, n.Conf(nil)).Fails(77)
+	}
+	kept := keptEntries(t, n, pod)
+	equal(t, "number", len(kept), 12)
+	for i, want := range []struct{ command, error string }{{"ADD", "not now"}, {"DEL", "nor later"}} {
+		equal(t, "command", kept[i].Command, want.command)
+		contains(t, "error", kept[i].Error, "detach network default/mac from net0", want.error)
+		if len(kept[i].Error) > types.MaxEntryError || kept[i].Time.IsZero() {
+			t.Errorf("entry %d has a message of %d bytes, and its time is %v", i, len(kept[i].Error), kept[i].Time)
+		}
+	}
+	n.Hook("macvlan", "DEL", "")
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+// keptEntries gives the entries of a record about calls that failed to release it.
+func keptEntries(t *testing.T, n *node.Node, pod *node.Sandbox) []types.Entry {
+	t.Helper()
+	var kept []types.Entry
+	for line := range strings.Lines(n.ReadFile(n.RecordPath(pod))) {
+		var entry types.Entry
+		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Event == types.EventKept {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// A sandbox that is gone has failed no attempt yet, however often its DEL failed before.
+func TestNetnsFailedDELsDoNotDelayTheReleaseOfTheDead(t *testing.T) {
+	n, pod := fourNetworks(t)
+	n.Pod("c2", nil)
+	add(n, pod, n.Conf(nil))
+	n.Hook("macvlan", "DEL", "fail 77 'not now'")
+	for range 5 {
+		call(n, "DEL", pod, n.Conf(nil)).Fails(77)
+	}
+	n.Hook("macvlan", "DEL", "")
+	pod.Destroy()
+	other := n.Sandbox("c2")
+	add(n, other, n.Conf(nil))
+	equal(t, "records", len(n.Records()), 1)
+	del(n, other, n.Conf(nil))
 	n.MustBeClean()
 }
 
