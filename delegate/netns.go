@@ -12,7 +12,20 @@ import (
 
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;
 // no thread of this process stays there.
-type sandboxNet struct{ handle *netlink.Handle }
+type sandboxNet struct {
+	handle *netlink.Handle
+	routes routeTable // the handle
+}
+
+// routeTable is what moving default routes needs of the pod's namespace. Somebody else may
+// write it meanwhile: the tests do.
+type routeTable interface {
+	LinkByName(name string) (netlink.Link, error)
+	RouteGetWithOptions(destination net.IP, options *netlink.RouteGetOptions) ([]netlink.Route, error)
+	RouteListFiltered(family int, filter *netlink.Route, filterMask uint64) ([]netlink.Route, error)
+	RouteAdd(route *netlink.Route) error
+	RouteDel(route *netlink.Route) error
+}
 
 func openSandbox(path string) (*sandboxNet, error) {
 	ns, err := netns.GetFromPath(path)
@@ -24,7 +37,7 @@ func openSandbox(path string) (*sandboxNet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	return &sandboxNet{handle: handle}, nil
+	return &sandboxNet{handle: handle, routes: handle}, nil
 }
 
 func (s *sandboxNet) close() { _ = s.handle.Close() }

@@ -1,6 +1,7 @@
 package delegate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -26,7 +27,7 @@ func gatewaysByFamily(gateways []string) map[int][]net.IP {
 // of the gateways and in no other. Everything is checked before anything is changed,
 // and read back after.
 func (s *sandboxNet) setDefaultRoutes(ifName string, gateways []string) error {
-	link, err := s.handle.LinkByName(ifName)
+	link, err := s.routes.LinkByName(ifName)
 	if err != nil {
 		return fmt.Errorf("default-route: interface %s: %w", ifName, err)
 	}
@@ -55,7 +56,7 @@ func (s *sandboxNet) checkOnLink(link netlink.Link, gateway net.IP) error {
 	name := link.Attrs().Name
 	// FIBMatch: without it the kernel takes any IPv4 address for on-link when the
 	// interface is given.
-	routes, err := s.handle.RouteGetWithOptions(gateway, &netlink.RouteGetOptions{Oif: name, FIBMatch: true})
+	routes, err := s.routes.RouteGetWithOptions(gateway, &netlink.RouteGetOptions{Oif: name, FIBMatch: true})
 	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || err == nil && len(routes) == 0 {
 		return fmt.Errorf("is not reachable on %s: no address of the interface is in its subnet", name)
 	}
@@ -82,13 +83,13 @@ func (s *sandboxNet) replaceDefaults(f family, link netlink.Link, gateways []net
 		return err
 	}
 	for i := range old {
-		if err := s.handle.RouteDel(&old[i]); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := s.routes.RouteDel(&old[i]); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("remove %s: %w", describeRoute(&old[i]), err)
 		}
 	}
 	for i, gateway := range gateways {
 		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: f.any, Gw: gateway, Priority: priority(f, i)}
-		if err := s.handle.RouteAdd(&route); err != nil {
+		if err := s.routes.RouteAdd(&route); err != nil {
 			return fmt.Errorf("add %s: %w", describeRoute(&route), err)
 		}
 	}
@@ -118,7 +119,7 @@ func (s *sandboxNet) verifyDefaults(f family, link netlink.Link, gateways []net.
 		right = right && now[i].LinkIndex == link.Attrs().Index && now[i].Gw.Equal(gateways[i])
 	}
 	if !right {
-		return fmt.Errorf("set, but the namespace has: %s", strings.Join(seen, ", "))
+		return fmt.Errorf("set, but the namespace has: %s", cmp.Or(strings.Join(seen, ", "), "none"))
 	}
 	return nil
 }
@@ -126,7 +127,7 @@ func (s *sandboxNet) verifyDefaults(f family, link netlink.Link, gateways []net.
 // defaults gives the default routes of the family in the main table.
 func (s *sandboxNet) defaults(f family) ([]netlink.Route, error) {
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN}
-	routes, err := s.handle.RouteListFiltered(f.number, filter, netlink.RT_FILTER_TABLE)
+	routes, err := s.routes.RouteListFiltered(f.number, filter, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
