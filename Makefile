@@ -28,7 +28,7 @@ PUSH         ?=
 RACE         ?= $(if $(shell command -v gcc),-race)
 
 # Debian packages that tests of real networks need, as command:package.
-NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping
+NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping strace:strace
 # What nodes of a real cluster need besides.
 E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset
 

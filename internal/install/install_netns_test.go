@@ -117,8 +117,11 @@ func quote(text string) json.RawMessage { return json.RawMessage(fmt.Sprintf("%q
 func (h *host) install() (string, error) {
 	h.t.Helper()
 	options := h.options()
-	return h.run(program{Install: &options}, "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")
+	return h.run(program{Install: &options}, dropAll...)
 }
+
+// dropAll runs a command as root without any capability.
+var dropAll = []string{"setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"}
 
 func (h *host) mustInstall() {
 	h.t.Helper()
@@ -230,6 +233,30 @@ func TestNetnsUninstallReleases(t *testing.T) {
 	if _, err := os.Stat(h.CNIDir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of the state is left: %v", err)
 	}
+}
+
+// A power cut after the install finds every file whole: its content and its name are on
+// the disk, and the executables before the configuration that leads to them.
+func TestNetnsInstallIsOnDisk(t *testing.T) {
+	h := newHost(t)
+	trace := node.NewTrace(t)
+	options := h.options()
+	// strace may follow a process that drops its capabilities, not one that lacks them.
+	wrapper := append(trace.Wrapper(), dropAll...)
+	if out, err := h.run(program{Install: &options}, wrapper...); err != nil {
+		t.Fatalf("install: %v\n%s", err, out)
+	}
+	conf := filepath.Join(h.confDir, install.DefaultConfName)
+	for _, name := range []string{"plexus", "plexus-once"} {
+		path := filepath.Join(h.binDir, name)
+		trace.MustFollow("sync "+tempOf(path), "rename "+tempOf(path)+" "+path, "sync "+h.binDir,
+			"sync "+tempOf(conf), "rename "+tempOf(conf)+" "+conf, "sync "+h.confDir)
+	}
+}
+
+// tempOf gives the name under which install writes a file.
+func tempOf(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".plexus-tmp")
 }
 
 // TestNetnsUninstallReleasesTheDead: a node whose pods have all gone without a DEL.
