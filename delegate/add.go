@@ -90,13 +90,13 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	return made, err
 }
 
-// isPlain tells a pod that gets no more than its default network, and asked for nothing.
+// isPlain reports whether a pod gets its default network alone, and asked for nothing.
 func (e *Engine) isPlain(annotations map[string]string) bool {
 	return annotations[types.AnnotationNetworks] == "" && annotations[types.AnnotationDefaultNetwork] == "" &&
 		len(e.Config.DefaultNetworks) == 0 && len(e.Config.Delegates) <= 1 && e.Config.AuxiliaryCNIChainName == ""
 }
 
-// namePod makes sure that an error says which pod it is about.
+// namePod names the pod in an error that does not name it yet.
 func namePod(pod *types.Pod, err error) error {
 	if strings.Contains(err.Error(), pod.String()) {
 		return err
@@ -276,7 +276,7 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 }
 
 // moveRoutes carries out the pod's default-route request, and makes the results, in
-// the record and in libcni's cache, say what the namespace has then.
+// the record and in libcni's cache, agree with the namespace.
 func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) error {
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]

@@ -29,7 +29,7 @@ func (s *session) cachePath(a *types.Attachment) string {
 	return filepath.Join(s.Config.CNIDir, "results", fmt.Sprintf("%s-%s-%s", a.Name, s.key.ContainerID, a.Interface))
 }
 
-// writeCache makes libcni's cache say of an attachment what the record says.
+// writeCache makes libcni's cache entry of an attachment agree with the record.
 func (s *session) writeCache(i int) error {
 	a := &s.record.Plan.Attachments[i]
 	sandbox := &s.record.Plan.Sandbox

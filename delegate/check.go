@@ -19,7 +19,7 @@ func (e *Engine) Check(ctx context.Context, call *Call) error {
 	defer cancel()
 	e.meter = newMeter()
 	err := e.check(ctx, call)
-	e.tell(ctx, "CHECK", call, err)
+	e.publishReport(ctx, "CHECK", call, err)
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
@@ -77,7 +77,7 @@ func knowsCheck(list *libcni.NetworkConfigList) bool {
 	return err == nil && known && !list.DisableCheck
 }
 
-// Status tells whether an ADD could work, from this node alone: it comes every few
+// Status reports whether an ADD could work, from this node alone: it comes every few
 // seconds, and a failure makes the node NotReady. It never asks the API.
 func (e *Engine) Status(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
@@ -103,7 +103,7 @@ func (e *Engine) Status(ctx context.Context) error {
 	return e.delegateStatus(ctx, conf)
 }
 
-// delegateStatus forwards what the default network's plugins say of themselves.
+// delegateStatus runs STATUS of the default network's plugins.
 func (e *Engine) delegateStatus(ctx context.Context, conf *types.NetConf) error {
 	list, err := toList(conf)
 	if err != nil {

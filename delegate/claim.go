@@ -12,7 +12,7 @@ import (
 
 // claim puts the intent on disk, which makes the devices of the plan this sandbox's own.
 // It is refused while another sandbox that lives has one of them; what a sandbox that is
-// gone has not given back is released first, lest its DEL comes after our ADD.
+// gone has not given back is released first, so that no DEL of it follows our ADD.
 func (s *session) claim(ctx context.Context) error {
 	if !s.record.Plan.HasDevices() {
 		return s.createRecord()
@@ -30,9 +30,9 @@ func (s *session) claim(ctx context.Context) error {
 	}
 }
 
-// tryClaim looks who has the devices and, if nobody has, puts the intent on disk: both
-// under one lock, so that of several sandboxes that want a device one gets it. If only
-// sandboxes have them that are gone, it gives their claims and does nothing.
+// tryClaim puts the intent on disk if no other sandbox has the devices. It looks and writes
+// under one lock, so that one of several sandboxes that want a device gets it. If only
+// sandboxes that are gone have them, it gives their claims and writes nothing.
 func (s *session) tryClaim(ctx context.Context) ([]heldDevice, error) {
 	unlock, err := s.Journal().LockDevices(ctx)
 	if errors.Is(err, journal.ErrBusy) {
@@ -123,7 +123,7 @@ func (s *session) releaseHolder(ctx context.Context, holder heldDevice) error {
 	}
 	record, err := s.Journal().Read(holder.key)
 	if err != nil || aliveNetNS(record, s.BootID) != "" {
-		return nil // gone, or another: the next look will tell
+		return nil // gone, or replaced: the next look finds out
 	}
 	theirs := s.newSession(lock, record)
 	if err := theirs.releaseAsDead(ctx); err != nil {

@@ -14,10 +14,10 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// How much of other sandboxes' business a call may do: no runtime waits long for it.
+// How much a call may do for other sandboxes: no runtime waits long for it.
 const (
 	deadBound   = 5 * time.Second
-	deadLooked  = 32 // records looked at
+	deadLooked  = 32 // records read
 	deadTouched = 5  // records released
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
@@ -68,7 +68,7 @@ func (e *Engine) deadKeys() []journal.Key {
 	return chosen
 }
 
-// isDead tells whether the sandbox of a record is gone, and how often releasing it has
+// isDead reports whether the sandbox of a record is gone, and how often releasing it has
 // failed. Of a damaged record libcni's cache may know the namespace.
 func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
 	where, err := e.Journal().Whereabouts(key)
@@ -142,7 +142,7 @@ func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key
 }
 
 // noteFailure notes that a dead record could not be released. After a number of lines
-// they say nothing new, and only the time of the attempt is kept.
+// they add nothing, and only the time of the attempt is kept.
 func (s *session) noteFailure(failure error) {
 	var err error
 	if s.record.Failures < maxNoted {

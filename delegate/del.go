@@ -12,7 +12,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Del releases a sandbox from all its networks. It asks nobody: it works from the
+// Del releases a sandbox from all its networks. It asks no agent and no API server: it works from the
 // record, else from what Multus left, else from libcni's cache, else by the default
 // network of the present configuration. What cannot be released stays recorded.
 func (e *Engine) Del(ctx context.Context, call *Call) error {
@@ -20,7 +20,7 @@ func (e *Engine) Del(ctx context.Context, call *Call) error {
 	defer cancel()
 	e.meter = newMeter()
 	err := e.del(ctx, call)
-	e.tell(ctx, "DEL", call, err)
+	e.publishReport(ctx, "DEL", call, err)
 	e.unmeasured().releaseDead(ctx)
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)

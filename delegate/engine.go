@@ -1,6 +1,6 @@
 // Package delegate turns facts into a plan and a plan into reality: it works out what
 // a pod is to be attached to, keeps the journal, runs the delegate plugins, undoes
-// what failed, moves default routes, and says what came of it.
+// what failed, moves default routes, and publishes the outcome.
 //
 // It knows nothing of Kubernetes: facts come from, and status goes to, a Source.
 package delegate
@@ -37,10 +37,10 @@ type Source interface {
 	// Facts gives what is known of a pod, with every network that the request or the
 	// pod's annotations name.
 	Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error)
-	// Publish hands over a pod's status and events and how the call went, and tells
+	// Publish hands over a pod's status, its events and the report of the call, and reports
 	// whether the status is settled. It returns within the request's timeout.
 	Publish(ctx context.Context, request *types.PublishRequest) (settled bool, err error)
-	// Ready tells, from this node alone, why facts could not be had; nil if they could.
+	// Ready checks, on this node alone, that Facts can be asked; the error says why not.
 	Ready() error
 }
 
@@ -48,7 +48,7 @@ type Source interface {
 type DeviceInfos interface {
 	// Path gives the file of an attachment; it need not exist.
 	Path(network, containerID, ifName string) string
-	// Read gives what the file says, nil if there is no file.
+	// Read gives the content of the file, nil if there is no file.
 	Read(path string) (*types.DeviceInfo, error)
 	// Describe writes what is known of a device before its plugin runs, unless nothing is.
 	Describe(path string, device types.Device) error
@@ -120,7 +120,7 @@ type session struct {
 	record *types.Record
 	libcni *libcni.CNIConfig
 	log    *slog.Logger
-	// missing says which interfaces the results name and the namespace lacks.
+	// missing names the interfaces that are in the results and not in the namespace.
 	missing []string
 }
 
@@ -145,7 +145,7 @@ func (s *session) note(entry types.Entry) error {
 	return nil
 }
 
-// runtimeConf is what libcni is told about one attachment, for any verb.
+// runtimeConf gives libcni's arguments for one attachment, for any verb.
 func runtimeConf(a *types.Attachment, sandbox *types.Sandbox, netns string) *libcni.RuntimeConf {
 	args := make(map[string]any, len(a.CapabilityArgs))
 	for capability, value := range a.CapabilityArgs {

@@ -45,7 +45,7 @@ type PluginError struct {
 	Stderr  string // its end, for the runtime's log; it never goes into an event
 }
 
-// Error names the plugin and says what it said, without its stderr.
+// Error names the plugin and gives its message, without its stderr.
 func (e *PluginError) Error() string {
 	on := ""
 	if e.On != "" {
@@ -167,7 +167,7 @@ func (r *pluginRun) do(ctx context.Context) error {
 	}
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
-		// It answered and ended; what it left running keeps the pipe, and is its business.
+		// It answered and ended; what it left running keeps the pipe, and is its own affair.
 		return nil
 	}
 	return err
@@ -187,7 +187,7 @@ func (r *pluginRun) fail(msg string) *PluginError {
 	return &PluginError{Plugin: filepath.Base(r.path), Command: r.command, On: r.hostSide(msg), Msg: msg, Stderr: r.stderr.String()}
 }
 
-// hostSide tells what of the host the plugin was to work on, unless the message names it:
+// hostSide names the part of the host that the plugin works on, unless the message does:
 // "Link not found" is all that macvlan says of a master that is not there. A DEL has no need of it.
 func (r *pluginRun) hostSide(msg string) string {
 	var conf struct {
@@ -225,7 +225,7 @@ func (r *pluginRun) parseFailure(err error) *PluginError {
 	return failure
 }
 
-// bounded cuts what a plugin says to what a message bears.
+// bounded cuts a plugin's message to the length that ours may have.
 func bounded(text string) string {
 	const enough = 4 << 10
 	if len(text) <= enough {

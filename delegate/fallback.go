@@ -27,7 +27,7 @@ func (e *Engine) releaseWithoutRecord(ctx context.Context, u *unrecorded) error 
 	return types.Join(err, e.releaseDefault(ctx, u))
 }
 
-// releaseCached releases what libcni's cache knows of the sandbox, and tells which
+// releaseCached releases what libcni's cache knows of the sandbox, and gives the
 // interfaces it knew.
 func (e *Engine) releaseCached(ctx context.Context, u *unrecorded) (map[string]bool, error) {
 	known := map[string]bool{}

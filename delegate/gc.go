@@ -38,7 +38,7 @@ func (e *Engine) GC(ctx context.Context) error {
 		g.valid[a] = true
 	}
 	err := types.Join(g.releaseInvalid(ctx), g.collectDelegates(ctx))
-	e.tell(ctx, "GC", &Call{}, err)
+	e.publishReport(ctx, "GC", &Call{}, err)
 	e.unmeasured().releaseDead(ctx)
 	return err
 }
@@ -138,7 +138,7 @@ func (g *collection) collectDelegates(ctx context.Context) error {
 	return types.Join(faults...)
 }
 
-// addRecords notes what the records that are left say. One whose namespace is gone
+// addRecords notes the attachments of the records that are left. One whose namespace is gone
 // and that the runtime does not list uses nothing any more.
 func (g *collection) addRecords() error {
 	keys, err := g.Journal().List()

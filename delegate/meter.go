@@ -8,7 +8,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// maxPhases bounds what one call tells of itself.
+// maxPhases bounds the report of one call.
 const maxPhases = 512
 
 // meter measures the phases of one call. A nil meter measures nothing.
@@ -52,7 +52,7 @@ func messageOf(err error) string {
 	return types.Shorten(err.Error(), types.MaxReportError)
 }
 
-// report tells how the call went, if it ends now with err.
+// report describes the call as if it ended now with err.
 func (m *meter) report(command, containerID, traceParent string, err error) *types.CallReport {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,22 +68,23 @@ func (m *meter) report(command, containerID, traceParent string, err error) *typ
 	}
 }
 
-// report tells how a call went, as far as it has come.
+// report describes a call as if it ended now with err.
 func (e *Engine) report(command string, call *Call, err error) *types.CallReport {
 	return e.meter.report(command, call.Sandbox.ContainerID, e.TraceParent, err)
 }
 
-// unmeasured gives an engine for the business of other sandboxes.
+// unmeasured gives an engine that works for other sandboxes.
 func (e *Engine) unmeasured() *Engine {
 	other := *e
 	other.meter = nil
 	return &other
 }
 
-// tell hands over how a call went that has nothing else to make known. Nobody waits.
-func (e *Engine) tell(ctx context.Context, command string, call *Call, err error) {
+// publishReport hands over the report of a call that has no status and no events. Nothing
+// waits for it.
+func (e *Engine) publishReport(ctx context.Context, command string, call *Call, err error) {
 	request := &types.PublishRequest{Pod: call.Pod, Report: e.report(command, call, err)}
-	if _, tellErr := e.Source.Publish(ctx, request); tellErr != nil {
-		e.Log.Debug("report the call", "error", tellErr)
+	if _, sendErr := e.Source.Publish(ctx, request); sendErr != nil {
+		e.Log.Debug("report the call", "error", sendErr)
 	}
 }

@@ -102,7 +102,7 @@ func parseMultus(data []byte) (delegates []multusDelegate, err error) {
 	return delegates, nil
 }
 
-// releaseMultus releases a sandbox that Multus attached, and tells whether it was
+// releaseMultus releases a sandbox that Multus attached, and reports whether it was
 // one. Multus's file is consumed, as Multus would, once everything is released.
 func (e *Engine) releaseMultus(ctx context.Context, u *unrecorded) (bool, error) {
 	for _, dir := range e.stateDirs() {

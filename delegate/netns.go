@@ -42,15 +42,15 @@ func openSandbox(path string) (*sandboxNet, error) {
 
 func (s *sandboxNet) close() { _ = s.handle.Close() }
 
-// seenInterface is what is really there.
+// seenInterface is an interface as the namespace has it.
 type seenInterface struct {
 	mac string
 	mtu int
 	ips []string // global addresses, without prefix
 }
 
-// look gives the interface of a name, nil if there is none.
-func (s *sandboxNet) look(name string) (*seenInterface, error) {
+// inspect gives the interface of a name, nil if there is none.
+func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	link, err := s.handle.LinkByName(name)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {

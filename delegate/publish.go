@@ -13,7 +13,7 @@ import (
 // status describes all attachments, from their results and from what is really in
 // the namespace.
 func (s *session) status(sandbox *sandboxNet, results []*current.Result) []types.NetworkStatus {
-	seen := s.lookAt(sandbox, results)
+	seen := s.inspect(sandbox, results)
 	var all []types.NetworkStatus
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
@@ -24,25 +24,25 @@ func (s *session) status(sandbox *sandboxNet, results []*current.Result) []types
 	return all
 }
 
-// lookAt reads the interfaces that the plan or the results name. One that is not
+// inspect reads the interfaces that the plan or the results name. One that is not
 // there is nil.
-func (s *session) lookAt(sandbox *sandboxNet, results []*current.Result) map[string]*seenInterface {
+func (s *session) inspect(sandbox *sandboxNet, results []*current.Result) map[string]*seenInterface {
 	seen := map[string]*seenInterface{}
-	look := func(name string) {
+	read := func(name string) {
 		if _, done := seen[name]; done {
 			return
 		}
-		there, err := sandbox.look(name)
+		there, err := sandbox.inspect(name)
 		if err != nil {
 			s.log.Warn("read the pod's namespace", "error", err)
 		}
 		seen[name] = there
 	}
 	for i := range s.record.Plan.Attachments {
-		look(s.record.Plan.Attachments[i].Interface)
+		read(s.record.Plan.Attachments[i].Interface)
 		for _, iface := range results[i].Interfaces {
 			if iface != nil && iface.Sandbox != "" {
-				look(iface.Name)
+				read(iface.Name)
 			}
 		}
 	}
@@ -69,7 +69,7 @@ func missingInterfaces(attachments []types.Attachment, results []*current.Result
 	return missing
 }
 
-// describeDevice hands what the device plugin and the kernel say of a device to the plugins
+// describeDevice hands the facts of the device plugin and the kernel about a device to the plugins
 // (device information specification 1.1, section 4.2.1). Without it the pod works too.
 func (s *session) describeDevice(a *types.Attachment) {
 	device, some := a.Device()
@@ -96,7 +96,7 @@ func (s *session) deviceInfo(a *types.Attachment) *types.DeviceInfo {
 // settled. That it is not fails no ADD: later calls, or the agent, will see to it.
 func (s *session) publish(ctx context.Context, call *Call) {
 	if !s.record.Plan.Pod.Known() {
-		s.tell(ctx, "ADD", call, nil)
+		s.publishReport(ctx, "ADD", call, nil)
 		return
 	}
 	request := &types.PublishRequest{
@@ -118,7 +118,7 @@ func (s *session) publish(ctx context.Context, call *Call) {
 	}
 }
 
-// events tells the pod's readers what was attached.
+// events gives one event for each interface, for the readers of the pod.
 func (s *session) events(call *Call) []types.PodEvent {
 	var events []types.PodEvent
 	for _, entry := range s.record.Status {
@@ -139,7 +139,7 @@ func (s *session) events(call *Call) []types.PodEvent {
 // the message, never a plugin's stderr.
 func (e *Engine) reportFailure(ctx context.Context, call *Call, failure error) {
 	if !call.Pod.Known() {
-		e.tell(ctx, "ADD", call, failure)
+		e.publishReport(ctx, "ADD", call, failure)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)

@@ -22,11 +22,11 @@ func (s *session) release(ctx context.Context, verb, netns string) error {
 	return err
 }
 
-// maxNoted is how many failures of a kind a record keeps: more lines would say nothing new.
+// maxNoted is how many failures of a kind a record keeps: more lines would add nothing.
 const maxNoted = 12
 
-// noteKept notes in the record why a call did not release the sandbox: whoever asks why
-// the runtime calls DEL again finds the answer there.
+// noteKept notes in the record why a call did not release the sandbox, which answers why
+// the runtime called DEL again.
 func (s *session) noteKept(verb string, failure error) {
 	if s.record.Kept >= maxNoted {
 		return
@@ -74,7 +74,7 @@ func (s *session) releaseEach(ctx context.Context, pending []int, netns string, 
 // sharing gives one of several that are still to come its part of the time left.
 type sharing func(ctx context.Context, toCome int) (context.Context, context.CancelFunc)
 
-// whatIsLeft gives all of it to the first who comes.
+// whatIsLeft gives all of it to the first.
 func whatIsLeft(ctx context.Context, _ int) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }

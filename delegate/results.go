@@ -14,7 +14,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// parseResult reads a result, and tells its version. libcni has given one to every
+// parseResult reads a result, and gives its version. libcni has given one to every
 // result that came without, as Weave's does.
 func parseResult(data []byte) (*current.Result, string, error) {
 	parsed, err := create.CreateFromBytes(data)
@@ -40,7 +40,7 @@ func encodeResult(result *current.Result, version string) (json.RawMessage, erro
 
 // moveDefaultRoutes makes the results say what the pod's namespace has after the
 // default routes of the gateways' families went to one attachment: it has those, the
-// others have none. It tells which results changed.
+// others have none. It gives, for each result, whether it changed.
 func moveDefaultRoutes(results []*current.Result, chosen int, gateways []string) []bool {
 	changed := make([]bool, len(results))
 	sorted := gatewaysByFamily(gateways)
@@ -71,7 +71,7 @@ func defaultRoutes(sorted map[int][]net.IP) []*cnitypes.Route {
 	return routes
 }
 
-// isDefaultRoute tells a default route of the main table, as moving one knows it.
+// isDefaultRoute reports whether a route is a default route of the main table.
 func isDefaultRoute(route *cnitypes.Route) bool {
 	ones, bits := route.Dst.Mask.Size()
 	return bits > 0 && ones == 0 && (route.Table == nil || *route.Table == unix.RT_TABLE_MAIN)

@@ -13,7 +13,7 @@ const (
 	DefaultCNIDir      = "/var/lib/cni/plexus"
 	DefaultBinDir      = "/opt/cni/bin"
 	DefaultAgentSocket = "/run/plexus/agent.sock"
-	// Where the kubelet says which devices it has allocated, and where it notes it.
+	// The kubelet's socket for allocated devices, and the file where it notes them.
 	DefaultPodResourcesSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
 	DefaultDeviceCheckpoint   = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 	DefaultNamespace          = "kube-system" // of the networks that a configuration names
@@ -57,7 +57,7 @@ type Config struct {
 	Kubeconfig  string `json:"kubeconfig,omitempty"`
 	AgentSocket string `json:"agentSocket"` // "" means never ask an agent
 	Manifests   string `json:"manifests,omitempty"`
-	// Where the kubelet says which devices pods have; "" means that there is none to ask.
+	// The kubelet's socket for the devices of pods; "" means that there is none to ask.
 	PodResourcesSocket string `json:"podResourcesSocket"`
 	// What to read where it does not answer; "" means nothing.
 	DeviceCheckpoint string `json:"deviceCheckpoint"`
@@ -82,10 +82,10 @@ type Config struct {
 	LogToStderr bool       `json:"logToStderr"`
 	LogOptions  LogOptions `json:"logOptions"`
 
-	// ValidAttachments is what a GC call says is still in use; nil if the call has no
+	// ValidAttachments are the attachments that a GC call lists as still in use; nil if the call has no
 	// such key, which is not the same as an empty list.
 	ValidAttachments []GCAttachment `json:"cni.dev/valid-attachments,omitzero"`
-	// HasValidAttachments tells whether the call had the list.
+	// HasValidAttachments reports whether the call had the list.
 	HasValidAttachments bool `json:"-"`
 }
 
@@ -95,7 +95,7 @@ type GCAttachment struct {
 	IfName      string `json:"ifname"`
 }
 
-// LogOptions says how the log file rotates: days, megabytes, files.
+// LogOptions are for the rotation of the log file: days, megabytes, files.
 type LogOptions struct {
 	MaxAge     int  `json:"maxAge"`
 	MaxSize    int  `json:"maxSize"`

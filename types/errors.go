@@ -90,7 +90,7 @@ func Join(errs ...error) error {
 	return all
 }
 
-// maxFaults is how many faults a message tells of: nobody reads more at once.
+// maxFaults is how many faults a message lists.
 const maxFaults = 10
 
 // Error gives the first messages, with semicolons between them.

@@ -19,7 +19,7 @@ type Pod struct {
 	Static bool `json:"static,omitempty"`
 }
 
-// Known tells whether a pod is known at all.
+// Known reports whether a pod is known at all.
 func (p *Pod) Known() bool { return p.Name != "" }
 
 // String gives "namespace/name".
@@ -37,7 +37,7 @@ const (
 	AnnotationConfigMirror = "kubernetes.io/config.mirror"
 )
 
-// IsStatic tells from its annotations whether the kubelet made the pod from a file.
+// IsStatic reports, by the annotations, whether the kubelet made the pod from a file.
 func IsStatic(annotations map[string]string) bool {
 	if _, mirror := annotations[AnnotationConfigMirror]; mirror {
 		return true
@@ -79,11 +79,11 @@ type Facts struct {
 	Pod      Pod       `json:"pod"`
 	Networks []Network `json:"networks,omitempty"`
 	// Devices maps a resource name to the device IDs allocated to the pod, in order. It is
-	// nil where nobody was asked: no network takes a device, or there is no kubelet to ask.
+	// nil if no kubelet was asked: no network takes a device, or there is none to ask.
 	Devices map[string][]string `json:"devices,omitzero"`
 }
 
-// WantDevices tells whether the devices of the pod matter: a network takes one, or the
+// WantDevices reports whether the devices of the pod matter: a network takes one, or the
 // pod names one.
 func (f *Facts) WantDevices() bool {
 	if !f.Pod.Known() {
@@ -97,7 +97,7 @@ func (f *Facts) WantDevices() bool {
 	return f.Pod.namesDevice()
 }
 
-// namesDevice tells whether an annotation has a deviceID. One that cannot be parsed has
+// namesDevice reports whether an annotation has a deviceID. One that cannot be parsed has
 // none here; planning refuses it by name.
 func (p *Pod) namesDevice() bool {
 	chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], "")

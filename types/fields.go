@@ -89,7 +89,7 @@ func (o *object) get(key string) (json.RawMessage, bool) {
 	return value, true
 }
 
-// unknown gives the keys that nobody asked for, sorted.
+// unknown gives the keys that were never read, sorted.
 func (o *object) unknown() []string {
 	unknown := o.odd
 	for _, key := range o.keys() {
@@ -118,7 +118,7 @@ func (o *object) fault(field, problem string) {
 
 func (o *object) err() error { return Join(o.faults...) }
 
-// read decodes a field into dst if it is there, and tells whether it was there and
+// read decodes a field into dst if it is there, and reports whether it was there and
 // right. A value of the wrong type is a fault that names the field.
 func read[T any](o *object, key string, dst *T) bool {
 	value, ok := o.get(key)
@@ -134,7 +134,7 @@ func read[T any](o *object, key string, dst *T) bool {
 	return true
 }
 
-// wrongType says in words what was expected and what was there. The value itself
+// wrongType describes what was expected and what was there. The value itself
 // is not repeated: it may be large, or a secret.
 func wrongType(err error, value json.RawMessage) string {
 	var typeErr *json.UnmarshalTypeError
@@ -196,5 +196,5 @@ func join(path, field string) string {
 	return path + "." + field
 }
 
-// equalKey tells whether encoding/json takes two keys for the same field.
+// equalKey reports whether encoding/json takes two keys for the same field.
 func equalKey(a, b string) bool { return strings.EqualFold(a, b) }

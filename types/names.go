@@ -9,7 +9,7 @@ import (
 // maxInterfaceName is the kernel's IFNAMSIZ less its terminating byte.
 const maxInterfaceName = 15
 
-// CheckInterfaceName tells why name cannot be the name of an interface in a pod, or
+// CheckInterfaceName says why name cannot be the name of an interface in a pod, or
 // nil. These are the kernel's own rules (dev_valid_name), and `lo`, which every
 // network namespace has.
 func CheckInterfaceName(name string) error {
@@ -32,7 +32,7 @@ func badInInterface(r rune) bool {
 	return r == '/' || r == ':' || r == '%' || unicode.IsSpace(r) || !unicode.IsPrint(r)
 }
 
-// checkLabel tells why s is not a DNS-1123 label (multi-network specification 3.3).
+// checkLabel says why s is not a DNS-1123 label (multi-network specification 3.3).
 func checkLabel(what, s string) error {
 	switch {
 	case s == "":
@@ -45,7 +45,7 @@ func checkLabel(what, s string) error {
 	return nil
 }
 
-// checkNetworkName tells why s cannot be the name of a NetworkAttachmentDefinition:
+// checkNetworkName says why s cannot be the name of a NetworkAttachmentDefinition:
 // one DNS-1123 label or, as Kubernetes allows for any object, several with dots.
 func checkNetworkName(s string) error {
 	if len(s) > 253 {

@@ -132,7 +132,7 @@ func (p *PluginConf) readExecutables(o *object) {
 	}
 }
 
-// readNested notes the executable of the object under key, and tells whether it has one.
+// readNested notes the executable of the object under key, and reports whether it has one.
 func (p *PluginConf) readNested(o *object, key, otherwise string) bool {
 	raw, ok := o.get(key)
 	if !ok {
@@ -192,7 +192,7 @@ func checkPlainName(name string) error {
 	return nil
 }
 
-// HasCapability tells whether a plugin of the list declares the capability.
+// HasCapability reports whether a plugin of the list declares the capability.
 func (c *NetConf) HasCapability(name string) bool {
 	for _, p := range c.Plugins {
 		if p.Capabilities[name] {
@@ -328,7 +328,7 @@ func (c *NetConf) DropPrevResult() {
 	}
 }
 
-// EmptyResult is a CNI result that says nothing.
+// EmptyResult is a CNI result without interfaces, addresses and routes.
 type EmptyResult struct {
 	CNIVersion string `json:"cniVersion"`
 }

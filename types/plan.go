@@ -43,10 +43,10 @@ type Plan struct {
 	Attachments []Attachment `json:"attachments"`
 }
 
-// Device is one device. Resource is empty where nobody said which resource it is of.
+// Device is one device. Resource is empty if it is not known.
 type Device struct{ Resource, ID string }
 
-// Is tells whether two devices may be the same one.
+// Is reports whether two devices may be the same one.
 func (d Device) Is(other Device) bool {
 	return d.ID == other.ID && (d.Resource == other.Resource || d.Resource == "" || other.Resource == "")
 }
@@ -64,7 +64,7 @@ func (a *Attachment) Device() (Device, bool) {
 	return Device{Resource: a.ResourceName, ID: a.DeviceID}, a.DeviceID != ""
 }
 
-// HasDevices tells whether any attachment has a device.
+// HasDevices reports whether any attachment has a device.
 func (p *Plan) HasDevices() bool {
 	return slices.ContainsFunc(p.Attachments, func(a Attachment) bool { return a.DeviceID != "" })
 }

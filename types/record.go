@@ -80,8 +80,8 @@ func NewRecord(intent Intent) *Record {
 }
 
 // ParseRecord reads a record. A torn last line, and any other line after the first
-// that cannot be read, tells nothing and is passed over: what it would have told is
-// assumed not to have been done. The error is ErrNewerRecord or ErrDamagedRecord.
+// that cannot be read, is passed over: what it would have recorded is assumed not to
+// have been done. The error is ErrNewerRecord or ErrDamagedRecord.
 func ParseRecord(data []byte) (*Record, error) {
 	first, rest, _ := bytes.Cut(data, []byte("\n"))
 	var format struct {
@@ -110,7 +110,7 @@ func ParseRecord(data []byte) (*Record, error) {
 	return record, nil
 }
 
-// IntentHead is the part of an intent that tells where its sandbox is.
+// IntentHead is the part of an intent that locates its sandbox.
 type IntentHead struct {
 	Format     int    `json:"format"`
 	BootID     string `json:"bootID"`

@@ -68,7 +68,7 @@ type Bandwidth struct {
 // that joins every fault. An empty value selects nothing.
 //
 // The specification has an implementation ignore an invalid annotation; a pod that
-// silently lacks its networks helps nobody, so here that is an error.
+// silently lacks its networks is of no use, so here that is an error.
 func ParseSelections(value, namespace string) ([]Selection, []string, error) {
 	return parseSelections(AnnotationNetworks, value, namespace)
 }

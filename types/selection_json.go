@@ -218,7 +218,7 @@ func readBandwidth(o *object, s *Selection) {
 	o.faults = append(o.faults, inner.faults...)
 }
 
-// readRate reads a rate and its burst, and tells whether the rate was given. A burst
+// readRate reads a rate and its burst, and reports whether the rate was given. A burst
 // that is left out becomes what the rate moves in one second, because the reference
 // plugin wants one.
 func readRate(o *object, rateKey string, rate *int64, burstKey string, burst *int64) bool {

@@ -18,7 +18,7 @@ type NetworkStatus struct {
 	DNS          DNS         `json:"dns,omitzero"`
 	DeviceInfo   *DeviceInfo `json:"device-info,omitempty"`
 	DefaultRoute []string    `json:"default-route,omitempty"`
-	// Gateway says the same as DefaultRoute, for the readers of Multus's status.
+	// Gateway has the content of DefaultRoute, for the readers of Multus's status.
 	Gateway []string `json:"gateway,omitempty"`
 }
 
@@ -30,7 +30,7 @@ type DNS struct {
 	Options     []string `json:"options,omitempty"`
 }
 
-// IsZero tells whether nothing is said.
+// IsZero reports whether all of it is empty.
 func (d DNS) IsZero() bool {
 	return d.Domain == "" && len(d.Nameservers)+len(d.Search)+len(d.Options) == 0
 }
@@ -91,7 +91,7 @@ func ParseDeviceInfo(data []byte) (*DeviceInfo, error) {
 }
 
 // FormatStatus encodes a status as the value of the network-status annotation,
-// indented for the eyes of those who read it by `kubectl describe`.
+// indented, for `kubectl describe`.
 func FormatStatus(status []NetworkStatus) (string, error) {
 	if status == nil {
 		status = []NetworkStatus{}

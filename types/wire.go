@@ -8,7 +8,7 @@ import (
 )
 
 // WireVersion is the version of the messages between the plugin and a source of
-// facts. A source answers another version with an error that says so.
+// facts. A source answers another version with an error that names both.
 const WireVersion = 1
 
 // ErrWireVersion is the error for a message of another version of the protocol.
@@ -28,7 +28,7 @@ type Request struct {
 // FactsRequest asks for the facts of one pod.
 type FactsRequest struct {
 	Pod Pod `json:"pod"` // Annotations as the runtime handed them over
-	// HasAnnotations tells that the runtime handed the annotations over, so that the
+	// HasAnnotations is true if the runtime handed the annotations over, so that the
 	// pod need not be read.
 	HasAnnotations bool `json:"hasAnnotations,omitempty"`
 	// Networks are those that the node's configuration names.
@@ -50,14 +50,14 @@ type PublishRequest struct {
 	// Report is for an agent alone.
 	Report *CallReport `json:"report,omitempty"`
 	// Timeout is how long the asker waits for the status to be written. Events are
-	// delivered after the answer. An agent is told, and nobody waits for its answer.
+	// delivered after the answer. An agent gets the request, and is not waited for.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
 // MaxReportError bounds the message of an error in a report, in bytes.
 const MaxReportError = 1 << 10
 
-// CallReport tells how a call of the runtime went.
+// CallReport describes a finished call of the runtime.
 type CallReport struct {
 	Command     string    `json:"command"` // CNI_COMMAND
 	ContainerID string    `json:"containerID,omitempty"`
@@ -97,7 +97,7 @@ type PodEvent struct {
 	Type    string `json:"type"` // Normal or Warning
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
-	// Plain tells that the pod has its default network alone: nobody asked for anything,
+	// Plain is true if the pod has its default network alone: it asked for nothing,
 	// and such an event is written only where that is configured.
 	Plain bool `json:"plain,omitempty"`
 }
@@ -115,8 +115,8 @@ const (
 type Response struct {
 	Version int    `json:"version"`
 	Facts   *Facts `json:"facts,omitempty"`
-	// Published tells that the API server has the status, or that the pod is gone and
-	// nobody will ask for it any more.
+	// Published is true if the API server has the status, or the pod is gone and needs
+	// none.
 	Published bool       `json:"published,omitempty"`
 	Error     *WireError `json:"error,omitempty"`
 }

@@ -58,7 +58,7 @@ by the --host- flags. In the generated configuration every path is the host's.`,
 	return cmd
 }
 
-// bind adds the flags that say where things are and when to go on.
+// bind adds the flags for the places of things and for when to go on.
 func (o *installOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.From, "from", install.DefaultFrom, "`folder` of the executables to copy")
 	flags.StringVar(&o.BinDir, "bin-dir", types.DefaultBinDir, "`folder` of the CNI plugins")

@@ -16,7 +16,7 @@ const (
 )
 
 // readSettings sets the flags that the command line left out from the environment and
-// from the file that --config names. All faults are told at once.
+// from the file that --config names. All faults are reported at once.
 func readSettings(flags *pflag.FlagSet) error {
 	v := viper.New()
 	v.SetEnvPrefix(envPrefix)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxLooked      = 64              // records that one call looks at
+	maxLooked      = 64              // records that one call reads
 	maxPublished   = 5               // pods that one call publishes
 	backlogTimeout = 5 * time.Second // of the status of one of them
 )
@@ -30,7 +30,7 @@ type entry struct {
 	record *types.Record
 }
 
-// pod tells the records of one pod from those of others.
+// pod identifies the records of one pod.
 func (e entry) pod() string { return podKey(&e.record.Plan.Pod, e.key.ContainerID) }
 
 func podKey(pod *types.Pod, containerID string) string {
@@ -43,7 +43,7 @@ func podKey(pod *types.Pod, containerID string) string {
 	return pod.String()
 }
 
-// run looks at some records, beginning anywhere, and publishes what is unpublished.
+// run reads some records, from a random place on, and publishes what is unpublished.
 func (b *backlog) run(ctx context.Context) {
 	keys, _ := b.journal.List()
 	if len(keys) == 0 {
@@ -136,7 +136,7 @@ func (b *backlog) read(key journal.Key) (entry, bool) {
 	return entry{key, record}, true
 }
 
-// partlyReleased tells a sandbox whose end has begun: its status is no longer true.
+// partlyReleased reports whether the end of a sandbox has begun: its status is no longer true.
 func partlyReleased(record *types.Record) bool {
 	return slices.ContainsFunc(record.Progress, func(p types.Progress) bool { return p.Released })
 }

@@ -48,7 +48,7 @@ type options struct {
 
 func main() {
 	runtime.GOMAXPROCS(1)                                // it waits, it does not compute: further threads only cost
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // whoever asked may be gone; that is no reason to stop
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // the asker may be gone, which is no reason to stop
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -81,7 +81,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // endGroup ends what a credential plugin that was given up may have left: plexus makes
-// this process the leader of a session, in which nobody else is.
+// this process the leader of a session, in which no other process is.
 func endGroup() {
 	if unix.Getpgrp() == os.Getpid() {
 		signal.Ignore(unix.SIGTERM)

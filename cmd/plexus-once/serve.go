@@ -76,7 +76,7 @@ func (s *server) serve(rw io.ReadWriter) {
 			s.quiet()
 		}
 		if err := conn.Send(response); err != nil {
-			_ = conn.Send(types.ErrorResponse(err)) // too long to send, or nobody listens
+			_ = conn.Send(types.ErrorResponse(err)) // too long to send, or the asker is gone
 		}
 		if afterwards != nil {
 			s.later(afterwards)
@@ -84,7 +84,7 @@ func (s *server) serve(rw io.ReadWriter) {
 	}
 }
 
-// later runs what is to be done after an answer.
+// later runs the work that comes after an answer.
 func (s *server) later(do func(context.Context)) {
 	s.after.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), afterTimeout)
@@ -93,7 +93,7 @@ func (s *server) later(do func(context.Context)) {
 	})
 }
 
-// answer gives the response to one request and what is to be done after it is sent.
+// answer gives the response to one request and the work that comes after it is sent.
 func (s *server) answer(line []byte) (*types.Response, func(context.Context)) {
 	request, err := types.ParseRequest(line)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *server) publishOlder(ctx context.Context, src source, except types.Pod)
 	}
 }
 
-// silence lets go of the runtime's pipe: who reads it waits until it is closed.
+// silence closes the runtime's pipe: its reader waits for that.
 func silence() {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package journal keeps the records of attachments on disk, so that whatever was
-// begun can be undone by whoever comes next: one append-only file of JSON lines for
+// begun can be undone by a later call: one append-only file of JSON lines for
 // each attachment of Plexus itself, and one lock for each container.
 //
 // The first line of a record, the intent, is on disk before the first delegate runs
@@ -153,7 +153,7 @@ func (j *Journal) Read(key Key) (*types.Record, error) {
 	return record, nil
 }
 
-// Whereabouts is where a record's sandbox is: enough to tell whether it lives.
+// Whereabouts is where a record's sandbox is: enough to know whether it lives.
 type Whereabouts struct {
 	BootID     string
 	NetNSInode uint64
@@ -172,7 +172,7 @@ func WhereaboutsOf(r *types.Record) Whereabouts {
 }
 
 // Whereabouts reads no more of a record than its first line, and of that only a part:
-// every call looks at dozens of records that are none of its business. What is damaged
+// every call reads dozens of records of other sandboxes. What is damaged
 // further on is not noticed. The errors are those of Read.
 func (j *Journal) Whereabouts(key Key) (Whereabouts, error) {
 	file, err := os.Open(j.path(key))
@@ -205,7 +205,7 @@ func (j *Journal) Touched(key Key) (time.Time, error) {
 	return info.ModTime(), nil
 }
 
-// Stamp tells one state of a record's file from another.
+// Stamp identifies one state of a record's file.
 type Stamp struct {
 	Size    int64
 	ModTime time.Time
@@ -245,7 +245,7 @@ func (j *Journal) create(key Key, intent types.Intent) error {
 }
 
 // appendEntry adds a line. A torn line at the end, of a writer that was killed, is
-// ended first: alone on its line it tells nothing.
+// ended first: alone on its line it has no effect.
 func (j *Journal) appendEntry(key Key, entry types.Entry) error {
 	line, err := types.AppendLine(nil, entry)
 	if err != nil {

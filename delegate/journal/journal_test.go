@@ -394,7 +394,7 @@ func FuzzJournalRead(f *testing.F) {
 	})
 }
 
-// What tells whether a sandbox lives is found without reading its whole record.
+// What reports whether a sandbox lives is found without reading its whole record.
 func TestWhereaboutsAndStamp(t *testing.T) {
 	j, lock := locked(t)
 	key := Key{ContainerID: "c1", Network: "n", IfName: "eth0"}

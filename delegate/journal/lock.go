@@ -84,15 +84,15 @@ func (j *Journal) lockPath(containerID string) string {
 	return filepath.Join(j.dir, containerID+lockSuffix)
 }
 
-// sign writes who holds the lock, so that others can tell an orphan of a dead owner
-// from an owner that still works. Nothing depends on it being there.
+// sign writes which process holds the lock, by which others distinguish an orphan of a
+// dead owner from an owner that still works. Nothing depends on it being there.
 func (l *Lock) sign() {
 	pid := os.Getpid()
 	_ = l.file.Truncate(0)
 	_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d %s\n", pid, startTime(pid)), 0)
 }
 
-// startTime is field 22 of /proc/PID/stat, by which a process is told from a later
+// startTime is field 22 of /proc/PID/stat, which distinguishes a process from a later
 // one of the same number; "" if there is no such process.
 func startTime(pid int) string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -127,7 +127,7 @@ func (l *Lock) Create(key Key, intent types.Intent) error { return l.journal.cre
 // Append adds a line to a record, without waiting for the disk.
 func (l *Lock) Append(key Key, entry types.Entry) error { return l.journal.appendEntry(key, entry) }
 
-// Touch makes a record look as if it was written to now.
+// Touch sets the time of a record's file to now.
 func (l *Lock) Touch(key Key) error {
 	now := time.Now()
 	if err := os.Chtimes(l.journal.path(key), now, now); err != nil {
@@ -159,7 +159,7 @@ func (l *Lock) SetAside(key Key) (string, error) {
 	return aside, nil
 }
 
-// named says which record an error is about.
+// named puts the name of the record before an error.
 func named(key Key, err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)

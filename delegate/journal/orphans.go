@@ -52,7 +52,7 @@ func (j *Journal) killOrphans(containerID string) error {
 		return fmt.Errorf("find the orphans of container %s: %w", containerID, err)
 	}
 	for _, pid := range pids {
-		// Once more: the lock may have changed hands while the processes were looked at,
+		// Once more: the lock may have changed hands while the processes were searched,
 		// and a new owner signs it before it starts a delegate.
 		if isDelegateOf(pid, containerID) && !ownerLives(path) {
 			kill(pid)
@@ -97,7 +97,7 @@ func holders(path string) ([]int, error) {
 	return pids, nil
 }
 
-// isDelegateOf tells a delegate from another plexus that waits for the same lock.
+// isDelegateOf distinguishes a delegate from another plexus that waits for the same lock.
 func isDelegateOf(pid int, containerID string) bool {
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // devices hands out the devices that are allocated to the pod, each once: to attachments
 // that name one, that one; to the others, in their order, the rest of their resource.
 type devices struct {
-	allocated map[string][]string // by resource; nil where nobody was asked
+	allocated map[string][]string // by resource; nil if no kubelet was asked
 	named     map[types.Device]bool
 	taken     map[types.Device]string // the network that has it
 }
@@ -62,8 +62,8 @@ func (d *devices) take(r deviceRequest) (device types.Device, err error) {
 	return device, nil
 }
 
-// find finds the device that an attachment names: one of the pod's own. Where nobody
-// knows whose devices are whose, any will do.
+// find finds the device that an attachment names: one of the pod's own. If
+// no kubelet was asked, any will do.
 func (d *devices) find(r deviceRequest) (types.Device, error) {
 	if d.allocated == nil && r.resource == "" {
 		return types.Device{ID: r.named}, nil
@@ -77,10 +77,10 @@ func (d *devices) find(r deviceRequest) (types.Device, error) {
 		return types.Device{}, errNobodyAsked(r.resource)
 	}
 	device := types.Device{Resource: r.resource, ID: r.named}
-	return types.Device{}, fmt.Errorf("deviceID: %s is not the pod's; allocated to the pod: %s", device, d.told(r.resource))
+	return types.Device{}, fmt.Errorf("deviceID: %s is not the pod's; allocated to the pod: %s", device, d.usage(r.resource))
 }
 
-// next gives the first device of a resource that nobody has or names.
+// next gives the first device of a resource that is neither taken nor named.
 func (d *devices) next(resource string) (types.Device, error) {
 	if d.allocated == nil {
 		return types.Device{}, errNobodyAsked(resource)
@@ -91,7 +91,7 @@ func (d *devices) next(resource string) (types.Device, error) {
 			return device, nil
 		}
 	}
-	return types.Device{}, fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.told(resource))
+	return types.Device{}, fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.usage(resource))
 }
 
 func errNobodyAsked(resource string) error {
@@ -99,9 +99,9 @@ func errNobodyAsked(resource string) error {
 		"(keys manifests and podResourcesSocket)", resource)
 }
 
-// told says which devices of a resource, or of all, the pod has, and which network has got
-// each of them.
-func (d *devices) told(resource string) string {
+// usage lists the pod's devices of a resource, or of all, with the network that each of
+// them is for.
+func (d *devices) usage(resource string) string {
 	var all []string
 	for _, r := range slices.Sorted(maps.Keys(d.allocated)) {
 		for _, id := range d.allocated[r] {

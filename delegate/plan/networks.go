@@ -65,7 +65,7 @@ func (l *networkLoader) byName(name string) (*types.NetConf, error) {
 	return nil, nil
 }
 
-// broken says, for the error of a search in vain, which files may have been meant.
+// broken names, for the error of a search in vain, the files that could not be read.
 func (l *networkLoader) broken() string {
 	if len(l.skipped) == 0 {
 		return ""

@@ -21,7 +21,7 @@ func (b *builder) maySelect(namespace string) error {
 		b.facts.Pod.Namespace, list(b.Config.GlobalNamespaces))
 }
 
-// mayBeDefault tells whether a network of the namespace may be chosen by annotation
+// mayBeDefault reports whether a network of the namespace may be chosen by annotation
 // to make a pod's first interface.
 func (b *builder) mayBeDefault(namespace string) error {
 	allowed := b.Config.DefaultNetworkNamespaces

@@ -135,7 +135,7 @@ func offer(w *wanted, a *types.Attachment, r request) error {
 func (b *builder) takeDevice(w *wanted, a *types.Attachment) error {
 	device, err := b.devices.take(w.deviceRequest())
 	if device.Resource != "" {
-		a.ResourceName = device.Resource // of one that is named, whatever the network says
+		a.ResourceName = device.Resource // of one that is named, whatever the network's resource is
 	}
 	a.DeviceID = device.ID
 	return err

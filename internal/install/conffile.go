@@ -21,7 +21,7 @@ var extensions = []string{".conf", ".conflist", ".json"}
 // maxConfSize is more than any configuration needs: 1 MiB.
 const maxConfSize = 1 << 20
 
-// owner tells whose a configuration is, by the types of its plugins.
+// owner is the program that a configuration belongs to, by the types of its plugins.
 type owner int
 
 const (
@@ -64,7 +64,7 @@ func readConfFile(path string) confFile {
 	return parseConfFile(path, data)
 }
 
-// readSmall reads a regular file: somebody's FIFO would keep us waiting for ever.
+// readSmall reads a regular file: a FIFO would keep us waiting for ever.
 func readSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {

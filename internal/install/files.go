@@ -20,7 +20,7 @@ import (
 // reads, and no plugin's name.
 const tempSuffix = ".plexus-tmp"
 
-// replaceFile puts content under a name at once: who opens the name finds the whole old
+// replaceFile puts content under a name at once: a reader of the name finds the whole old
 // file or the whole new one, also after a power cut. It is for the holder of the lock.
 func replaceFile(path string, mode fs.FileMode, content io.Reader) (err error) {
 	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+tempSuffix)
@@ -33,7 +33,7 @@ func replaceFile(path string, mode fs.FileMode, content io.Reader) (err error) {
 	return host.ReplaceFile(path, temp, mode, content)
 }
 
-// explain tells what to do about a folder that root without capabilities may not write
+// explain adds what to do about a folder that root without capabilities may not write
 // to: some distributions give /opt/cni/bin to another user.
 func explain(err error) error {
 	var where *fs.PathError
@@ -64,7 +64,7 @@ func removeTemps(dir string) error {
 	return err
 }
 
-// same tells whether the file at path has the content and the mode.
+// same reports whether the file at path has the content and the mode.
 func same(path string, mode fs.FileMode, content io.Reader) (bool, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

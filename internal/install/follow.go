@@ -68,11 +68,11 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// round looks once, does what is to be done, and gives how long nothing more is, unless
+// round inspects the folder once, does what is due, and gives how long to wait, unless
 // something changes.
 func (f *follower) round(ctx context.Context) time.Duration {
 	fresh := f.refresh()
-	state, err := f.look()
+	state, err := f.inspect()
 	switch {
 	case err != nil:
 		f.news.warn("look", "look at the configuration of plexus", "error", err)
@@ -94,8 +94,8 @@ func (f *follower) round(ctx context.Context) time.Duration {
 	return f.pace.recheck
 }
 
-// refresh makes the configuration for the default network as it is now, and tells
-// whether there is one. If there is none, what was made last is kept.
+// refresh makes the configuration for the default network as it is now, and reports
+// whether there is one. If there is none, the last one is kept.
 func (f *follower) refresh() bool {
 	files, err := readConfDir(f.ConfDir)
 	if err == nil {
@@ -141,10 +141,10 @@ const (
 	missing
 	renamed // by Cilium
 	edited  // it is Plexus's, but not as it was written here
-	foreign // it is somebody else's
+	foreign // it is another program's
 )
 
-func (f *follower) look() (state, error) {
+func (f *follower) inspect() (state, error) {
 	data, err := readSmall(f.confPath())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -164,7 +164,7 @@ func (f *follower) look() (state, error) {
 	return foreign, nil
 }
 
-// isOurs tells whether the file at path is there and a configuration of Plexus.
+// isOurs reports whether the file at path is there and a configuration of Plexus.
 func isOurs(path string) bool {
 	data, err := readSmall(path)
 	return err == nil && ownerOf(data) == plexus
@@ -186,7 +186,7 @@ func (f *follower) restore(ctx context.Context, state state) time.Duration {
 	return f.put(ctx)
 }
 
-// put writes our file, and tells how long to wait if that fails.
+// put writes our file, and gives how long to wait if that fails.
 func (f *follower) put(ctx context.Context) time.Duration {
 	if err := f.writeConf(ctx, f.content); err != nil {
 		f.trouble.strike(time.Now())

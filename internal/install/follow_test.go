@@ -19,7 +19,7 @@ func following(t *testing.T) (n *testNode, stop func() error) {
 	return n, stop
 }
 
-// around tells whether our configuration is one around a file.
+// around reports whether our configuration is one around a file.
 func (n *testNode) around(file string) func() bool {
 	return func() bool {
 		data, err := os.ReadFile(n.ours())

@@ -112,7 +112,7 @@ func (i *Installer) plugin(master *confFile) (fields, error) {
 }
 
 // capabilities is what the runtime is to pass: all that the default network's plugins
-// declare, the pod's annotations, and what the extra keys say of any.
+// declare, the pod's annotations, and those of the extra keys.
 func (i *Installer) capabilities(conf *types.NetConf) (map[string]bool, error) {
 	all := capabilitiesOf(conf)
 	all[types.CapabilityPodAnnotations] = true

@@ -71,11 +71,11 @@ func New(options Options, log *slog.Logger) (*Installer, error) {
 	return i, nil
 }
 
-// IsMisuse tells whether the error is one of the options.
+// IsMisuse reports whether the error is one of the options.
 func IsMisuse(err error) bool { return errors.Is(err, errMisuse) }
 
 // Install copies the executables, waits for the default network, and writes the
-// configuration. The error says what to do; what was there before still works then.
+// configuration. The error says what to do; the configuration of before still works then.
 func (i *Installer) Install(ctx context.Context) error {
 	_, err := i.install(ctx)
 	return err
@@ -105,7 +105,7 @@ func (i *Installer) install(ctx context.Context) ([]byte, error) {
 	return content, nil
 }
 
-// prepare makes the folders and looks for what would stop the install at its end.
+// prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -122,7 +122,7 @@ func (i *Installer) prepare() error {
 
 func (i *Installer) confPath() string { return filepath.Join(i.ConfDir, i.ConfName) }
 
-// refuseForeign gives an error if somebody else's file has the name of ours.
+// refuseForeign gives an error if another program's file has the name of ours.
 func (i *Installer) refuseForeign() error {
 	path := i.confPath()
 	data, err := readSmall(path)
@@ -186,7 +186,7 @@ func (i *Installer) copyExecutable(name string) error {
 	return nil
 }
 
-// isInstalled tells whether an executable is the one to copy already.
+// isInstalled reports whether an executable is the one to copy already.
 func (i *Installer) isInstalled(name string) (bool, error) {
 	source := filepath.Join(i.From, name)
 	info, err := os.Stat(source)
@@ -228,7 +228,7 @@ func (i *Installer) writeConf(ctx context.Context, content []byte) error {
 }
 
 // blameCilium says what to do if Cilium has renamed our configuration, and removes what
-// it has made of it: before ours is put back, so that the next one is told from it.
+// its renamed copy: before ours is put back, so that the two are never confused.
 func (i *Installer) blameCilium() {
 	bak := i.confPath() + ciliumSuffix
 	if !isOurs(bak) {
@@ -241,8 +241,8 @@ func (i *Installer) blameCilium() {
 	}
 }
 
-// warnOfRivals says which other configurations the runtime would take before ours, and
-// which only look as if they did something.
+// warnOfRivals warns of other configurations that the runtime would take before ours, and
+// of those that have no effect.
 func (i *Installer) warnOfRivals() {
 	files, err := readConfDir(i.ConfDir)
 	if err != nil {
@@ -264,7 +264,7 @@ func (i *Installer) warnOfRivals() {
 	}
 }
 
-// Preview does nothing but say what Install would do, and writes the configuration that
+// Preview changes nothing: it logs what Install would do, and writes the configuration that
 // it would generate to out. It does not wait for the default network.
 func (i *Installer) Preview(out io.Writer) error {
 	for _, name := range i.toCopy() {

@@ -16,8 +16,8 @@ import (
 // errNotYet is the kind of an error that time may mend.
 var errNotYet = errors.New("the default network is not ready")
 
-// findMaster chooses the file of the default network. An error of errNotYet says what
-// is still to come: with a file that it is not ready, without one that there is none.
+// findMaster chooses the file of the default network. An error of errNotYet names what
+// is still missing: with a file that it is not ready, without one that there is none.
 func (i *Installer) findMaster() (*confFile, error) {
 	files, err := readConfDir(i.ConfDir)
 	if err != nil {
@@ -55,11 +55,11 @@ func (i *Installer) choose(files []confFile) (*confFile, error) {
 	return nil, fmt.Errorf("%w: %s in %s", errNotYet, what, i.ConfDir)
 }
 
-// isCandidate tells whether a file is one of those that --master leaves to choose from.
+// isCandidate reports whether a file is one of those that --master leaves to choose from.
 func (i *Installer) isCandidate(file *confFile) bool {
 	switch {
 	case file.name == i.ConfName && file.owner == plexus:
-		return false // it need not be told that ours is not the default network's
+		return false // ours is not the default network's
 	case i.Master == "":
 		return true
 	case slices.Contains(extensions, filepath.Ext(i.Master)):
@@ -68,7 +68,7 @@ func (i *Installer) isCandidate(file *confFile) bool {
 	return file.conf != nil && file.conf.Name == i.Master
 }
 
-// unfit tells why a file cannot be the default network's, "" if it can.
+// unfit says why a file cannot be the default network's, "" if it can.
 func unfit(file *confFile) string {
 	switch {
 	case file.owner != others:
@@ -111,7 +111,7 @@ func (i *Installer) ready(master *confFile) error {
 func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
 	waiting, cancel := i.limited(ctx)
 	defer cancel()
-	watch := i.newWatch() // before the first look, so that nothing is missed between
+	watch := i.newWatch() // before the first search, so that nothing is missed between
 	defer watch.close()
 	reason := reminder{every: i.pace.remind}
 	for {

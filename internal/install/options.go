@@ -19,7 +19,7 @@ const (
 	DefaultNetworkName = "plexus"
 )
 
-// Options say what to install where. Paths are as this process sees them; those with
+// Options are what to install, and where. Paths are as this process sees them; those with
 // Host as the runtime does, where that differs.
 type Options struct {
 	From     string // folder of the executables to copy
@@ -38,7 +38,7 @@ type Options struct {
 	NetworkName    string // of our configuration
 	Kubeconfig     string
 	Socket         string // of the agent; "" is never to ask one
-	PodResources   string // the socket of the kubelet; "" is that there is none to ask
+	PodResources   string // the kubelet's socket; "" if there is none to ask
 	CNIDir         string
 	PluginLogLevel string
 	PluginLogFile  string

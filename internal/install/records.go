@@ -18,10 +18,10 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// maxListed is how many sandboxes a message names: nobody reads more at once.
+// maxListed is how many sandboxes a message names.
 const maxListed = 10
 
-// recorded is a record of the journal, as far as an uninstall cares.
+// recorded is what an uninstall needs of a record of the journal.
 type recorded struct {
 	key    journal.Key
 	record *types.Record // nil beside a fault
@@ -29,7 +29,7 @@ type recorded struct {
 	lives  bool          // its sandbox, as far as can be told
 }
 
-// String names the sandbox, its pod if that is known, and what is odd about it.
+// String names the sandbox, its pod if that is known, and why it cannot be read.
 func (r *recorded) String() string {
 	switch {
 	case r.fault != nil:

@@ -24,13 +24,13 @@ import (
 // versionTimeout bounds the question to an executable whether it is one of Plexus.
 const versionTimeout = 5 * time.Second
 
-// UninstallOptions say what to take away, and how.
+// UninstallOptions are what to remove, and how.
 type UninstallOptions struct {
 	From     string // folder of the executables as they were copied, if it is there
 	BinDir   string
 	ConfDir  string
 	ConfName string
-	CNIDir   string // what the installed configuration says if empty
+	CNIDir   string // the installed configuration's if empty
 	Release  bool   // take the networks from sandboxes that live, instead of refusing
 }
 
@@ -126,7 +126,7 @@ func (u *Uninstaller) installed() ([]byte, error) {
 // killed.
 func (u *Uninstaller) aside() string { return filepath.Join(u.ConfDir, "."+u.ConfName+tempSuffix) }
 
-// cniDir gives the folder of the state: as --cni-dir or else the configuration says.
+// cniDir gives the folder of the state, from --cni-dir or else the configuration.
 func (u *Uninstaller) cniDir(conf []byte) string {
 	if u.CNIDir != "" {
 		return u.CNIDir
@@ -146,8 +146,8 @@ func (u *Uninstaller) cniDir(conf []byte) string {
 	return types.DefaultCNIDir
 }
 
-// clear sees to it that nothing is recorded: it releases what is dead, and with
-// --release what lives. Else what lives is an error that says what to do.
+// clear empties the journal: it releases dead sandboxes, and with --release living ones.
+// Without it a living one is an error that says what to do.
 func (u *Uninstaller) clear(ctx context.Context, conf []byte) error {
 	cniDir := u.cniDir(conf)
 	all, err := readRecords(cniDir)
@@ -249,7 +249,7 @@ func (u *Uninstaller) stillUsed() (string, error) {
 	return "", err
 }
 
-// isOurExecutable tells whether an executable is one that an install of any version has
+// isOurExecutable reports whether an executable is one that an install of any version has
 // put there: its content is that of --from, or it says what it is.
 func (u *Uninstaller) isOurExecutable(ctx context.Context, name string) bool {
 	path := filepath.Join(u.BinDir, name)

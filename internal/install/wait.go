@@ -12,8 +12,8 @@ import (
 
 // pace is how long what goes on for ever lets pass.
 type pace struct {
-	recheck time.Duration // between looks when nothing is heard of
-	settle  time.Duration // of quiet, before a change is looked at
+	recheck time.Duration // between two checks without an event
+	settle  time.Duration // of quiet, before a change is read
 	remind  time.Duration // between log lines that say the same
 	first   time.Duration // between the first two times that our file is put back
 	longest time.Duration // between any two
@@ -30,8 +30,8 @@ var defaultPace = pace{
 // maxSettle is how many events in a row are waited for to end: a folder may never be quiet.
 const maxSettle = 64
 
-// watch tells of changes in folders: by inotify, and, because a folder may not exist
-// yet, be replaced or be out of inotify's reach, by looking again from time to time.
+// watch reports changes in folders: by inotify, and, because a folder may not exist yet,
+// be replaced or be out of inotify's reach, by checking again from time to time.
 type watch struct {
 	dirs    []string
 	pace    pace
@@ -58,7 +58,7 @@ func (i *Installer) newWatch() *watch {
 func (w *watch) arm() {
 	for _, dir := range w.dirs {
 		if w.watcher != nil {
-			_ = w.watcher.Add(dir) // one that is not there is looked at from time to time
+			_ = w.watcher.Add(dir) // one that is not there is checked from time to time
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (w *watch) faults() <-chan error {
 	return w.watcher.Errors
 }
 
-// reminder tells when something is to be said: when it is new, and now and then.
+// reminder decides when to log a thing: when it is new, and now and then.
 type reminder struct {
 	every time.Duration
 	text  string
@@ -128,7 +128,7 @@ func (r *reminder) due(text string, now time.Time) bool {
 	return true
 }
 
-// news logs what is new about a thing; the same again is not.
+// news logs a thing if it is new.
 type news struct {
 	log  *slog.Logger
 	said map[string]string

@@ -12,8 +12,8 @@ import (
 // ErrPeer is the error for another side that is not root, nor this process's own user.
 var ErrPeer = errors.New("the other side of the socket is neither root nor this user")
 
-// CheckPeer tells who is on the other side of a unix socket, ErrPeer if it is not root
-// or whoever runs this process.
+// CheckPeer checks who is on the other side of a unix socket: the error is ErrPeer if it
+// is neither root nor the user of this process.
 func CheckPeer(conn net.Conn) error {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
