@@ -25,6 +25,7 @@ import (
 	"github.com/plexus-cni/plexus/delegate"
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/source"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
@@ -214,7 +215,7 @@ func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*del
 		Config:          config,
 		Path:            path,
 		Self:            self(),
-		Source:          &source{config: config, stateDir: delegate.StateDir(config), cniPath: path, log: log},
+		Source:          source.New(config, delegate.StateDir(config), path, log),
 		MultusDirs:      []string{"/var/lib/cni/multus"},
 		RuntimeCacheDir: libcni.CacheDir,
 		DeviceInfos: sriov.InfoFiles{

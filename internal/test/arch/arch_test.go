@@ -68,6 +68,10 @@ var rules = []rule{
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
 	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin/vhostuser", "internal/host", "internal/version"}, never: kubernetes},
 	{folder: "internal/plugin/vhostuser", ours: []string{"types", "sriov", "internal/host"}, never: kubernetes},
+	// cmd/plexus links it. Facts come from another process, by rpc.
+	{folder: "internal/source", ours: []string{"types", "delegate", "internal/host", "internal/rpc"}, never: slices.Concat(kubernetes, ovsdb, []string{
+		"net/http", "*yaml*", "google.golang.org/grpc", "*protobuf*",
+	})},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
 		module + "/k8sclient", module + "/sriov/pf", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -234,6 +238,14 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", "go.opentelemetry.io/otel", "cmd/plexus links go.opentelemetry.io/otel: it must not link go.opentelemetry.io"},
 		{"cmd/plexus", module + "/k8sclient", "cmd/plexus links " + module + "/k8sclient: it must not link " + module + "/k8sclient"},
 		{"cmd/plexus", module + "/internal/rpc", ""},
+		{"internal/source", "k8s.io/client-go/rest", "internal/source links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"internal/source", "net/http", "internal/source links net/http: it must not link net/http"},
+		{"internal/source", "sigs.k8s.io/yaml", "internal/source links sigs.k8s.io/yaml: it must not link sigs.k8s.io"},
+		{"internal/source", "go.yaml.in/yaml/v2", "internal/source links go.yaml.in/yaml/v2: it must not link *yaml*"},
+		{"internal/source", "google.golang.org/grpc/codes", "internal/source links google.golang.org/grpc/codes: it must not link google.golang.org/grpc"},
+		{"internal/source", module + "/k8sclient", "internal/source links " + module + `/k8sclient: of ours it may link ["types" "delegate" "internal/host" "internal/rpc"]`},
+		{"internal/source", module + "/delegate", ""},
+		{"internal/source", module + "/internal/rpc", ""},
 		{"cmd/plexus-once", "net/http", ""},
 		{"internal/agent", module + "/k8sclient", ""},
 		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},

@@ -1,0 +1,156 @@
+// Package source asks about pods and networks for the CNI plugin plexus, and hands
+// over the status: to plexus-agent, or to plexus-once, which it starts as a child.
+package source
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/plexus-cni/plexus/delegate"
+	"github.com/plexus-cni/plexus/types"
+)
+
+var _ delegate.Source = (*Source)(nil)
+
+// patience is how long somebody is waited for.
+type patience struct {
+	agent time.Duration // an agent's facts, where plexus-once can be asked instead
+	facts time.Duration // facts from whoever there is
+	retry time.Duration // before the agent is asked again
+	dial  time.Duration // a connection, a report, the stderr of a child
+}
+
+var defaultPatience = patience{
+	agent: 3 * time.Second,
+	// The runtime tries again: an unreachable API keeps no ADD for longer.
+	facts: 30 * time.Second,
+	retry: 200 * time.Millisecond,
+	dial:  500 * time.Millisecond,
+}
+
+// Source answers one call of the runtime. Facts come from the manifests; else from the
+// agent; else from plexus-once with a kubeconfig or the in-cluster environment; else
+// there are none.
+type Source struct {
+	config    *types.Config
+	stateDir  string
+	cniPath   []string
+	log       *slog.Logger
+	inCluster bool // the environment says where the API server is
+	patience  patience
+
+	child *child    // the plexus-once of this call, nil until it is needed
+	asked time.Time // when the facts were asked for
+}
+
+// New makes the source that a configuration names. stateDir is the folder of the
+// journal; plexus-once is looked for on cniPath.
+func New(config *types.Config, stateDir string, cniPath []string, log *slog.Logger) *Source {
+	return &Source{
+		config: config, stateDir: stateDir, cniPath: cniPath, log: log,
+		inCluster: os.Getenv("KUBERNETES_SERVICE_HOST") != "",
+		patience:  defaultPatience,
+	}
+}
+
+// hasAgent tells whether an agent is configured. Manifests stand in for the cluster.
+func (s *Source) hasAgent() bool {
+	return s.config.Manifests == "" && s.config.AgentSocket != ""
+}
+
+// hasAPI tells whether plexus-once can find the API server.
+func (s *Source) hasAPI() bool {
+	return s.config.Manifests == "" && (s.config.Kubeconfig != "" || s.inCluster)
+}
+
+// canAskChild tells whether plexus-once has something to read facts from.
+func (s *Source) canAskChild() bool {
+	return s.config.Manifests != "" || s.hasAPI()
+}
+
+// Facts gives the facts of a pod. It asks nobody for what the runtime has told.
+func (s *Source) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	s.asked = time.Now()
+	if facts, complete := knownFacts(request); complete {
+		s.startToPublish()
+		return facts, nil
+	}
+	if s.hasAgent() {
+		facts, err := s.waitForAgent(ctx, request)
+		if err == nil || !s.mayFallBack(err) {
+			return facts, err
+		}
+		s.log.Info("the agent did not answer, asking the API server", "error", err)
+	}
+	if s.canAskChild() {
+		return s.askChild(ctx, request)
+	}
+	return noFacts(request), nil
+}
+
+// knownFacts gives the facts if nobody need be asked: the runtime handed the
+// annotations over, or there is no pod, and no network is named.
+func knownFacts(request *types.FactsRequest) (*types.Facts, bool) {
+	known := request.HasAnnotations || !request.Pod.Known()
+	if !known || len(request.Networks)+len(request.Pod.SelectedRefs(request.MultusNamespace)) > 0 {
+		return nil, false
+	}
+	return &types.Facts{Pod: request.Pod}, true
+}
+
+// noFacts gives the facts where there is no source: every network is missing.
+func noFacts(request *types.FactsRequest) *types.Facts {
+	facts := &types.Facts{Pod: request.Pod}
+	for _, ref := range request.Networks {
+		facts.Networks = append(facts.Networks, types.Network{Ref: ref, Missing: true})
+	}
+	for _, ref := range request.Pod.SelectedRefs(request.MultusNamespace) {
+		facts.Networks = append(facts.Networks, types.Network{
+			Ref:     ref,
+			Problem: "the pod asks for it, but the node's configuration has no source to look it up in: no kubeconfig, agentSocket or manifests",
+		})
+	}
+	return facts
+}
+
+// mayFallBack tells whether plexus-once may know what the agent did not: it gave no
+// answer, or one that says to try again later.
+func (s *Source) mayFallBack(err error) bool {
+	return mayPass(err) && s.canAskChild()
+}
+
+// mayPass tells whether the same question may be answered later, or by somebody else.
+func mayPass(err error) bool { return types.CodeOf(err, 0) == types.CodeTryAgainLater }
+
+// Ready tells, without asking anybody, why facts could not be had.
+func (s *Source) Ready() error {
+	switch {
+	case s.config.Manifests != "":
+		return types.Join(checkReadable("manifests", s.config.Manifests), s.checkChild())
+	case s.agentListens():
+		return nil
+	case s.config.Kubeconfig != "":
+		return types.Join(checkReadable("kubeconfig", s.config.Kubeconfig), s.checkChild())
+	case s.hasAPI():
+		return s.checkChild()
+	case s.config.AgentSocket != "":
+		return fmt.Errorf("agentSocket: nobody listens on %s, and there is no kubeconfig to fall back to", s.config.AgentSocket)
+	}
+	return nil
+}
+
+func (s *Source) checkChild() error {
+	_, err := findChild(s.cniPath)
+	return err
+}
+
+func checkReadable(key, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return file.Close()
+}
