@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,12 +59,17 @@ func listen(t *testing.T, path string) net.Listener {
 	return listener
 }
 
-// listenAsAnotherUser gives a listener whose callers see another user.
-func listenAsAnotherUser(t *testing.T, path string) net.Listener {
+func skipWithoutRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can listen as another user")
 	}
+}
+
+// listenAsAnotherUser gives a listener whose callers see another user.
+func listenAsAnotherUser(t *testing.T, path string) net.Listener {
+	t.Helper()
+	skipWithoutRoot(t)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -214,5 +220,8 @@ func TestAgentIsGivenUp(t *testing.T) {
 	_, err := s.Facts(ctx, &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
 	if got := outcome(nil, err); got != "no-agent" || hung.Load() {
 		t.Errorf("got %s: %v; it hung: %v", got, err, hung.Load())
+	}
+	if n := strings.Count(err.Error(), rpc.ErrNoAnswer.Error()); n != 1 {
+		t.Errorf("the error says %d times that there is no answer: %v", n, err)
 	}
 }

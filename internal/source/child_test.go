@@ -62,9 +62,19 @@ func TestChildFails(t *testing.T) {
 				ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
 			}
 			defer cancel()
-			_, err := s.Facts(ctx, &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
+			c, err := s.startedChild()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Facts(ctx, &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
 			if err == nil || types.CodeOf(err, 0) != test.code || delegate.PluginDetails(err) != test.stderr || (s.child != nil) != test.kept {
 				t.Errorf("got %v of code %d, kept: %v, details %q", err, types.CodeOf(err, 0), s.child != nil, delegate.PluginDetails(err))
+			}
+			if c.isClosed() == test.kept {
+				t.Errorf("its connection and its stderr are closed: %v", c.isClosed())
+			}
+			if n := strings.Count(err.Error(), rpc.ErrNoAnswer.Error()); n > 1 {
+				t.Errorf("the error says %d times that there is no answer: %v", n, err)
 			}
 			for _, is := range test.is {
 				if !errors.Is(err, is) {
@@ -76,6 +86,10 @@ func TestChildFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (c *child) isClosed() bool {
+	return c.conn.SetDeadline(time.Time{}) != nil && c.stderr.SetDeadline(time.Time{}) != nil
 }
 
 // makeEnd makes the pipe on which a plexus-once waits that outlives its socket.

@@ -12,9 +12,6 @@ import (
 // them later, or to plexus-once, which writes the status before it answers. It tells
 // whether the status is settled; where there is no API it is, as nobody reads it.
 func (s *Source) Publish(ctx context.Context, request *types.PublishRequest) (bool, error) {
-	if s.config.Manifests != "" {
-		return true, nil
-	}
 	// A plexus-once that is started already publishes, so the agent gets the report alone.
 	toChild := s.child != nil
 	if s.hasAgent() && s.reportToAgent(request, !toChild) == nil && !toChild {
