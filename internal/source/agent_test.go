@@ -121,7 +121,7 @@ func (a *fakeAgent) run() {
 	}
 }
 
-// serve answers what comes over one connection, and tells whether there is more to serve.
+// serve answers what comes over one connection, and reports whether there is more to serve.
 func (a *fakeAgent) serve(conn *net.UnixConn) bool {
 	defer conn.Close()
 	line, err := rpc.NewConn(conn).ReadLine()

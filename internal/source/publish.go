@@ -9,8 +9,8 @@ import (
 )
 
 // Publish hands over the status and the events of a call: to the agent, which writes
-// them later, or to plexus-once, which writes the status before it answers. It tells
-// whether the status is settled; where there is no API it is, as nobody reads it.
+// them later, or to plexus-once, which writes the status before it answers. It reports
+// whether the status is settled; where there is no API it is, as there are no readers.
 func (s *Source) Publish(ctx context.Context, request *types.PublishRequest) (bool, error) {
 	// A plexus-once that is started already publishes, so the agent gets the report alone.
 	toChild := s.child != nil

@@ -15,10 +15,10 @@ import (
 
 var _ delegate.Source = (*Source)(nil)
 
-// patience is how long somebody is waited for.
+// patience is how long a call waits, for each of its sources.
 type patience struct {
 	agent time.Duration // an agent's facts, where plexus-once can be asked instead
-	facts time.Duration // facts from whoever there is
+	facts time.Duration // facts from any source
 	retry time.Duration // before the agent is asked again
 	dial  time.Duration // a connection, a report, the stderr of a child
 }
@@ -56,22 +56,22 @@ func New(config *types.Config, stateDir string, cniPath []string, log *slog.Logg
 	}
 }
 
-// hasAgent tells whether an agent is configured. Manifests stand in for the cluster.
+// hasAgent reports whether an agent is configured. Manifests stand in for the cluster.
 func (s *Source) hasAgent() bool {
 	return s.config.Manifests == "" && s.config.AgentSocket != ""
 }
 
-// hasAPI tells whether plexus-once can find the API server.
+// hasAPI reports whether plexus-once can find the API server.
 func (s *Source) hasAPI() bool {
 	return s.config.Manifests == "" && (s.config.Kubeconfig != "" || s.inCluster)
 }
 
-// canAskChild tells whether plexus-once has something to read facts from.
+// canAskChild reports whether plexus-once has something to read facts from.
 func (s *Source) canAskChild() bool {
 	return s.config.Manifests != "" || s.hasAPI()
 }
 
-// Facts gives the facts of a pod. It asks nobody for what the runtime has told.
+// Facts gives the facts of a pod. It asks no source for what the runtime handed over.
 func (s *Source) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
 	s.asked = time.Now()
 	if facts, complete := knownFacts(request); complete {
@@ -91,7 +91,7 @@ func (s *Source) Facts(ctx context.Context, request *types.FactsRequest) (*types
 	return noFacts(request), nil
 }
 
-// knownFacts gives the facts if nobody need be asked: the runtime handed the
+// knownFacts gives the facts if no source is needed: the runtime handed the
 // annotations over, or there is no pod, and no network is named.
 func knownFacts(request *types.FactsRequest) (*types.Facts, bool) {
 	known := request.HasAnnotations || !request.Pod.Known()
@@ -116,16 +116,16 @@ func noFacts(request *types.FactsRequest) *types.Facts {
 	return facts
 }
 
-// mayFallBack tells whether plexus-once may know what the agent did not: it gave no
+// mayFallBack reports whether plexus-once may know what the agent did not: it gave no
 // answer, or one that says to try again later.
 func (s *Source) mayFallBack(err error) bool {
 	return mayPass(err) && s.canAskChild()
 }
 
-// mayPass tells whether the same question may be answered later, or by somebody else.
+// mayPass reports whether the same question may be answered later, or by somebody else.
 func mayPass(err error) bool { return types.CodeOf(err, 0) == types.CodeTryAgainLater }
 
-// Ready tells, without asking anybody, why facts could not be had.
+// Ready says, from this node alone, why facts could not be had.
 func (s *Source) Ready() error {
 	switch {
 	case s.config.Manifests != "":
