@@ -434,7 +434,7 @@ func FuzzPluginResult(f *testing.F) {
 		results := []*current.Result{result, result}
 		moveDefaultRoutes(results, 1, []string{"10.0.0.1", "fe80::1"})
 		networkStatus(&types.Attachment{Interface: "eth0"}, mergeResults(results), nil)
-		for _, version := range []string{"0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+		for _, version := range append([]string{"0.2.0"}, types.CNIVersions...) {
 			_, _ = encodeResult(result, version)
 		}
 	})

@@ -45,7 +45,7 @@ func TestSpec_5_3_1_Name(t *testing.T) {
 // sandbox.
 func TestSpec_5_3_2_1_Interface(t *testing.T) {
 	a := &types.Attachment{Network: "n", Interface: "net0"}
-	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+	for _, version := range types.CNIVersions {
 		result := specResult(t, `{"cniVersion": "`+version+`", `+specVeth+`}`)
 		specEntries(t, []types.NetworkStatus{{Name: "n", Interface: "net0", MAC: "02:00:00:00:00:03"}}, networkStatus(a, result, nil))
 	}

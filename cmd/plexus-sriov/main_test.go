@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// plugin runs it as a runtime, or a person, does.
-func plugin(t *testing.T, stdin string, env []string, args ...string) (stdout, stderr string, code int) {
+// runPlugin runs it as a runtime, or a person, does.
+func runPlugin(t *testing.T, stdin string, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append([]string{asPlugin + "=1", "PATH=" + os.Getenv("PATH")}, env...)
@@ -37,7 +37,7 @@ func plugin(t *testing.T, stdin string, env []string, args ...string) (stdout, s
 	return out.String(), said.String(), cmd.ProcessState.ExitCode()
 }
 
-func TestPeople(t *testing.T) {
+func TestUsage(t *testing.T) {
 	for _, tc := range []struct {
 		arg, out, said string
 		code           int
@@ -46,7 +46,7 @@ func TestPeople(t *testing.T) {
 		{"--help", "plexus-sriov is a CNI plugin", "", 0},
 		{"ADD", "", `unknown argument "ADD"`, 2},
 	} {
-		stdout, stderr, code := plugin(t, "", nil, tc.arg)
+		stdout, stderr, code := runPlugin(t, "", nil, tc.arg)
 		if !strings.HasPrefix(stdout, tc.out) || !strings.Contains(stderr, tc.said) || code != tc.code {
 			t.Errorf("%s: %q, %q, exit code %d", tc.arg, stdout, stderr, code)
 		}
@@ -79,7 +79,7 @@ func TestCalls(t *testing.T) {
 		{"CHECK with a fault", "CHECK", conf(`,"deviceID":1`), "/none", 7, []string{"deviceID"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			stdout, stderr, code := plugin(t, tc.conf, []string{
+			stdout, stderr, code := runPlugin(t, tc.conf, []string{
 				"CNI_COMMAND=" + tc.command, "CNI_CONTAINERID=c1", "CNI_NETNS=" + tc.netns, "CNI_IFNAME=net0", "CNI_PATH=" + dir,
 			})
 			var failure struct {
@@ -105,7 +105,7 @@ func TestLog(t *testing.T) {
 		return `{"cniVersion":"1.1.0","name":"n","stateDir":"` + t.TempDir() + `","logLevel":"` + level + `","logFile":"` + file + `"}`
 	}
 	for _, level := range []string{"panic", "error", "warning", "info", "debug"} {
-		if _, stderr, code := plugin(t, conf(level), []string{"CNI_COMMAND=STATUS", "CNI_PATH=/"}); code != 0 || stderr != "" {
+		if _, stderr, code := runPlugin(t, conf(level), []string{"CNI_COMMAND=STATUS", "CNI_PATH=/"}); code != 0 || stderr != "" {
 			t.Errorf("%s: %d, %q", level, code, stderr)
 		}
 	}

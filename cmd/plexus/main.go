@@ -5,34 +5,22 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
-	"strings"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/containernetworking/cni/pkg/ns"
 	"github.com/containernetworking/cni/pkg/skel"
 	cnitypes "github.com/containernetworking/cni/pkg/types"
-	cniversion "github.com/containernetworking/cni/pkg/version"
-	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate"
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/plugin"
 	"github.com/plexus-cni/plexus/internal/source"
-	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
-
-// supported are the versions of CNI that a runtime may call in.
-var supported = cniversion.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 const help = `plexus is a CNI plugin: a container runtime calls it, people do not.
 
@@ -47,150 +35,63 @@ variables of the CNI specification, and passes the configuration on standard inp
 Configuration: docs/configuration.md. Try it without a cluster: make demo.
 `
 
-// maxMemory is more than any call should need. Below it nothing is collected: a call is
-// over before that would pay.
-const maxMemory = 64 << 20
-
 func main() {
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(maxMemory)
-	runtime.GOMAXPROCS(1) // it waits for plugins: more threads would only cost
-	os.Exit(run(os.Args[1:]))
-}
-
-// run gives the exit code: 0, 1 for an error that was printed as CNI has it, 2 for
-// misuse by a person.
-func run(args []string) int {
-	if len(args) > 0 {
-		return people(args)
-	}
-	// A runtime that is gone reads no log, which is no reason to stop half-way.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // not Ignore, which plugins would inherit
-	if err := guard(); err != nil {
-		if os.Getenv("CNI_COMMAND") == "DEL" {
-			return 0 // its ADD was stopped here too: there is nothing to release, and there must be an end
-		}
-		return printError(err)
-	}
-	funcs := skel.CNIFuncs{Add: cmdAdd, Del: cmdDel, Check: cmdCheck, GC: cmdGC, Status: cmdStatus}
-	about := version.String("plexus") + "\nCalled by people? See plexus --help."
-	if err := skel.PluginMainFuncsWithError(funcs, supported, about); err != nil {
-		return printError(err)
-	}
-	return 0
-}
-
-func people(args []string) int {
-	switch args[0] {
-	case "--version", "-version", "version":
-		fmt.Println(version.String("plexus"))
-		return 0
-	case "--help", "-help", "-h", "help":
-		fmt.Print(help)
-		return 0
-	}
-	fmt.Fprintf(os.Stderr, "plexus: unknown argument %q; a CNI plugin is called by a runtime, see plexus --help\n", args[0])
-	return 2
+	m := plugin.Main{Name: "plexus", Help: help, Open: open, Guard: guard, Details: delegate.PluginDetails}
+	os.Exit(m.Run(os.Args[1:]))
 }
 
 // guard stops a Plexus that was reached as its own delegate: another build of it
 // under another name, or through a plugin that delegates in turn.
-func guard() *cnitypes.Error {
+func guard(command string) (done bool, err error) {
 	container := os.Getenv(journal.DelegateEnv)
-	if command := os.Getenv("CNI_COMMAND"); container == "" || command == "" || command == "VERSION" {
-		return nil
+	switch {
+	case container == "" || command == "" || command == "VERSION":
+		return false, nil
+	case command == "DEL":
+		return true, nil // its ADD was stopped here too: there is nothing to release, and there must be an end
 	}
-	return cnitypes.NewError(types.CodeInvalidConfig,
-		fmt.Sprintf("plexus was called by one of its own delegates (container %s): no network may lead back to plexus", container), "")
+	return true, types.Errorf(types.CodeInvalidConfig,
+		"plexus was called by one of its own delegates (container %s): no network may lead back to plexus", container)
 }
 
-func printError(err *cnitypes.Error) int {
-	if printErr := err.Print(); printErr != nil {
-		fmt.Fprintln(os.Stderr, "plexus: print the error:", printErr)
-	}
-	return 1
-}
-
-func cmdAdd(args *skel.CmdArgs) error {
-	return with(args, func(ctx context.Context, e *delegate.Engine, call *delegate.Call) error {
-		if err := refuseHostNetwork(args); err != nil {
-			return err
-		}
-		result, err := e.Add(ctx, call)
-		if err != nil {
-			return err
-		}
-		return cnitypes.PrintResult(result, e.Config.CNIVersion)
-	})
-}
-
-// refuseHostNetwork does before the ADD what skel does only after it.
-func refuseHostNetwork(args *skel.CmdArgs) error {
-	if override := strings.ToUpper(args.NetnsOverride); override == "TRUE" || override == "1" {
-		return nil
-	}
-	same, err := ns.CheckNetNS(args.Netns)
-	if err == nil && same {
-		return types.Errorf(types.CodeInvalidEnv, "CNI_NETNS: %s is the host's own network namespace", args.Netns)
-	}
-	return nil
-}
-
-func cmdDel(args *skel.CmdArgs) error {
-	forgetHostNetwork(args)
-	return with(args, func(ctx context.Context, e *delegate.Engine, call *delegate.Call) error { return e.Del(ctx, call) })
-}
-
-// forgetHostNetwork takes a path that leads to the host's own namespace for none: it
-// was the pod's, and its number has been given to another process since.
-func forgetHostNetwork(args *skel.CmdArgs) {
-	if refuseHostNetwork(args) != nil {
-		args.Netns = ""
-	}
-}
-
-func cmdCheck(args *skel.CmdArgs) error {
-	return with(args, func(ctx context.Context, e *delegate.Engine, call *delegate.Call) error { return e.Check(ctx, call) })
-}
-
-func cmdGC(args *skel.CmdArgs) error {
-	return with(args, func(ctx context.Context, e *delegate.Engine, _ *delegate.Call) error { return e.GC(ctx) })
-}
-
-func cmdStatus(args *skel.CmdArgs) error {
-	return with(args, func(ctx context.Context, e *delegate.Engine, _ *delegate.Call) error { return e.Status(ctx) })
-}
-
-// with reads the call and carries a verb out. Asked to stop, a verb undoes what it
-// has begun.
-func with(args *skel.CmdArgs, verb func(context.Context, *delegate.Engine, *delegate.Call) error) error {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
-	defer stop()
+// open reads a call, and makes the engine that carries it out.
+func open(command string, args *skel.CmdArgs) (*plugin.Verbs, error) {
 	config, unknown, err := types.ParseConfig(args.StdinData)
 	if err != nil {
-		return toCNI(types.WithCode(types.CodeInvalidConfig, err))
+		return nil, types.WithCode(types.CodeInvalidConfig, err)
 	}
 	log, closeLog := newLogger(config)
-	defer closeLog()
 	for _, key := range unknown {
 		log.Warn("configuration of plexus: unknown, ignored", "key", key)
 	}
-	call, err := newCall(args, config)
-	if err == nil {
-		var engine *delegate.Engine
-		if engine, err = newEngine(args, config, log); err == nil {
-			err = verb(ctx, engine, call)
+	done := func(err error) {
+		if err != nil {
+			log.Error("call failed", "command", command, "sandbox", args.ContainerID, "error", err)
 		}
+		closeLog()
+	}
+	call, err := newCall(command, args, config)
+	var engine *delegate.Engine
+	if err == nil {
+		engine, err = newEngine(args, config, log)
 	}
 	if err != nil {
-		log.Error("call failed", "command", os.Getenv("CNI_COMMAND"), "sandbox", args.ContainerID, "error", err)
+		done(err)
+		return nil, err
 	}
-	return toCNI(err)
+	return &plugin.Verbs{
+		Add:    func(ctx context.Context) (cnitypes.Result, error) { return engine.Add(ctx, call) },
+		Del:    func(ctx context.Context) error { return engine.Del(ctx, call) },
+		Check:  func(ctx context.Context) error { return engine.Check(ctx, call) },
+		GC:     engine.GC,
+		Status: engine.Status,
+		Done:   done,
+	}, nil
 }
 
-func newCall(args *skel.CmdArgs, config *types.Config) (*delegate.Call, error) {
+func newCall(command string, args *skel.CmdArgs, config *types.Config) (*delegate.Call, error) {
 	cniArgs, err := types.ParseArgs(args.Args)
-	if err != nil && os.Getenv("CNI_COMMAND") == "ADD" {
+	if err != nil && command == "ADD" {
 		return nil, err
 	}
 	call := &delegate.Call{
@@ -234,17 +135,4 @@ func self() os.FileInfo {
 		return nil
 	}
 	return info
-}
-
-// toCNI makes the error that the runtime gets: code, message, and as details what the
-// plugins said besides.
-func toCNI(err error) error {
-	if err == nil {
-		return nil
-	}
-	var already *cnitypes.Error
-	if errors.As(err, &already) {
-		return already
-	}
-	return cnitypes.NewError(types.CodeOf(err, types.CodeFailed), err.Error(), delegate.PluginDetails(err))
 }

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // Every version of CNI that a runtime may call in, and a delegate may speak.
-var allVersions = []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
+var allVersions = types.CNIVersions
 
 // knowsCheckIn tells whether a version has the verb CHECK.
 func knowsCheckIn(version string) bool { return version >= "0.4.0" }

@@ -11,10 +11,11 @@ import (
 )
 
 // cniVersion is for runtimes whose libcni is older than the key cniVersions (1.2);
-// newer ones take the highest of cniVersions that they know.
+// newer ones take the highest of cniVersions that they know. The oldest version that
+// Plexus knows is not offered.
 const cniVersion = "1.0.0"
 
-var cniVersions = []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}
+var cniVersions = types.CNIVersions[1:]
 
 // field is a key of a JSON object that is written in a certain order.
 type field struct {

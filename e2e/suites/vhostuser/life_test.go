@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
+	"github.com/plexus-cni/plexus/types"
 )
 
 func contains(t *testing.T, text string, words ...string) {
@@ -54,7 +55,7 @@ func TestE2EVhostUserPort(t *testing.T) {
 // Every version of CNI, as a runtime that calls the plugin itself.
 func TestE2EVhostUserVersions(t *testing.T) {
 	l := newLab(t)
-	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+	for _, version := range types.CNIVersions {
 		t.Run(version, func(t *testing.T) {
 			p := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("v" + strings.ReplaceAll(version, ".", "")), uid: "u"}
 			conf := l.network(node.Conf{"cniVersion": version})

@@ -11,24 +11,24 @@ import (
 )
 
 // Add gives the sandbox its port, or nothing: what fails undoes all before it.
-func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, version string, retErr error) {
+func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, retErr error) {
 	c, a, err := call.parse(checkPaths)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) }); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := p.ipam(c.IPAM, c.Raw, a).ready(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	state := newState(c, a)
 	if err := p.makeRoom(ctx, c, state); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	store := Store(c.StateDir)
 	if err := store.write(state); err != nil {
-		return nil, "", types.WithCode(types.CodeIOFailure, err)
+		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	defer func() {
 		if retErr != nil {
@@ -36,8 +36,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, v
 		}
 	}()
 	host.KillPoint()
-	result, err = p.attach(ctx, c, a, state)
-	return result, c.CNIVersion, err
+	return p.attach(ctx, c, a, state)
 }
 
 // makeRoom releases what an ADD that did not come to its end left of the same

@@ -172,7 +172,7 @@ func (n *node) mustBeClean(when string) {
 
 func (n *node) add(container string, change map[string]any) {
 	n.t.Helper()
-	if _, _, err := n.plugin.Add(n.t.Context(), n.call(container, change)); err != nil {
+	if _, err := n.plugin.Add(n.t.Context(), n.call(container, change)); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -32,7 +32,7 @@ func asJSON(t *testing.T, value any) map[string]any {
 
 func TestAdd(t *testing.T) {
 	n := newNode(t)
-	result, cniVersion, err := n.plugin.Add(t.Context(), n.call("c1", map[string]any{"trunk": []any{map[string]int{"id": 9}}}))
+	result, err := n.plugin.Add(t.Context(), n.call("c1", map[string]any{"trunk": []any{map[string]int{"id": 9}}}))
 	must(t, err)
 	socket := filepath.Join(n.dir, "s", "u1", "net0", "vhost.sock")
 	wantResult := map[string]any{
@@ -42,8 +42,8 @@ func TestAdd(t *testing.T) {
 		"routes":     []any{map[string]any{"dst": "0.0.0.0/0"}},
 		"dns":        map[string]any{"domain": "d"},
 	}
-	if diff := cmp.Diff(wantResult, asJSON(t, result)); diff != "" || cniVersion != "1.1.0" {
-		t.Errorf("result of version %s (-want +got):\n%s", cniVersion, diff)
+	if diff := cmp.Diff(wantResult, asJSON(t, result)); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
 	}
 	port := (&Attachment{Network: "fast", ContainerID: "c1", Interface: "net0"}).PortName()
 	wantPorts := map[string]Port{port: {
@@ -104,7 +104,7 @@ func TestAddAsTheUserspacePlugin(t *testing.T) {
 	// Two interfaces of a sandbox share the folder: the last one takes it away.
 	second := n.call("0123456789abcdef", conf)
 	second.Interface = "net1"
-	_, _, err = n.plugin.Add(t.Context(), second)
+	_, err = n.plugin.Add(t.Context(), second)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(n.dir, "s", "0123456789ab", "app.log"), nil, 0o600))
 	must(t, n.plugin.Del(t.Context(), n.call("0123456789abcdef", conf)))
@@ -151,7 +151,7 @@ func TestAddUndoes(t *testing.T) {
 			n := newNode(t)
 			tc.spoil(n)
 			before := n.left()
-			_, _, err := n.plugin.Add(t.Context(), n.call("c1", tc.change))
+			_, err := n.plugin.Add(t.Context(), n.call("c1", tc.change))
 			if err == nil || codeOf(err) != tc.code {
 				t.Fatalf("got %v with code %d, want code %d", err, codeOf(err), tc.code)
 			}
@@ -341,11 +341,11 @@ func TestGC(t *testing.T) {
 	for _, id := range []string{"c1", "c2"} {
 		call := n.call(id, nil)
 		call.Args = ""
-		_, _, err := n.plugin.Add(t.Context(), call)
+		_, err := n.plugin.Add(t.Context(), call)
 		must(t, err)
 	}
 	other := n.call("c3", map[string]any{"name": "other"})
-	_, _, err := n.plugin.Add(t.Context(), other)
+	_, err := n.plugin.Add(t.Context(), other)
 	must(t, err)
 	lost := Port{Name: "lost", Owner: Owner{Network: "fast", ContainerID: "c4", Interface: "net0"}}
 	n.sw.ports[lost.Name] = lost

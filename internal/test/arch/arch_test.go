@@ -48,7 +48,9 @@ var rules = []rule{
 	// plexus links sriov, and plexus-sriov both: each starts for every pod. docs/architecture.md
 	// says what the library sriovnet, which links net/http, would cost them.
 	{folder: "sriov/pf", ours: []string{"types", "sriov", "internal/host"}},
-	{folder: "internal/plugin/vf", any: true, never: slices.Concat(kubernetes, []string{"net/http", module + "/delegate", module + "/k8sclient"})},
+	// All three plugins link their edge: what it links costs each of them.
+	{folder: "internal/plugin", ours: []string{"types", "sriov", "internal/host", "internal/version"}, never: kubernetes},
+	{folder: "internal/plugin/vf", any: true, never: slices.Concat(ovsdb, []string{"net/http"})},
 	{folder: "cmd/plexus-sriov", any: true, never: slices.Concat(kubernetes, []string{
 		"net/http", module + "/delegate", module + "/k8sclient", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
@@ -66,14 +68,13 @@ var rules = []rule{
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
-	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin/vhostuser", "internal/host", "internal/version"}, never: kubernetes},
-	{folder: "internal/plugin/vhostuser", ours: []string{"types", "sriov", "internal/host"}, never: kubernetes},
+	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin", "internal/host", "internal/version"}, never: slices.Concat(kubernetes, []string{module + "/internal/plugin/vf"})},
 	// cmd/plexus links it. Facts come from another process, by rpc.
 	{folder: "internal/source", ours: []string{"types", "delegate", "internal/host", "internal/rpc"}, never: slices.Concat(kubernetes, ovsdb, []string{
 		"net/http", "*yaml*", "google.golang.org/grpc", "*protobuf*",
 	})},
 	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
-		module + "/k8sclient", module + "/sriov/pf", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
+		module + "/k8sclient", module + "/sriov/pf", module + "/internal/plugin/vf", module + "/internal/plugin/vhostuser", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
 }
 
@@ -207,7 +208,13 @@ func TestImportsAreRefused(t *testing.T) {
 		{"sriov", module + "/internal/host", ""},
 		{"sriov", "net/http", "sriov links net/http: it must not link net/http"},
 		{"sriov/pf", "net/http", "sriov/pf links net/http: it must not link net/http"},
-		{"internal/plugin/vf", module + "/delegate", "internal/plugin/vf links " + module + "/delegate: it must not link " + module + "/delegate"},
+		{"internal/plugin", module + "/delegate", "internal/plugin links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/host" "internal/version"]`},
+		{"internal/plugin", module + "/internal/version", ""},
+		{"internal/plugin", "k8s.io/client-go/rest", "internal/plugin links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"internal/plugin/vf", module + "/delegate", "internal/plugin/vf links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/host" "internal/version"]`},
+		{"internal/plugin/vf", module + "/k8sclient", "internal/plugin/vf links " + module + `/k8sclient: of ours it may link ["types" "sriov" "internal/host" "internal/version"]`},
+		{"internal/plugin/vf", "k8s.io/client-go/rest", "internal/plugin/vf links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"internal/plugin/vf", "github.com/ovn-kubernetes/libovsdb/client", "internal/plugin/vf links github.com/ovn-kubernetes/libovsdb/client: it must not link github.com/ovn-kubernetes"},
 		{"cmd/plexus", module + "/sriov/pf", "cmd/plexus links " + module + "/sriov/pf: it must not link " + module + "/sriov/pf"},
 		{"internal/plugin/vf", "net/http", "internal/plugin/vf links net/http: it must not link net/http"},
 		{"cmd/plexus-sriov", "net/http", "cmd/plexus-sriov links net/http: it must not link net/http"},
@@ -246,6 +253,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{"internal/source", module + "/k8sclient", "internal/source links " + module + `/k8sclient: of ours it may link ["types" "delegate" "internal/host" "internal/rpc"]`},
 		{"internal/source", module + "/delegate", ""},
 		{"internal/source", module + "/internal/rpc", ""},
+		{"cmd/plexus", module + "/internal/plugin", ""},
+		{"cmd/plexus", module + "/internal/plugin/vf", "cmd/plexus links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
+		{"cmd/plexus", module + "/internal/plugin/vhostuser", "cmd/plexus links " + module + "/internal/plugin/vhostuser: it must not link " + module + "/internal/plugin/vhostuser"},
 		{"cmd/plexus-once", "net/http", ""},
 		{"internal/agent", module + "/k8sclient", ""},
 		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},
@@ -256,7 +266,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{"k8sclient", "github.com/ovn-kubernetes/libovsdb/ovsdb", "k8sclient links github.com/ovn-kubernetes/libovsdb/ovsdb: it must not link github.com/ovn-kubernetes"},
 		{"internal/plugin/vhostuser", module + "/sriov", ""},
 		{"internal/plugin/vhostuser", "k8s.io/client-go/rest", "internal/plugin/vhostuser links k8s.io/client-go/rest: it must not link k8s.io"},
-		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/plugin/vhostuser" "internal/host" "internal/version"]`},
+		{"internal/plugin/vhostuser", module + "/delegate", "internal/plugin/vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/host" "internal/version"]`},
+		{"cmd/plexus-vhostuser", module + "/internal/plugin/vf", "cmd/plexus-vhostuser links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
+		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/plugin" "internal/host" "internal/version"]`},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
 // The script of every plugin that a test writes. It notes its call in the log, one
@@ -32,7 +34,7 @@ func (n *Node) Plugin(name, body string) {
 	n.t.Helper()
 	head := strings.NewReplacer("@NAME@", name, "@HOOKS@", n.Path("hooks"), "@LOG@", n.logPath()).Replace(script)
 	version := `[ "$CNI_COMMAND" != VERSION ] || {
-	echo '{"cniVersion":"1.1.0","supportedVersions":["0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]}'
+	echo '{"cniVersion":"1.1.0","supportedVersions":["` + strings.Join(types.CNIVersions, `","`) + `"]}'
 	exit 0
 }
 `

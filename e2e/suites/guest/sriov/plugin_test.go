@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
 const routeDst = "203.0.113.0/24"
@@ -108,7 +110,7 @@ func TestGuestPluginVersions(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod := l.netns("a")
-	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+	for _, version := range types.CNIVersions {
 		config := everything(l.vf(pf0, 2), "10.9.0.1/24").with(conf{"cniVersion": version})
 		a := l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
 		var result struct{ CNIVersion string }
@@ -177,7 +179,7 @@ func TestGuestPluginStatus(t *testing.T) {
 		Supported []string `json:"supportedVersions"`
 	}
 	must(t, json.Unmarshal([]byte(l.must(call{command: "VERSION"}, config).stdout), &said))
-	if diff := cmp.Diff([]string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}, said.Supported); diff != "" {
+	if diff := cmp.Diff(types.CNIVersions, said.Supported); diff != "" {
 		t.Error(diff)
 	}
 }
