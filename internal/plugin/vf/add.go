@@ -112,10 +112,8 @@ func (e *Engine) survey(call Call, conf *Config, device *sriov.Device) (*State, 
 	if _, err := os.Stat(conf.DeviceInfoFile); conf.DeviceInfoFile != "" && errors.Is(err, fs.ErrNotExist) {
 		s.DeviceInfoFile = conf.DeviceInfoFile
 	}
-	if s.IPAM != "" {
-		if _, err := e.findIPAM(s.IPAM); err != nil {
-			return nil, err
-		}
+	if err := e.ipamOf(s).Find(); err != nil {
+		return nil, err
 	}
 	if err := e.surveySettings(s); err != nil {
 		return nil, err
@@ -265,7 +263,7 @@ func (e *Engine) inPod(s *State, do func(*Link) error) error {
 // addresses asks the IPAM plugin, and puts what it gave onto the interface.
 func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.Result, error) {
 	host.KillPoint()
-	result, err := e.ipamAdd(ctx, s)
+	result, err := e.ipamOf(s).Add(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,9 @@ func (e *Engine) Check(ctx context.Context, call Call, conf *Config) error {
 	if err := types.Join(faults...); err != nil {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
-	return e.ipamCheck(ctx, s, conf)
+	manager := e.ipamOf(s)
+	manager.Config = conf.raw // with prevResult
+	return manager.Check(ctx)
 }
 
 // prevResult gives the result of the ADD in the newest form.

@@ -62,7 +62,7 @@ func (e *Engine) delWithoutState(ctx context.Context, call Call, conf *Config) e
 		return nil //nolint:nilerr // without a configuration there is nothing that could be done
 	}
 	s := &State{Key: Key{Device: conf.DeviceID, ContainerID: call.ContainerID, IfName: call.IfName}, NetNS: call.NetNS, BootID: e.BootID, Want: conf.Want, IPAM: conf.IPAM, Config: config, CNIArgs: call.Args}
-	return types.Join(e.ipamDel(ctx, s), e.reclaim(ctx, s))
+	return types.Join(e.ipamOf(s).Del(ctx), e.reclaim(ctx, s))
 }
 
 func (e *Engine) reclaim(ctx context.Context, s *State) error {

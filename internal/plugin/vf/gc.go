@@ -32,7 +32,7 @@ func (e *Engine) GC(ctx context.Context, conf *Config) error {
 			faults = append(faults, fmt.Errorf("release %s: %w", key, err))
 		}
 	}
-	return types.Join(append(faults, e.ipamGC(ctx, conf))...)
+	return types.Join(append(faults, e.ipamOfNetwork(conf).GC(ctx))...)
 }
 
 // collect releases a state, if it is one of the network.
@@ -66,7 +66,7 @@ func (e *Engine) Status(ctx context.Context, conf *Config) error {
 	if err := types.Join(faults...); err != nil {
 		return types.WithCode(types.CodeNotAvailable, err)
 	}
-	return e.ipamStatus(ctx, conf)
+	return e.ipamOfNetwork(conf).Status(ctx)
 }
 
 func (e *Engine) hasVFs(netdev string) error {

@@ -222,20 +222,20 @@ func (l links) Announce(context.Context, string, *Link, *current.Result) error {
 	return errors.New("no carrier")
 }
 
-// ipam is invoke.Exec for the IPAM plugin "ipam".
-type ipam struct {
+// fakeIPAM is invoke.Exec for the IPAM plugin "ipam".
+type fakeIPAM struct {
 	version.PluginDecoder
 	m *machine
 }
 
-func (*ipam) FindInPath(plugin string, _ []string) (string, error) {
+func (*fakeIPAM) FindInPath(plugin string, _ []string) (string, error) {
 	if plugin != "ipam" {
 		return "", errors.New("there is no plugin " + plugin)
 	}
 	return "/ipam", nil
 }
 
-func (x *ipam) ExecPlugin(_ context.Context, _ string, _ []byte, environ []string) ([]byte, error) {
+func (x *fakeIPAM) ExecPlugin(_ context.Context, _ string, _ []byte, environ []string) ([]byte, error) {
 	env := map[string]string{}
 	for _, variable := range environ {
 		key, value, _ := strings.Cut(variable, "=")
@@ -257,13 +257,13 @@ func (x *ipam) ExecPlugin(_ context.Context, _ string, _ []byte, environ []strin
 	return nil, nil
 }
 
-var _ invoke.Exec = (*ipam)(nil)
+var _ invoke.Exec = (*fakeIPAM)(nil)
 
 // engine gives an engine on the machine, with a store of the test.
 func (m *machine) engine(t *testing.T) *Engine {
 	t.Helper()
 	return &Engine{
-		Store: Store{Dir: filepath.Join(t.TempDir(), "state")}, Devices: m, PF: m, Links: links{m}, Exec: &ipam{m: m},
+		Store: Store{Dir: filepath.Join(t.TempDir(), "state")}, Devices: m, PF: m, Links: links{m}, Exec: &fakeIPAM{m: m},
 		BootID: "boot", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }

@@ -18,7 +18,9 @@ const homePatience = 20 * time.Second
 // release brings a VF back to how it was, frees its addresses, and forgets it. All is
 // tried; what fails keeps the state, so that it can be tried again.
 func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
-	faults := []error{e.restore(ctx, s), e.ipamDel(ctx, s)}
+	faults := []error{e.restore(ctx, s)}
+	host.KillPoint()
+	faults = append(faults, e.ipamOf(s).Del(ctx))
 	if s.DeviceInfoFile != "" {
 		host.KillPoint()
 		faults = append(faults, sriov.RemoveInfo(s.DeviceInfoFile))

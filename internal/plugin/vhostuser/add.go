@@ -19,7 +19,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, r
 	if err := p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) }); err != nil {
 		return nil, err
 	}
-	if err := p.ipam(c.IPAM, c.Raw, a).ready(); err != nil {
+	if err := p.ipamOf(c.IPAM, c.Raw, a).Find(); err != nil {
 		return nil, err
 	}
 	state := newState(c, a)
@@ -68,7 +68,7 @@ func (p *Plugin) makeRoom(ctx context.Context, c *Config, state *State) error {
 // attach makes everything, the port last: by then the switch finds the folder, and the
 // application its file.
 func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *State) (*current.Result, error) {
-	result, err := p.ipam(c.IPAM, c.Raw, a).add(ctx)
+	result, err := p.ipamOf(c.IPAM, c.Raw, a).Add(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (p *Plugin) Check(ctx context.Context, call *Call) error {
 		checkPrevResult(c, a),
 		state.Place.verify(c.UID, c.GID, state.AppConfig),
 		p.checkPort(ctx, c, a, &state.Place),
-		p.ipam(c.IPAM, c.Raw, a).run(ctx, "CHECK"),
+		p.ipamOf(c.IPAM, c.Raw, a).Check(ctx),
 	)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/plexus-cni/plexus/internal/plugin/ipam"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -33,8 +34,8 @@ func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) e
 	if errors.Is(portErr, ErrUnreachable) || errors.Is(portErr, context.DeadlineExceeded) {
 		portErr = nil
 	}
-	ipamErr := p.ipam(c.IPAM, c.Raw, a).run(ctx, "DEL")
-	if errors.Is(ipamErr, errNoPlugin) {
+	ipamErr := p.ipamOf(c.IPAM, c.Raw, a).Del(ctx)
+	if errors.Is(ipamErr, ipam.ErrMissing) {
 		ipamErr = nil // an ADD would have been refused
 	}
 	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo())

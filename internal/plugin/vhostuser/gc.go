@@ -30,9 +30,7 @@ func (p *Plugin) GC(ctx context.Context, call *Call) error {
 		}
 	}
 	errs = append(errs, p.unplugInvalid(ctx, c, valid))
-	if c.IPAM != "" {
-		errs = append(errs, p.ipam(c.IPAM, c.Raw, &Attachment{Network: c.Name}).run(ctx, "GC"))
-	}
+	errs = append(errs, p.ipamOf(c.IPAM, c.Raw, &Attachment{Network: c.Name}).GC(ctx))
 	return types.Join(errs...)
 }
 

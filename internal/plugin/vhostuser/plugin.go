@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/plugin/ipam"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -48,8 +50,12 @@ func (c *Call) parse(checks ...func(*Config, *Attachment) error) (*Config, *Atta
 	return config, a, nil
 }
 
-func (p *Plugin) ipam(plugin string, config []byte, a *Attachment) *ipam {
-	return &ipam{exec: p.Exec, path: p.Path, plugin: plugin, config: config, a: a}
+// ipamOf gives the IPAM plugin of an attachment.
+func (p *Plugin) ipamOf(name string, config []byte, a *Attachment) *ipam.Plugin {
+	return &ipam.Plugin{
+		Name: name, Path: filepath.SplitList(p.Path), Config: config, Exec: p.Exec,
+		Args: invoke.Args{ContainerID: a.ContainerID, NetNS: a.NetNS, IfName: a.Interface, PluginArgsStr: a.Args},
+	}
 }
 
 // with opens the switch at an address for one use of a bounded time.
@@ -74,7 +80,7 @@ func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
 	errs := []error{err}
 	errs = append(errs, p.with(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
 	host.KillPoint()
-	errs = append(errs, p.ipam(s.IPAM, s.Config, s.attachment()).run(ctx, "DEL"))
+	errs = append(errs, p.ipamOf(s.IPAM, s.Config, s.attachment()).Del(ctx))
 	host.KillPoint()
 	if err == nil {
 		errs = append(errs, s.Place.remove(ctx, shared))

@@ -140,7 +140,7 @@ func TestAddUndoes(t *testing.T) {
 		},
 		"switch down":    {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, nil, types.CodeTryAgainLater, []string{ErrUnreachable.Error()}},
 		"no bridge":      {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, types.CodeFailed, []string{"bridge br0"}},
-		"IPAM not there": {func(n *node) { n.manager.fail["find"] = errTold }, nil, types.CodeFailed, []string{"IPAM plugin fake", "CNI_PATH"}},
+		"IPAM not there": {func(n *node) { n.manager.fail["find"] = errTold }, nil, types.CodeInvalidConfig, []string{"ipam.type: IPAM plugin fake", "CNI_PATH"}},
 		"IPAM":           {func(n *node) { n.manager.fail["ADD"] = &cnitypes.Error{Code: 77, Msg: "no addresses"} }, nil, 77, []string{"IPAM plugin fake (ADD)", "no addresses"}},
 		"folder":         {func(n *node) { must(n.t, os.WriteFile(filepath.Join(n.dir, "s"), nil, 0o600)) }, nil, types.CodeIOFailure, []string{"socket folder"}},
 		"device info":    {func(n *node) { must(n.t, os.WriteFile(filepath.Join(n.dir, "info"), nil, 0o600)) }, nil, types.CodeIOFailure, []string{"device information"}},

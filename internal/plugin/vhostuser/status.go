@@ -23,5 +23,5 @@ func (p *Plugin) Status(ctx context.Context, call *Call) error {
 	case err != nil:
 		return types.WithCode(types.CodeNotAvailable, err)
 	}
-	return types.WithCode(types.CodeNotAvailable, p.ipam(c.IPAM, c.Raw, &Attachment{Network: c.Name}).run(ctx, "STATUS"))
+	return types.WithCode(types.CodeNotAvailable, p.ipamOf(c.IPAM, c.Raw, &Attachment{Network: c.Name}).Status(ctx))
 }
