@@ -138,8 +138,8 @@ func TestFailures(t *testing.T) {
 
 func TestAddWithoutAddress(t *testing.T) {
 	for answer, says := range map[string]string{
-		`{"cniVersion":"1.0.0"}`:                           "IPAM plugin manager (ADD): it gave no address",
-		`{}`:                                               "IPAM plugin manager (ADD): it gave no address",
+		`{"cniVersion":"1.0.0"}`: "IPAM plugin manager (ADD): it gave no address",
+		`{}`:                     "IPAM plugin manager (ADD): it gave no address",
 		`{"cniVersion":"1.0.0","ips":[{"address":"10."}]}`: "IPAM plugin manager (ADD): ",
 		`nonsense`: "IPAM plugin manager (ADD): ",
 	} {

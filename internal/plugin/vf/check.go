@@ -23,9 +23,10 @@ func (e *Engine) Check(ctx context.Context, call Call, conf *Config) error {
 	if err != nil {
 		return types.WithCode(types.CodeInvalidConfig, err)
 	}
-	s, err := e.Store.Read(Key{Device: conf.DeviceID, ContainerID: call.ContainerID, IfName: call.IfName})
+	key := Key{Device: conf.DeviceID, ContainerID: call.ContainerID, IfName: call.IfName}
+	s, err := e.Store.Read(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return types.WithCode(types.CodeUnknownContainer, err)
+		return types.Errorf(types.CodeUnknownContainer, "%s: is not attached: %w", key, err)
 	}
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -167,7 +168,7 @@ func TestParseState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ParseState(data)
+	got, err := Store{}.folder().Parse(data)
 	if diff := cmp.Diff(aState(), got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -175,18 +176,18 @@ func TestParseState(t *testing.T) {
 		data string
 		is   error
 	}{
-		"empty":              {"", ErrDamagedState},
-		"torn":               {string(data[:len(data)/2]), ErrDamagedState},
-		"another document":   {`{"kind":"Pod"}`, ErrDamagedState},
-		"newer":              {`{"format":2,"vf":"other"}`, ErrNewerState},
-		"a bad name":         {strings.Replace(string(data), "ens1f0v3", "a/b", 1), ErrDamagedState},
-		"a bad device":       {strings.Replace(string(data), "0000:01:10.0", "../x", 1), ErrDamagedState},
-		"a bad PF":           {strings.Replace(string(data), `"vf":3`, `"vf":3,"pf":{"pciAddress":"../.."}`, 1), ErrDamagedState},
-		"a negative VF":      {strings.Replace(string(data), `"vf":3`, `"vf":-3`, 1), ErrDamagedState},
-		"of no boot":         {strings.Replace(string(data), `"bootID":"b"`, `"bootID":""`, 1), ErrDamagedState},
-		"of the wrong shape": {`{"format":1,"link":[]}`, ErrDamagedState},
+		"empty":              {"", statefile.ErrDamaged},
+		"torn":               {string(data[:len(data)/2]), statefile.ErrDamaged},
+		"another document":   {`{"kind":"Pod"}`, statefile.ErrDamaged},
+		"newer":              {`{"format":2,"vf":"other"}`, statefile.ErrNewer},
+		"a bad name":         {strings.Replace(string(data), "ens1f0v3", "a/b", 1), statefile.ErrDamaged},
+		"a bad device":       {strings.Replace(string(data), "0000:01:10.0", "../x", 1), statefile.ErrDamaged},
+		"a bad PF":           {strings.Replace(string(data), `"vf":3`, `"vf":3,"pf":{"pciAddress":"../.."}`, 1), statefile.ErrDamaged},
+		"a negative VF":      {strings.Replace(string(data), `"vf":3`, `"vf":-3`, 1), statefile.ErrDamaged},
+		"of no boot":         {strings.Replace(string(data), `"bootID":"b"`, `"bootID":""`, 1), statefile.ErrDamaged},
+		"of the wrong shape": {`{"format":1,"link":[]}`, statefile.ErrDamaged},
 	} {
-		if _, err := ParseState([]byte(tc.data)); !errors.Is(err, tc.is) {
+		if _, err := (Store{}).folder().Parse([]byte(tc.data)); !errors.Is(err, tc.is) {
 			t.Errorf("%s: %v, want %v", name, err, tc.is)
 		}
 	}
@@ -197,13 +198,13 @@ func FuzzParseState(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte(`{"format":1,"before":{},"pf":{},"want":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := ParseState(data)
+		s, err := Store{}.folder().Parse(data)
 		if err != nil {
 			return
 		}
 		_, _, _ = s.whereabouts(), TemporaryName(s.Device), s.describe(s.Link)
-		if key, ok := parseKey(s.file()); !ok || key != s.Key {
-			t.Errorf("%q is the file of %v", s.file(), key)
+		if key, ok := parseKey(s.name()); !ok || key != s.Key {
+			t.Errorf("%q is the name of %v", s.name(), key)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -22,7 +23,7 @@ func (e *Engine) Del(ctx context.Context, call Call, conf *Config) error {
 	damaged := false
 	for _, key := range keys {
 		err := e.delState(ctx, key)
-		if errors.Is(err, ErrDamagedState) {
+		if errors.Is(err, statefile.ErrDamaged) {
 			damaged = true
 			e.Log.Error("state set aside", "state", key.String(), "error", err)
 			continue
@@ -45,7 +46,7 @@ func (e *Engine) delState(ctx context.Context, key Key) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // another call was faster
-	case errors.Is(err, ErrDamagedState):
+	case errors.Is(err, statefile.ErrDamaged):
 		return types.Join(err, claim.SetAside(key))
 	case err != nil:
 		return err

@@ -11,6 +11,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -301,7 +302,7 @@ func TestDelWithADamagedState(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"format":2}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Del(t.Context(), inA(), parse(t, all)); !errors.Is(err, ErrNewerState) {
+	if err := e.Del(t.Context(), inA(), parse(t, all)); !errors.Is(err, statefile.ErrNewer) {
 		t.Errorf("a newer one: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {

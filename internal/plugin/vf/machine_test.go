@@ -292,7 +292,7 @@ func equal[T any](t *testing.T, what string, want, got T) {
 // states gives the files of states.
 func states(t *testing.T, e *Engine) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(e.Store.Dir, "*"+stateSuffix+"*"))
+	files, err := filepath.Glob(filepath.Join(e.Store.Dir, "*.json*"))
 	if err != nil {
 		t.Fatal(err)
 	}

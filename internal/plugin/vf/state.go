@@ -4,24 +4,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"regexp"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
 
-// stateFormat is the format of the files that are written.
+// stateFormat is the format of the states that are written.
 const stateFormat = 1
 
-// Errors of the states, for errors.Is.
+// Errors of an ADD for a VF that is in use, for errors.Is.
 var (
-	ErrDamagedState = errors.New("cannot be read")
-	ErrNewerState   = errors.New("was written by a newer version of plexus-sriov")
-	ErrTaken        = errors.New("another sandbox has it")
-	ErrAttached     = errors.New("is attached already")
+	ErrTaken    = errors.New("another sandbox has it")
+	ErrAttached = errors.New("is attached already")
 )
 
 // Key names a state: the device, and the attachment that has it.
@@ -36,34 +34,29 @@ func (k Key) String() string {
 	return fmt.Sprintf("device %s of container %s, interface %s", k.Device, k.ContainerID, k.IfName)
 }
 
-const (
-	keySeparator = "@"
-	stateSuffix  = ".json"
-	lockSuffix   = ".lock"
-	newSuffix    = ".new"
-)
+const keySeparator = "@"
 
-func (k Key) file() string {
-	return k.Device + keySeparator + k.ContainerID + keySeparator + k.IfName + stateSuffix
+// name gives the name of the state's file, without its suffix.
+func (k Key) name() string {
+	return k.Device + keySeparator + k.ContainerID + keySeparator + k.IfName
 }
 
-// check tells why a key cannot name a file.
+// check reports why a key cannot name a file, or not so that parseKey finds its parts.
 func (k Key) check() error {
-	for _, part := range []string{k.Device, k.ContainerID, k.IfName} {
-		if part == "" || strings.ContainsAny(part, "/\x00\n") || strings.HasPrefix(part, ".") {
-			return fmt.Errorf("%s: %q cannot be part of a file's name", k, part)
+	for _, part := range []string{k.Device, k.ContainerID, k.IfName, k.name()} {
+		if err := statefile.CheckName(part); err != nil {
+			return fmt.Errorf("%s: %w", k, err)
 		}
 	}
-	if strings.Contains(k.Device+k.ContainerID, keySeparator) || len(k.file())+len(newSuffix) > unix.NAME_MAX {
-		return fmt.Errorf("%s: cannot be a file's name: too long, or %q in it", k, keySeparator)
+	if strings.Contains(k.Device+k.ContainerID, keySeparator) {
+		return fmt.Errorf("%s: has %q in it", k, keySeparator)
 	}
 	return nil
 }
 
-func parseKey(file string) (Key, bool) {
-	base, isState := strings.CutSuffix(file, stateSuffix)
-	parts := strings.SplitN(base, keySeparator, 3)
-	if !isState || len(parts) != 3 {
+func parseKey(name string) (Key, bool) {
+	parts := strings.SplitN(name, keySeparator, 3)
+	if len(parts) != 3 {
 		return Key{}, false
 	}
 	key := Key{Device: parts[0], ContainerID: parts[1], IfName: parts[2]}
@@ -106,29 +99,9 @@ type Link struct {
 	Infiniband bool `json:"infiniband,omitempty"`
 }
 
-// ParseState reads a state. The error is ErrDamagedState or ErrNewerState.
-func ParseState(data []byte) (*State, error) {
-	var head struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
-	}
-	if head.Format > stateFormat {
-		return nil, fmt.Errorf("%w: format %d", ErrNewerState, head.Format)
-	}
-	var s State
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
-	}
-	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
-	}
-	return &s, nil
-}
-
+// check reports what of a state cannot be.
 func (s *State) check() error {
-	if s.Format < 1 || s.VFIndex < 0 || s.BootID == "" {
+	if s.VFIndex < 0 || s.BootID == "" {
 		return errors.New("it is no state")
 	}
 	if s.PF != nil && !sriov.IsPCIAddress(s.PF.PCIAddress) {
@@ -159,12 +132,18 @@ func orUnnamed(pf *sriov.PF) string {
 
 var notInNames = regexp.MustCompile(`[^0-9a-z]`)
 
-// TemporaryName is what the VF's interface is called while it moves: unlike any other's
-// on the host and in the pod, and the same for whoever comes after a crash.
+// TemporaryName is the name of the VF's interface while it moves: no other interface of
+// the host or the pod has it, and whoever comes after a crash knows it.
 func TemporaryName(device string) string {
 	short := notInNames.ReplaceAllString(strings.ToLower(device), "")
 	if sriov.IsPCIAddress(device) {
 		return "vf" + short
 	}
 	return fmt.Sprintf("vf%08x", hash(device))
+}
+
+func hash(s string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum32()
 }

@@ -26,8 +26,8 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, r
 	if err := p.makeRoom(ctx, c, state); err != nil {
 		return nil, err
 	}
-	store := Store(c.StateDir)
-	if err := store.write(state); err != nil {
+	store := storeIn(c.StateDir)
+	if err := store.Write(state); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	defer func() {
@@ -43,7 +43,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, r
 // attachment, and, in our own form, what is left of an older sandbox of the pod: a pod
 // has one at a time, and they would have the same folder.
 func (p *Plugin) makeRoom(ctx context.Context, c *Config, state *State) error {
-	store := Store(c.StateDir)
+	store := storeIn(c.StateDir)
 	var old []*State
 	if c.Userspace == nil {
 		sharing, err := store.sharing(state)
@@ -80,7 +80,7 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 	}
 	// CHECK compares with this, so it is known before the pod can change the file.
 	state.AppConfig = file
-	if err := Store(c.StateDir).write(state); err != nil {
+	if err := storeIn(c.StateDir).Write(state); err != nil {
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	host.KillPoint()
@@ -118,7 +118,7 @@ func portOf(c *Config, a *Attachment, place *Place) *Port {
 
 // undo releases what a failed ADD has made, on time of its own. What cannot be released
 // stays in the state, for DEL.
-func (p *Plugin) undo(ctx context.Context, store Store, state *State, failure error) error {
+func (p *Plugin) undo(ctx context.Context, store *Store, state *State, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if err := p.release(ctx, store, state); err != nil {

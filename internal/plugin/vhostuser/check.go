@@ -19,7 +19,7 @@ func (p *Plugin) Check(ctx context.Context, call *Call) error {
 	if err != nil {
 		return err
 	}
-	state, err := Store(c.StateDir).read(a.PortName())
+	state, err := storeIn(c.StateDir).Read(a.PortName())
 	if err != nil {
 		return types.Errorf(types.CodeUnknownContainer, "container %s is not attached as %s: %w", a.ContainerID, a.Interface, err)
 	}

@@ -206,7 +206,7 @@ func FuzzParseConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseState(encoded); err != nil {
+		if _, err := storeIn("").Parse(encoded); err != nil {
 			t.Errorf("%v: %s", err, encoded)
 		}
 		if c.VLAN < 0 || c.VLAN > maxVLAN || len(c.Trunks) > maxVLAN+1 || c.Timeout <= 0 {

@@ -18,7 +18,7 @@ func (p *Plugin) Del(ctx context.Context, call *Call) error {
 		return err
 	}
 	if state != nil {
-		return p.release(ctx, Store(c.StateDir), state)
+		return p.release(ctx, storeIn(c.StateDir), state)
 	}
 	if configErr != nil {
 		return nil // an ADD with it touched nothing
@@ -38,5 +38,5 @@ func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) e
 	if errors.Is(ipamErr, ipam.ErrMissing) {
 		ipamErr = nil // an ADD would have been refused
 	}
-	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo())
+	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo(), storeIn(c.StateDir).Remove(a.PortName()))
 }

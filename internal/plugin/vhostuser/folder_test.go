@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 )
 
 // testPlace is a place below a base of its own, and a file outside that nobody may
@@ -253,45 +255,45 @@ func TestPlaceCheck(t *testing.T) {
 }
 
 func TestStore(t *testing.T) {
-	store := Store(filepath.Join(t.TempDir(), "a", "b"))
+	store := storeIn(filepath.Join(t.TempDir(), "a", "b"))
 	c := defaults(func(c *Config) { c.Raw = []byte(`{"bridge":"br0"}`) })
 	want := newState(c, &Attachment{Network: "fast", ContainerID: "c1", Interface: "net0"})
 	if all, err := store.all(); err != nil || len(all) != 0 {
 		t.Errorf("without a folder: %v, %v", all, err)
 	}
-	if _, err := store.read(want.Port); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := store.Read(want.Port); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want that there is none", err)
 	}
-	must(t, store.write(want))
-	got, err := store.read(want.Port)
+	must(t, store.Write(want))
+	got, err := store.Read(want.Port)
 	must(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	must(t, os.WriteFile(store.path("vhu000000000000"), []byte("{"), 0o600))
+	must(t, os.WriteFile(store.Path("vhu000000000000"), []byte("{"), 0o600))
 	all, err := store.all()
-	if !errors.Is(err, errDamaged) || len(all) != 1 {
+	if !errors.Is(err, statefile.ErrDamaged) || len(all) != 1 {
 		t.Errorf("with a damaged one: %v, %v", all, err)
 	}
-	must(t, store.remove(want.Port))
-	must(t, store.remove(want.Port))
-	if names := readNames(t, string(store)); len(names) != 1 {
+	must(t, store.Remove(want.Port))
+	must(t, store.Remove(want.Port))
+	if names := readNames(t, store.Dir); len(names) != 1 {
 		t.Errorf("left: %v", names)
 	}
 }
 
 func FuzzParseState(f *testing.F) {
 	c := defaults(func(c *Config) { c.Raw = []byte(`{}`) })
-	store := Store(f.TempDir())
+	store := storeIn(f.TempDir())
 	state := newState(c, &Attachment{Network: "fast", ContainerID: "c1", Interface: "net0"})
-	must(f, store.write(state))
-	whole, err := os.ReadFile(store.path(state.Port))
+	must(f, store.Write(state))
+	whole, err := os.ReadFile(store.Path(state.Port))
 	must(f, err)
 	f.Add(whole)
 	f.Add([]byte(strings.Replace(string(whole), `"net0"]`, `"../../etc"]`, 1)))
 	f.Add([]byte(strings.Replace(string(whole), `"format":1`, `"format":2`, 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := parseState(data)
+		s, err := store.Parse(data)
 		if err != nil {
 			return
 		}

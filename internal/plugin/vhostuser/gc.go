@@ -21,7 +21,7 @@ func (p *Plugin) GC(ctx context.Context, call *Call) error {
 	for _, a := range c.Valid {
 		valid[a] = true
 	}
-	store := Store(c.StateDir)
+	store := storeIn(c.StateDir)
 	states, err := store.all()
 	errs := []error{err}
 	for _, s := range states {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/plugin/ipam"
+	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -75,7 +76,7 @@ func (p *Plugin) with(ctx context.Context, address string, timeout time.Duration
 
 // release undoes all that an attachment has, whatever part of it there is, and
 // forgets it if nothing is left. Everything is tried.
-func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
+func (p *Plugin) release(ctx context.Context, store *Store, s *State) error {
 	shared, err := store.isShared(s)
 	errs := []error{err}
 	errs = append(errs, p.with(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
@@ -91,44 +92,19 @@ func (p *Plugin) release(ctx context.Context, store Store, s *State) error {
 	if err := types.Join(errs...); err != nil {
 		return fmt.Errorf("release %s of container %s: %w", s.Interface, s.Container, err)
 	}
-	return store.remove(s.Port)
-}
-
-// isShared tells whether other attachments have the folder of this one.
-func (s Store) isShared(state *State) (bool, error) {
-	others, err := s.sharing(state)
-	return len(others) > 0, err
-}
-
-// sharing gives the other attachments with the same folder. A state that cannot be
-// read is of none: it would keep every folder for ever.
-func (s Store) sharing(state *State) ([]*State, error) {
-	ports, err := s.ports()
-	if err != nil {
-		return nil, err
-	}
-	var others []*State
-	for _, port := range ports {
-		if port == state.Port {
-			continue
-		}
-		if other, err := s.read(port); err == nil && other.Place.Dir() == state.Place.Dir() {
-			others = append(others, other)
-		}
-	}
-	return others, nil
+	return store.Remove(s.Port)
 }
 
 // known gives the state of an attachment, nil if there is none. A damaged one is made
 // anew from the configuration, if that is whole.
 func (p *Plugin) known(c *Config, a *Attachment, configErr error) (*State, error) {
-	state, err := Store(c.StateDir).read(a.PortName())
+	state, err := storeIn(c.StateDir).Read(a.PortName())
 	switch {
 	case err == nil:
 		return state, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	case errors.Is(err, errDamaged) && configErr == nil:
+	case errors.Is(err, statefile.ErrDamaged) && configErr == nil:
 		return newState(c, a), nil
 	}
 	return nil, types.Join(err, configErr)
