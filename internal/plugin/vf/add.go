@@ -17,7 +17,7 @@ import (
 
 // Add attaches a VF. Whatever fails, everything is undone.
 func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.Result, retErr error) {
-	ctx, cancel := within(ctx, addTimeout)
+	ctx, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
 	if err := conf.checkForAdd(); err != nil {
 		return nil, types.WithCode(types.CodeInvalidConfig, err)
@@ -34,7 +34,7 @@ func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.R
 	if err := e.makeRoom(ctx, claim, call); err != nil {
 		return nil, err
 	}
-	state, err := e.survey(call, conf, device)
+	state, err := e.snapshot(call, conf, device)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.R
 
 // undo takes back a failed ADD, in time of its own.
 func (e *Engine) undo(ctx context.Context, claim *Claim, s *State) error {
-	ctx, cancel := within(context.WithoutCancel(ctx), undoTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if err := e.release(ctx, claim, s); err != nil {
 		return fmt.Errorf("undo: %w", err)
@@ -93,9 +93,9 @@ func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
 	return nil
 }
 
-// survey works out all that the ADD will do, and how everything is before it. It changes
+// snapshot records how everything is before the ADD, and what the ADD will do. It changes
 // nothing.
-func (e *Engine) survey(call Call, conf *Config, device *sriov.Device) (*State, error) {
+func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State, error) {
 	inode, exists := e.Links.Namespace(call.NetNS)
 	if !exists {
 		return nil, types.Errorf(types.CodeUnknownContainer, "network namespace %s: there is none", call.NetNS)
@@ -115,13 +115,13 @@ func (e *Engine) survey(call Call, conf *Config, device *sriov.Device) (*State, 
 	if err := e.ipamOf(s).Find(); err != nil {
 		return nil, err
 	}
-	if err := e.surveySettings(s); err != nil {
+	if err := e.snapshotSettings(s); err != nil {
 		return nil, err
 	}
-	return s, e.surveyLink(s, device)
+	return s, e.snapshotLink(s, device)
 }
 
-func (e *Engine) surveySettings(s *State) error {
+func (e *Engine) snapshotSettings(s *State) error {
 	if s.PF.Netdev == "" {
 		if s.Want.Any() {
 			return fmt.Errorf("%s: the PF has no interface on the host (driver %q): what the network asks for cannot be set", s.whereabouts(), s.PF.Driver)
@@ -133,13 +133,13 @@ func (e *Engine) surveySettings(s *State) error {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
 	if err != nil {
-		e.Log.Warn("nothing is asked of the PF, and it tells nothing", "device", s.Device, "error", err)
+		e.Log.Warn("the PF does not report the VF, and the network sets nothing there", "device", s.Device, "error", err)
 	}
 	s.Before = before
 	return nil
 }
 
-func (e *Engine) surveyLink(s *State, device *sriov.Device) error {
+func (e *Engine) snapshotLink(s *State, device *sriov.Device) error {
 	link, err := e.Links.Find("", s.Device)
 	if err != nil {
 		return fmt.Errorf("%s: its interface: %w", s.whereabouts(), err)
@@ -158,7 +158,7 @@ func (e *Engine) surveyLink(s *State, device *sriov.Device) error {
 	return err
 }
 
-// withoutLink tells whether a VF with no interface on the host can be attached: one that
+// withoutLink reports whether a VF with no interface on the host can be attached: one that
 // a process will drive can.
 func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
 	if device.UserSpace() {
@@ -175,7 +175,7 @@ func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
 	return types.Join(fmt.Errorf("%s (driver %s): its interface is not in the host's network namespace, %s", s.whereabouts(), device.Driver, where), err)
 }
 
-// attach does what the survey has worked out.
+// attach does what the snapshot says.
 func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.Result, error) {
 	if s.Link != nil {
 		host.KillPoint()
@@ -280,7 +280,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 	}
 	host.KillPoint()
 	if err := e.Links.Announce(ctx, s.NetNS, link, result); err != nil {
-		e.Log.Warn("the neighbours were not told of the addresses", "device", s.Device, "error", err)
+		e.Log.Warn("the neighbours were not informed about the addresses", "device", s.Device, "error", err)
 	}
 	return result, nil
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Check tells what is not as the ADD left it.
+// Check reports what is not as the ADD left it.
 func (e *Engine) Check(ctx context.Context, call Call, conf *Config) error {
-	ctx, cancel := within(ctx, addTimeout)
+	ctx, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
 	if err := conf.checkForAdd(); err != nil {
 		return types.WithCode(types.CodeInvalidConfig, err)
@@ -68,7 +68,7 @@ func (e *Engine) checkSettings(s *State, conf *Config) []error {
 	if err != nil {
 		return []error{err}
 	}
-	return unlike(&conf.Want, now)
+	return differences(&conf.Want, now)
 }
 
 func (e *Engine) checkLink(s *State, result *current.Result) []error {

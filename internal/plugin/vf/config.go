@@ -61,7 +61,7 @@ type Settings struct {
 	GUID      string  `json:"infinibandGUID,omitempty"`
 }
 
-// Any tells whether anything is asked for.
+// Any reports whether anything is asked for.
 func (s *Settings) Any() bool { return *s != Settings{} }
 
 // wire is the configuration as JSON has it.
@@ -331,7 +331,7 @@ func (p *parser) guid() string {
 	return guid.String()
 }
 
-// checkForAdd tells what an ADD needs and other verbs do not.
+// checkForAdd reports what an ADD needs and other verbs do not.
 func (c *Config) checkForAdd() error {
 	var faults []error
 	if c.DeviceID == "" {

@@ -13,7 +13,7 @@ import (
 
 // Del gives a VF back. It may come twice, or for what was never attached.
 func (e *Engine) Del(ctx context.Context, call Call, conf *Config) error {
-	ctx, cancel := within(ctx, delTimeout)
+	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
 	keys, err := e.Store.Of(call.ContainerID, call.IfName)
 	if err != nil {
@@ -89,7 +89,7 @@ func (e *Engine) reclaim(ctx context.Context, s *State) error {
 	return nil
 }
 
-// signsOf tells whether the VF still looks like the attachment, and takes its interface
+// signsOf reports whether the VF still looks like the attachment, and takes its interface
 // home if that is in the pod.
 func (e *Engine) signsOf(s *State, device *sriov.Device) (bool, error) {
 	if _, exists := e.Links.Namespace(s.NetNS); exists {
@@ -111,7 +111,7 @@ func (e *Engine) signsOf(s *State, device *sriov.Device) (bool, error) {
 		return false, nil
 	}
 	now, err := e.PF.Read(device.PF.Netdev, *device.Index)
-	return err == nil && len(unlike(&s.Want, now)) == 0, nil
+	return err == nil && len(differences(&s.Want, now)) == 0, nil
 }
 
 // reset sets what the configuration asked for to how the kernel's drivers make a VF.

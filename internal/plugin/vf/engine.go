@@ -1,9 +1,9 @@
 // Package vf attaches virtual functions to pods, and gives them back as they were. It is
 // the work of cmd/plexus-sriov.
 //
-// What is known of a VF before it is touched is on disk first (Store). There is one way
+// The state of a VF is on the disk (Store) before the VF is touched. There is one way
 // to undo, release, and DEL, GC, a failed ADD and an ADD that finds what a dead sandbox
-// left all take it: it looks at how things are, not at how far somebody came.
+// left all take it: it goes by how things are, not by how far somebody came.
 package vf
 
 import (
@@ -19,13 +19,13 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Devices tells what a device is (sriov.Sysfs).
+// Devices reports what a device is (sriov.Sysfs).
 type Devices interface {
 	Device(id string) (*sriov.Device, error)
 }
 
 // PF reads and sets what a physical function keeps of a VF: its driver is what differs
-// between machines, and what cannot be had in a test without the hardware.
+// between machines, and what a test without the hardware cannot have.
 type PF interface {
 	Read(netdev string, vf int) (*sriov.VFSettings, error)
 	SetMAC(netdev string, vf int, mac string) error
@@ -47,7 +47,7 @@ type Links interface {
 	// Search finds the interface of a device in any namespace that a process is in or
 	// that is mounted, nil if it is in none.
 	Search(device string) (ns string, link *Link, err error)
-	// Exists tells whether a name is taken.
+	// Exists reports whether a name is taken.
 	Exists(ns, name string) (bool, error)
 	Rename(ns string, index int, name string) error
 	Move(ns string, index int, to string) error
@@ -57,9 +57,9 @@ type Links interface {
 	// Configure puts addresses and routes onto an interface, and waits for addresses to
 	// become usable.
 	Configure(ctx context.Context, ns string, link *Link, result *current.Result) error
-	// Verify tells which addresses and routes are not there.
+	// Verify reports which addresses and routes are not there.
 	Verify(ns string, link *Link, result *current.Result) error
-	// Announce tells the neighbours about the addresses.
+	// Announce informs the neighbours about the addresses.
 	Announce(ctx context.Context, ns string, link *Link, result *current.Result) error
 }
 
@@ -71,8 +71,8 @@ const (
 	delTimeout  = 50 * time.Second
 )
 
-// How long hardware that is busy with itself, or a namespace that is being taken down, is
-// left alone before it is looked at again: more each time, up to a limit.
+// The pause before hardware that is busy, or a namespace that is being taken down, is
+// tried again: longer each time, up to a limit.
 const (
 	retryPause    = 10 * time.Millisecond
 	maxRetryPause = 500 * time.Millisecond
@@ -98,7 +98,7 @@ type Call struct {
 	Args        string
 }
 
-// virtualFunction gives the VF of a device ID, or tells what it is instead.
+// virtualFunction gives the VF of a device ID, or an error that says what it is instead.
 func (e *Engine) virtualFunction(id string) (*sriov.Device, error) {
 	device, err := e.Devices.Device(id)
 	if err != nil {
@@ -110,15 +110,15 @@ func (e *Engine) virtualFunction(id string) (*sriov.Device, error) {
 	return device, nil
 }
 
-// lives tells whether the sandbox that a state was made for is still there.
+// lives reports whether the sandbox that a state was made for is still there.
 func (e *Engine) lives(s *State) bool {
 	inode, exists := e.Links.Namespace(s.NetNS)
 	return exists && s.BootID == e.BootID && (inode == 0 || s.NetNSInode == 0 || inode == s.NetNSInode)
 }
 
-// until does something again and again until it says that it is done, or the time is
-// over: then it gives what it said last.
-func until(ctx context.Context, try func() (done bool, err error)) error {
+// retry tries again and again until try is done, or ctx ends: then the error is the last
+// one of try, and that of ctx.
+func retry(ctx context.Context, try func() (done bool, err error)) error {
 	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
 		done, err := try()
 		if done {
@@ -130,9 +130,4 @@ func until(ctx context.Context, try func() (done bool, err error)) error {
 		case <-time.After(pause):
 		}
 	}
-}
-
-// within is a part of a call's time.
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d)
 }

@@ -13,7 +13,7 @@ import (
 
 // GC gives back the VFs of this network's attachments that are not valid any more.
 func (e *Engine) GC(ctx context.Context, conf *Config) error {
-	ctx, cancel := within(ctx, delTimeout)
+	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
 	if !conf.HasValidAttachments {
 		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "cni.dev/valid-attachments", Problem: "is missing: nothing is freed"})
@@ -52,7 +52,7 @@ func (e *Engine) collect(ctx context.Context, key Key, network string) error {
 	return e.release(ctx, claim, state)
 }
 
-// Status tells whether an ADD could succeed now: states can be kept, the PF or the device
+// Status reports whether an ADD could succeed now: states can be kept, the PF or the device
 // that the configuration names is there, and the IPAM plugin is ready.
 func (e *Engine) Status(ctx context.Context, conf *Config) error {
 	faults := []error{e.Store.Writable()}

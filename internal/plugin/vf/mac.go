@@ -41,9 +41,9 @@ func (e *Engine) setMAC(ctx context.Context, s *State) error {
 // setLinkMAC gives the interface on the host a MAC. Some drivers let the VF say it, some
 // take it over from the PF when the interface has been up, some need a while.
 func (e *Engine) setLinkMAC(ctx context.Context, device, mac string) error {
-	ctx, cancel := within(ctx, macPatience)
+	ctx, cancel := context.WithTimeout(ctx, macPatience)
 	defer cancel()
-	return until(ctx, func() (bool, error) {
+	return retry(ctx, func() (bool, error) {
 		link, err := e.Links.Find("", device)
 		if err != nil || link == nil {
 			return false, types.Join(err, errors.New("the VF has no interface on the host"))

@@ -69,10 +69,10 @@ func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) 
 	if s.Link == nil || device.UserSpace() || device.Driver == "" {
 		return e.Links.Find("", s.Device)
 	}
-	ctx, cancel := within(ctx, homePatience)
+	ctx, cancel := context.WithTimeout(ctx, homePatience)
 	defer cancel()
 	var link *Link
-	err := until(ctx, func() (bool, error) {
+	err := retry(ctx, func() (bool, error) {
 		var err error
 		if link, err = e.Links.Find("", s.Device); link != nil && err == nil {
 			return true, nil

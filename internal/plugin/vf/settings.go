@@ -21,7 +21,7 @@ type setting struct {
 	field string // in the configuration
 	asked func(*Settings) bool
 	put   func(*Settings, *sriov.VFSettings) // what is asked for onto what there is
-	value func(*sriov.VFSettings) string     // for people, and to compare; "" if the driver does not tell
+	value func(*sriov.VFSettings) string     // for messages, and to compare; "" if the driver does not report it
 	set   func(PF, string, int, *sriov.VFSettings) error
 }
 
@@ -213,8 +213,8 @@ func defaults() *sriov.VFSettings {
 	}
 }
 
-// unlike tells which of the things that were asked for are not so.
-func unlike(w *Settings, now *sriov.VFSettings) []error {
+// differences gives the settings that are not as the network asks.
+func differences(w *Settings, now *sriov.VFSettings) []error {
 	var faults []error
 	for _, f := range settings {
 		if !f.asked(w) {

@@ -16,7 +16,7 @@ func (p *Plugin) Add(ctx context.Context, call *Call) (result *current.Result, r
 	if err != nil {
 		return nil, err
 	}
-	if err := p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) }); err != nil {
+	if err := p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) }); err != nil {
 		return nil, err
 	}
 	if err := p.ipamOf(c.IPAM, c.Raw, a).Find(); err != nil {
@@ -92,7 +92,7 @@ func (p *Plugin) attach(ctx context.Context, c *Config, a *Attachment, state *St
 		return nil, types.WithCode(types.CodeIOFailure, err)
 	}
 	host.KillPoint()
-	err = p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Plug(ctx, portOf(c, a, &state.Place)) })
+	err = p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Plug(ctx, portOf(c, a, &state.Place)) })
 	host.KillPoint()
 	return result, err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Check tells whether everything of an attachment is as its ADD made it.
+// Check reports whether everything of an attachment is as its ADD made it.
 func (p *Plugin) Check(ctx context.Context, call *Call) error {
 	c, a, err := call.parse()
 	if err != nil {
@@ -32,7 +32,7 @@ func (p *Plugin) Check(ctx context.Context, call *Call) error {
 }
 
 func (p *Plugin) checkPort(ctx context.Context, c *Config, a *Attachment, place *Place) error {
-	return p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error {
+	return p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error {
 		if err := sw.Ready(ctx, c.Bridge); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (p *Plugin) checkPort(ctx context.Context, c *Config, a *Attachment, place 
 	})
 }
 
-// comparePorts tells in what a port differs from what it was made as.
+// comparePorts reports in what a port differs from what it was made as.
 func comparePorts(want, got *Port) error {
 	var faults []error
 	for _, f := range []struct {

@@ -30,7 +30,7 @@ func (p *Plugin) Del(ctx context.Context, call *Call) error {
 // it has been released, or the node has lost it. Only the last would leave anything,
 // and then the switch may well be down for good: this cannot be an error.
 func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) error {
-	portErr := p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, a.PortName()) })
+	portErr := p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, a.PortName()) })
 	if errors.Is(portErr, ErrUnreachable) || errors.Is(portErr, context.DeadlineExceeded) {
 		portErr = nil
 	}

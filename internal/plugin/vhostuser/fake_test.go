@@ -15,7 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 )
 
-// fakeSwitch is a Switch in memory that fails as it is told.
+// fakeSwitch is a Switch in memory that fails as a test wants.
 type fakeSwitch struct {
 	ports map[string]Port
 	fail  map[string]error // by method; "Open" too
@@ -32,7 +32,7 @@ func (s *fakeSwitch) Open(context.Context, string) (Switch, error) {
 
 func (s *fakeSwitch) Ready(context.Context, string) error { return s.fail["Ready"] }
 
-// Plug makes the port also when it is told to fail: that is what undo is for.
+// Plug makes the port also when it is to fail: that is what undo is for.
 func (s *fakeSwitch) Plug(_ context.Context, port *Port) error {
 	s.ports[port.Name] = *port
 	return s.fail["Plug"]
@@ -177,4 +177,4 @@ func (n *node) add(container string, change map[string]any) {
 	}
 }
 
-var errTold = errors.New("as told")
+var errBroken = errors.New("broken")

@@ -34,14 +34,14 @@ func (f *fields) fault(key, format string, args ...any) {
 	*f.faults = append(*f.faults, &types.FieldError{Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
-// has tells whether a field is there; null is the same as no field.
+// has reports whether a field is there; null is the same as no field.
 func (f *fields) has(key string) bool {
 	f.known[key] = true
 	value, ok := f.raw[key]
 	return ok && string(value) != "null"
 }
 
-// read decodes a field into dst if it is there, and tells whether it was there and of
+// read decodes a field into dst if it is there, and reports whether it was there and of
 // the right type.
 func read[T any](f *fields, key, wanted string, dst *T) bool {
 	if !f.has(key) {

@@ -35,7 +35,7 @@ func (p *Plugin) GC(ctx context.Context, call *Call) error {
 }
 
 func (p *Plugin) unplugInvalid(ctx context.Context, c *Config, valid map[types.GCAttachment]bool) error {
-	return p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error {
+	return p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error {
 		ports, err := sw.Owned(ctx, c.Name)
 		if err != nil {
 			return err

@@ -96,7 +96,7 @@ func podSocket(c *Config, p *Place) string {
 	return path.Join(c.PodDir, p.Dirs[len(p.Dirs)-1], p.Socket)
 }
 
-// check tells what of a place cannot be.
+// check reports what of a place cannot be.
 func (p *Place) check() error {
 	if !isClean(p.Base) || len(p.Dirs) == 0 {
 		return fmt.Errorf("%q is not a folder to keep sockets in", cut(p.Base))

@@ -106,12 +106,12 @@ func (p *Place) remove(ctx context.Context, shared bool) error {
 	return nil
 }
 
-// isGone tells that there is no folder where one was to be.
+// isGone reports whether there is no folder where one was to be.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// verify tells what of a place is not as it was made.
+// verify reports what of a place is not as it was made.
 func (p *Place) verify(uid, gid int, config []byte) error {
 	folders, err := p.walk(false)
 	defer closeAll(folders)

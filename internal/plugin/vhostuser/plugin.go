@@ -59,8 +59,8 @@ func (p *Plugin) ipamOf(name string, config []byte, a *Attachment) *ipam.Plugin 
 	}
 }
 
-// with opens the switch at an address for one use of a bounded time.
-func (p *Plugin) with(ctx context.Context, address string, timeout time.Duration, use func(context.Context, Switch) error) error {
+// useSwitch opens the switch at an address for one use of a bounded time.
+func (p *Plugin) useSwitch(ctx context.Context, address string, timeout time.Duration, use func(context.Context, Switch) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	sw, err := p.Open(ctx, address)
@@ -79,7 +79,7 @@ func (p *Plugin) with(ctx context.Context, address string, timeout time.Duration
 func (p *Plugin) release(ctx context.Context, store *Store, s *State) error {
 	shared, err := store.isShared(s)
 	errs := []error{err}
-	errs = append(errs, p.with(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
+	errs = append(errs, p.useSwitch(ctx, s.OVSDB, s.Timeout, func(ctx context.Context, sw Switch) error { return sw.Unplug(ctx, s.Port) }))
 	host.KillPoint()
 	errs = append(errs, p.ipamOf(s.IPAM, s.Config, s.attachment()).Del(ctx))
 	host.KillPoint()

@@ -140,11 +140,11 @@ func TestAddUndoes(t *testing.T) {
 		},
 		"switch down":    {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, nil, types.CodeTryAgainLater, []string{ErrUnreachable.Error()}},
 		"no bridge":      {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, types.CodeFailed, []string{"bridge br0"}},
-		"IPAM not there": {func(n *node) { n.manager.fail["find"] = errTold }, nil, types.CodeInvalidConfig, []string{"ipam.type: IPAM plugin fake", "CNI_PATH"}},
+		"IPAM not there": {func(n *node) { n.manager.fail["find"] = errBroken }, nil, types.CodeInvalidConfig, []string{"ipam.type: IPAM plugin fake", "CNI_PATH"}},
 		"IPAM":           {func(n *node) { n.manager.fail["ADD"] = &cnitypes.Error{Code: 77, Msg: "no addresses"} }, nil, 77, []string{"IPAM plugin fake (ADD)", "no addresses"}},
 		"folder":         {func(n *node) { must(n.t, os.WriteFile(filepath.Join(n.dir, "s"), nil, 0o600)) }, nil, types.CodeIOFailure, []string{"socket folder"}},
 		"device info":    {func(n *node) { must(n.t, os.WriteFile(filepath.Join(n.dir, "info"), nil, 0o600)) }, nil, types.CodeIOFailure, []string{"device information"}},
-		"port":           {func(n *node) { n.sw.fail["Plug"] = errTold }, nil, types.CodeFailed, []string{"as told"}},
+		"port":           {func(n *node) { n.sw.fail["Plug"] = errBroken }, nil, types.CodeFailed, []string{"broken"}},
 		"port, down":     {func(n *node) { n.sw.fail["Plug"] = context.DeadlineExceeded }, nil, types.CodeTryAgainLater, []string{"deadline"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,7 +311,7 @@ func TestCheck(t *testing.T) {
 		"file":         {func(n *node) { must(n.t, os.Remove(file(n))) }, "configuration file"},
 		"file changed": {func(n *node) { must(n.t, os.WriteFile(file(n), []byte("{}"), 0o600)) }, "is not what was written"},
 		"folder":       {func(n *node) { must(n.t, os.Chmod(filepath.Dir(file(n)), 0o777)) }, "socket folder"},
-		"IPAM":         {func(n *node) { n.manager.fail["CHECK"] = errTold }, "IPAM plugin fake (CHECK)"},
+		"IPAM":         {func(n *node) { n.manager.fail["CHECK"] = errBroken }, "IPAM plugin fake (CHECK)"},
 		"state":        {func(n *node) { must(n.t, os.RemoveAll(filepath.Join(n.dir, "state"))) }, "is not attached"},
 		"switch down":  {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, ErrUnreachable.Error()},
 	} {
@@ -383,9 +383,9 @@ func TestStatus(t *testing.T) {
 		"down":        {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, nil, types.CodeNotAvailable},
 		"unfit":       {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, codeLimited},
 		"slow":        {func(n *node) { n.sw.fail["Ready"] = context.DeadlineExceeded }, nil, types.CodeNotAvailable},
-		"IPAM":        {func(n *node) { n.manager.fail["STATUS"] = errTold }, nil, types.CodeNotAvailable},
+		"IPAM":        {func(n *node) { n.manager.fail["STATUS"] = errBroken }, nil, types.CodeNotAvailable},
 		"faulty":      {func(*node) {}, map[string]any{"vlan": -1}, types.CodeInvalidConfig},
-		"without one": {func(n *node) { n.manager.fail["STATUS"] = errTold }, map[string]any{"ipam": nil}, 0},
+		"without one": {func(n *node) { n.manager.fail["STATUS"] = errBroken }, map[string]any{"ipam": nil}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)

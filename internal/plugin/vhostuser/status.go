@@ -8,7 +8,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Status tells whether an ADD could work. A switch that does not answer says nothing
+// Status reports whether an ADD could work. A switch that does not answer says nothing
 // of the ports that it has (code 50); one that answers and cannot serve has cut off the
 // containers that are there too (code 51).
 func (p *Plugin) Status(ctx context.Context, call *Call) error {
@@ -16,7 +16,7 @@ func (p *Plugin) Status(ctx context.Context, call *Call) error {
 	if err != nil {
 		return types.WithCode(types.CodeInvalidConfig, fmt.Errorf("network %q: %w", c.Name, err))
 	}
-	err = p.with(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) })
+	err = p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) })
 	switch {
 	case errors.Is(err, ErrUnfit):
 		return types.WithCode(codeLimited, err)

@@ -25,7 +25,7 @@ var (
 // Switch is a virtual switch that serves vhost-user ports. It is all that this package
 // wants of Open vSwitch, and will be of VPP.
 type Switch interface {
-	// Ready tells why the bridge could not take a port now.
+	// Ready reports why the bridge could not take a port now.
 	Ready(ctx context.Context, bridge string) error
 	// Plug makes a port and waits until the switch has taken it up.
 	Plug(ctx context.Context, port *Port) error
@@ -56,7 +56,7 @@ type Port struct {
 	Problem string
 }
 
-// Owner is whose a port is: it is written beside the port, for GC and for people.
+// Owner is whose a port is: it is written beside the port, for GC and for operators.
 type Owner struct {
 	Network     string
 	ContainerID string

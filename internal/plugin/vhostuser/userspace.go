@@ -135,7 +135,7 @@ func (c *Config) readContainer(container *fields) {
 	container.refuseUnknown()
 }
 
-// isFileName tells whether a name is one of a file that lies in the folder at hand.
+// isFileName reports whether a name is one of a file that lies in the folder at hand.
 func isFileName(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= 255 && !strings.ContainsAny(name, "/\x00")
 }

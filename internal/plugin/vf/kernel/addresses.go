@@ -113,7 +113,7 @@ func hasCarrier(handle *netlink.Handle, index int) bool {
 	return err == nil && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && l.Attrs().RawFlags&unix.IFF_RUNNING != 0
 }
 
-// waitFor tells whether something became true in time.
+// waitFor reports whether something became true in time.
 func waitFor(ctx context.Context, patience time.Duration, happened func() bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -148,7 +148,7 @@ func toRoute(link *vf.Link, r *cnitypes.Route, result *current.Result) *netlink.
 	return route
 }
 
-// Verify tells which addresses and routes are not there.
+// Verify reports which addresses and routes are not there.
 func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
 	return overNetlink(ns, func(handle *netlink.Handle) error {
 		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_ALL)
@@ -170,7 +170,7 @@ func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
 	})
 }
 
-// mine tells whether an address of a result is of the interface.
+// mine reports whether an address of a result is of the interface.
 func mine(ip *current.IPConfig, link *vf.Link, result *current.Result) bool {
 	if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) {
 		return ip.Interface == nil

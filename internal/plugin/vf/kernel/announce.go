@@ -13,7 +13,7 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Announce tells the neighbours which MAC the addresses have now: switches and caches
+// Announce informs the neighbours which MAC the addresses have now: switches and caches
 // may still know that of the pod that had the address, or the VF, before.
 func (Links) Announce(_ context.Context, ns string, link *vf.Link, result *current.Result) error {
 	mac, err := net.ParseMAC(link.MAC)

@@ -138,14 +138,14 @@ func (k Links) Find(ns, dev string) (*vf.Link, error) {
 // pick finds a device's interface. Kernels before 5.14 do not say of an interface which
 // device it is of: there its driver is asked.
 func (k Links) pick(ns, dev string, links []netlink.Link) *vf.Link {
-	told := false
+	named := false
 	for _, l := range links {
-		told = told || l.Attrs().ParentDev != ""
+		named = named || l.Attrs().ParentDev != ""
 		if l.Attrs().ParentDev == dev {
 			return describe(l)
 		}
 	}
-	if told {
+	if named {
 		return nil
 	}
 	var found *vf.Link
@@ -190,7 +190,7 @@ func (k Links) Search(dev string) (string, *vf.Link, error) {
 	return "", nil, nil
 }
 
-// Exists tells whether a name is taken.
+// Exists reports whether a name is taken.
 func (Links) Exists(ns, name string) (bool, error) {
 	exists := false
 	err := overNetlink(ns, func(handle *netlink.Handle) error {

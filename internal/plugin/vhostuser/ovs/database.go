@@ -15,7 +15,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/plugin/vhostuser"
 )
 
-// database is a connection to an OVSDB. No table of it is copied: a call looks at a few
+// database is a connection to an OVSDB. No table of it is copied: a call reads a few
 // rows once, and the whole of a busy node would only be read to be thrown away.
 type database struct{ client client.Client }
 

@@ -51,7 +51,7 @@ func Open(ctx context.Context, address string) (vhostuser.Switch, error) {
 // Close ends the connection.
 func (s *Switch) Close() { s.db.close() }
 
-// Ready tells why the bridge could not take a port now. That ovs-vswitchd has died, its
+// Ready reports why the bridge could not take a port now. That ovs-vswitchd has died, its
 // database does not tell.
 func (s *Switch) Ready(ctx context.Context, bridge string) error {
 	_, err := s.bridge(ctx, bridge)
@@ -121,7 +121,7 @@ func (s *Switch) root(ctx context.Context) (string, error) {
 	return answers.first(0).uuid(columnUUID), nil
 }
 
-// takenUp waits until ovs-vswitchd has come to a configuration, and tells what it made
+// takenUp waits until ovs-vswitchd has come to a configuration, and reports what it made
 // of an interface in it.
 func (s *Switch) takenUp(ctx context.Context, root string, config int, name string) error {
 	answers, err := s.db.transact(ctx, waitFor(root, config, patience(ctx)),
@@ -136,7 +136,7 @@ func (s *Switch) takenUp(ctx context.Context, root string, config int, name stri
 	return fault(answers.first(1))
 }
 
-// fault tells why an interface is not served.
+// fault reports why an interface is not served.
 func fault(iface row) error {
 	if said := iface.text("error"); said != "" {
 		return fmt.Errorf("ovs-vswitchd: %s", said)
