@@ -40,6 +40,7 @@ type machine struct {
 	failAt     int   // number of the change that fails, from 1
 	failure    error // what it fails with
 	ipam       *current.Result
+	ipamConfig string // of the IPAM plugin's last call
 }
 
 var errBroken = errors.New("broken")
@@ -235,12 +236,13 @@ func (*fakeIPAM) FindInPath(plugin string, _ []string) (string, error) {
 	return "/ipam", nil
 }
 
-func (x *fakeIPAM) ExecPlugin(_ context.Context, _ string, _ []byte, environ []string) ([]byte, error) {
+func (x *fakeIPAM) ExecPlugin(_ context.Context, _ string, config []byte, environ []string) ([]byte, error) {
 	env := map[string]string{}
 	for _, variable := range environ {
 		key, value, _ := strings.Cut(variable, "=")
 		env[key] = value
 	}
+	x.m.ipamConfig = string(config)
 	container := env["CNI_CONTAINERID"]
 	if err := x.m.change("ipam %s %s", env["CNI_COMMAND"], container); err != nil {
 		return nil, err

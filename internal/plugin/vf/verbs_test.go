@@ -48,6 +48,7 @@ func TestCheck(t *testing.T) {
 			err := e.Check(t.Context(), inA(), checkConfig(t))
 			if len(tc.says) == 0 {
 				equal(t, "what CHECK did", []string{"ipam CHECK c1"}, m.notes)
+				equal(t, "the IPAM plugin gets prevResult", true, strings.Contains(m.ipamConfig, `"prevResult":{"cniVersion"`))
 			}
 			if (err == nil) != (len(tc.says) == 0) || err != nil && tc.name != "no device" && types.CodeOf(err, types.CodeFailed) != tc.code {
 				t.Fatalf("got %v", err)
