@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 
@@ -151,4 +153,72 @@ func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
 	equal(t, "number of calls", len(n.Calls()), 3)
 	equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+// A damaged record is there as long as something is left to release.
+func TestNetnsDamagedRecordWhoseReleaseFails(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("macvlan")
+	add(n, pod, n.Conf(nil))
+	damageRecord(t, n, pod, damages["truncated"])
+	n.Hook("macvlan", "DEL", "fail 77 'not now'")
+	for range 2 {
+		contains(t, "error", call(n, "DEL", pod, n.Conf(nil)).Fails(77).Msg, "default/c1", "not now")
+		equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+		equal(t, "interfaces", pod.InterfaceNames(), []string{"net0"})
+	}
+	n.Hook("macvlan", "DEL", "")
+	del(n, pod, n.Conf(nil))
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+// Other pods' calls release what no DEL may ever ask for again.
+func TestNetnsDamagedRecordOfADeadSandbox(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16"))
+	conf := n.Conf(nil)
+	pods := attached(n, conf, "c1", "c2")
+	other := n.Sandbox("c3")
+	old := time.Now().Add(-time.Hour)
+	for _, pod := range pods {
+		damageRecord(t, n, pod, damages["garbage"])
+		if err := os.Chtimes(n.RecordPath(pod), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pods[0].Destroy()
+	del(n, other, conf)
+	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl.corrupt", "c2@cluster@eth0.jsonl"})
+	equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}, "mac": {"10.2.0.3"}})
+	equal(t, "interfaces of the living", pods[1].InterfaceNames(), []string{"eth0", "net0"})
+}
+
+// A machine that lost power has a file of half a result, or of none.
+func TestNetnsHalfWrittenCacheIsRestored(t *testing.T) {
+	for name, part := range map[string]int{"half": 2, "nothing": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Wrap("bridge")
+			n.Pod("c1", nil)
+			pod := n.Sandbox("c1")
+			added := add(n, pod, n.Conf(nil))
+			cache := filepath.Join(n.CNIDir, "results", "cbr0-c1-eth0")
+			whole := n.ReadFile(cache)
+			n.Calls()
+			for _, command := range []string{"CHECK", "DEL"} {
+				n.WriteFile(cache, whole[:len(whole)/part])
+				call(n, command, pod, n.Conf(nil)).OK()
+				calls := n.Calls()
+				equal(t, "number of calls", len(calls), 1)
+				equal(t, "command", calls[0].Command, command)
+				if calls[0].Config["prevResult"] == nil {
+					t.Fatalf("%s: there is no prevResult", command)
+				}
+				equal(t, "prevResult", addresses(node.ParseResult(t, calls[0].Config["prevResult"])), addresses(added.Result))
+			}
+			n.MustBeClean()
+		})
+	}
 }

@@ -228,3 +228,28 @@ func TestNetnsDeviceIsClaimedOnce(t *testing.T) {
 	}
 	n.MustBeClean()
 }
+
+// A name of a file has at most 255 bytes, those of the network and of the container
+// together may have more.
+func TestNetnsDeviceInformationOfLongNames(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Wrap("macvlan")
+	n.Hook("macvlan", "ADD", `file=$(printf %s "$stdin" | sed -n 's/.*"CNIDeviceInfoFile":"\([^"]*\)".*/\1/p')
+mkdir -p "$(dirname "$file")" && printf '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.%s"}}' "${CNI_IFNAME#net}" >"$file" || fail 100 "no $file"`)
+	name := strings.TrimSuffix(strings.Repeat(strings.Repeat("n", 46)+".", 5), ".")
+	n.Network(name, node.Macvlan("mac", "up0", "10.2.0.0/16").With(node.Conf{"capabilities": node.Conf{"CNIDeviceInfoFile": true}}))
+	n.PodWith("c1", name+", "+name)
+	pod := n.Sandbox("c1")
+	pod.ID = strings.Repeat("c", 64)
+	add(n, pod, n.Conf(nil))
+	status := statusOf(n, pod)
+	for ifName, want := range map[string]string{"net0": "0000:3b:02.0", "net1": "0000:3b:02.1"} {
+		if info := status[ifName].DeviceInfo; info == nil || info.PCI == nil || info.PCI.PCIAddress != want {
+			t.Errorf("device information of %s: %+v", ifName, info)
+		}
+	}
+	check(n, pod, n.Conf(nil))
+	del(n, pod, n.Conf(nil))
+	n.MustBeClean()
+}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -198,5 +201,76 @@ func TestNetnsGCGoesOnAfterAFailure(t *testing.T) {
 	n.Hook("macvlan", "DEL", "")
 	n.Hook("bridge", "GC", "")
 	gc(n, conf).OK()
+	n.MustBeClean()
+}
+
+// The time is shared by what is to be released, not by all that there is.
+func TestNetnsGCOfOneAmongMany(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "a1", "b1")
+	data, valid := n.ReadFile(n.RecordPath(pods[1])), []string{"b1"}
+	for i := range 108 {
+		id := fmt.Sprintf("b1-%03d", i)
+		valid = append(valid, id)
+		n.WriteFile(filepath.Join(n.CNIDir, "plexus", id+"@cluster@eth0.jsonl"), strings.ReplaceAll(data, `"containerID":"b1"`, `"containerID":"`+id+`"`))
+	}
+	equal(t, "number of records", len(n.Records()), 110)
+	n.Hook("macvlan", "DEL", "sleep 1") // slow, not stuck
+	gc(n, conf, valid...).OK()
+	equal(t, "interfaces", pods[0].InterfaceNames(), []string{})
+	equal(t, "number of records", len(n.Records()), 109)
+	equal(t, "interfaces of the valid", pods[1].InterfaceNames(), []string{"eth0", "net0"})
+}
+
+// Sandboxes that Multus attached, and that the runtime keeps under another network.
+func TestNetnsGCSparesLivingSandboxesOfMultus(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := gcNode(t)
+			conf := gcConf(n, nil)
+			dir := multusDirs(n)[name]
+			attached(n, conf, "c1")
+			living, dead := n.Sandbox("c3"), n.Sandbox("c4")
+			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
+			for _, pod := range []*node.Sandbox{living, dead} {
+				n.Call(node.Call{
+					Plugin: node.Executable(t, "PLEXUS_MULTUS_BIN", "multus"), Command: "ADD", Sandbox: pod,
+					Config: multusConf(n, dir).With(node.Conf{"delegates": delegates}),
+				}).OK()
+			}
+			dead.Destroy()
+			n.Calls()
+			gc(n, conf, "c1").OK()
+			equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+				"cbr0": {"c1/eth0", "c3/eth0"},
+				"mac":  {"c1/net0", "c3/net1"},
+			})
+			equal(t, "interfaces of Multus", living.InterfaceNames(), []string{"eth0", "net1"})
+			for network, address := range map[string]string{"cbr0": "10.1.0.3", "mac": "10.2.0.3"} {
+				if !slices.Contains(n.Reservations()[network], address) {
+					t.Errorf("%s of network %s is not reserved any more", address, network)
+				}
+			}
+			del(n, living, conf)
+			equal(t, "interfaces of Multus after its DEL", living.InterfaceNames(), []string{})
+		})
+	}
+}
+
+// A plugin may tell a list that is empty from none.
+func TestNetnsGCOfNoAttachmentsTellsAnEmptyList(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	attached(n, conf, "c1")
+	n.Calls()
+	gc(n, conf).OK()
+	lists := map[string]string{}
+	for _, c := range n.Calls() {
+		if c.Command == "GC" {
+			lists[c.Plugin] = string(c.Config["cni.dev/valid-attachments"])
+		}
+	}
+	equal(t, "lists", lists, map[string]string{"bridge": "[]", "macvlan": "[]"})
 	n.MustBeClean()
 }

@@ -11,6 +11,8 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
 func TestNetnsResultAll(t *testing.T) {
@@ -223,4 +225,39 @@ func TestNetnsAddressAskedTwiceIsUndone(t *testing.T) {
 		equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	}
 	equal(t, "reservations", fmt.Sprint(n.Reservations()), "map[br2:[10.3.0.88] cbr0:[10.1.0.2]]")
+}
+
+func TestNetnsTooManyNetworksAreRefused(t *testing.T) {
+	n := node.New(t)
+	n.Wrap("bridge")
+	n.Network("a", node.Conf{"cniVersion": "1.0.0", "type": "/no/such/plugin"})
+	n.PodWith("c1", strings.Repeat("a,", 19999)+"a")
+	o := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil))
+	contains(t, "error", o.Fails(7).Msg, "default/c1", types.AnnotationNetworks, "20000 networks", "at most 128")
+	if size := len(o.Stdout) + len(o.Stderr); size > 2000 {
+		t.Errorf("%d bytes are printed", size)
+	}
+	equal(t, "calls", n.CallNames(), []string{})
+	n.MustBeClean()
+}
+
+// Only the plugin before it gives a plugin a result.
+func TestNetnsPrevResultOfADefinitionIsDropped(t *testing.T) {
+	n := node.New(t)
+	n.Wrap("bridge", "macvlan", "tuning")
+	n.Uplink("up0")
+	forged := node.Conf{"prevResult": node.Conf{"cniVersion": "1.0.0", "ips": []node.Conf{{"address": "192.0.2.9/24"}}}}
+	n.Network("single", node.Macvlan("single", "up0", "10.2.0.0/16").With(forged))
+	n.Network("list", node.List("list", "1.0.0", node.Bridge("br2", "10.3.0.0/16").With(forged), node.Conf{"type": "tuning"}.With(forged)))
+	n.PodWith("c1", "single, list")
+	add(n, n.Sandbox("c1"), n.Conf(nil))
+	given := map[string][]string{}
+	for _, c := range n.Calls() {
+		if given[c.String()] = nil; c.Config["prevResult"] != nil {
+			given[c.String()] = addresses(node.ParseResult(t, c.Config["prevResult"]))
+		}
+	}
+	equal(t, "results given", given, map[string][]string{
+		"ADD bridge eth0": nil, "ADD macvlan net0": nil, "ADD bridge net1": nil, "ADD tuning net1": {"10.3.0.2/16"},
+	})
 }

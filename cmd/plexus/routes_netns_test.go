@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -141,4 +142,22 @@ func TestNetnsDefaultRouteIsTakenFromEveryOtherAttachment(t *testing.T) {
 	check(n, pod, prevResult(n.Conf(nil), added))
 	del(n, pod, n.Conf(nil))
 	n.MustBeClean()
+}
+
+// The default route of another table is where it was, and so says the result.
+func TestNetnsDefaultRouteOfAnotherTableStays(t *testing.T) {
+	n := node.New(t)
+	ipam := node.HostLocal("10.1.0.0/16").With(node.Conf{"routes": []node.Conf{{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "table": 100}}})
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
+	n.PodWith("c1", `[{"name":"second","default-route":["10.3.0.1"]}]`)
+	pod := n.Sandbox("c1")
+	master := in110(node.Bridge("cbr0", "10.1.0.0/16")).With(node.Conf{"ipam": ipam})
+	added := add(n, pod, n.Conf(node.Conf{"cniVersion": "1.1.0", "delegates": []node.Conf{master}}))
+	equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
+	routes, err := pod.Run("ip", "route", "show", "table", "100")
+	contains(t, "table 100", routes, "default via 10.1.0.1 dev eth0")
+	equal(t, "error", err, nil)
+	said, err := json.Marshal(added.Result.Routes)
+	equal(t, "routes of the result", string(said), `[{"dst":"0.0.0.0/0","gw":"10.1.0.1","table":100}]`)
+	equal(t, "error", err, nil)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -60,7 +61,7 @@ func TestNetnsAnotherBuildOfPlexusAsDelegateIsStopped(t *testing.T) {
 	n.MustBeClean()
 }
 
-func TestNetnsPeople(t *testing.T) {
+func TestNetnsUsage(t *testing.T) {
 	n := node.New(t)
 	for _, c := range []struct {
 		args           []string
@@ -205,6 +206,30 @@ func TestNetnsAgentThatSaysNo(t *testing.T) {
 	n.MustBeClean()
 }
 
+func TestNetnsAgentThatAnswersSomethingElse(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no facts":         `{"version":1}`,
+		"empty facts":      `{"version":1,"facts":{}}`,
+		"another pod":      `{"version":1,"facts":{"pod":{"namespace":"default","name":"other"}}}`,
+		"namesake of it":   `{"version":1,"facts":{"pod":{"namespace":"other","name":"c1"}}}`,
+		"a pod of no name": `{"version":1,"facts":{"pod":{"namespace":"default"}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Wrap("bridge")
+			n.Agent(func(conn net.Conn, request *types.Request) {
+				if request.Facts != nil {
+					fmt.Fprintln(conn, answer)
+				}
+			})
+			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "5s"})).Fails(11)
+			contains(t, "error", failure.Msg, "default/c1", n.AgentSocket(), "no facts of this pod")
+			equal(t, "calls", n.CallNames(), []string{})
+			n.MustBeClean()
+		})
+	}
+}
+
 func TestNetnsAgentThatAnswers(t *testing.T) {
 	n := node.New(t)
 	n.Uplink("up0")
@@ -228,4 +253,28 @@ func TestNetnsAgentThatAnswers(t *testing.T) {
 	equal(t, "calls reported", reported, []string{"ADD", "CHECK", "DEL"})
 	equal(t, "pod of the request", requests[0].Facts.Pod, types.Pod{Namespace: "default", Name: "c1"})
 	equal(t, "namespace of the request", requests[0].Facts.MultusNamespace, "kube-system")
+}
+
+// closedStderr is a plugin that is plexus with nobody at the other end of its stderr.
+func closedStderr(n *node.Node) string {
+	wrapper := n.Path("closed-stderr")
+	n.Run("mkfifo", n.Path("pipe"))
+	n.WriteFile(wrapper, `#!/bin/sh
+exec 3<>`+n.Path("pipe")+`
+exec 2>`+n.Path("pipe")+` 3<&-
+exec `+n.Bin+`/plexus
+`)
+	n.Run("chmod", "755", wrapper)
+	return wrapper
+}
+
+func TestNetnsClosedStderr(t *testing.T) {
+	n := node.New(t)
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	add(n, pod, n.Conf(nil))
+	damageRecord(t, n, pod, damages["garbage"]) // it has something to log
+	n.Call(node.Call{Plugin: closedStderr(n), Command: "DEL", Config: n.Conf(nil), Sandbox: pod}).OK()
+	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }

@@ -284,3 +284,20 @@ func TestNetnsDelWithATruncatedMultusState(t *testing.T) {
 		})
 	}
 }
+
+// A file of Multus that names nothing says nothing of the sandbox.
+func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
+	for _, content := range []string{"null", "[]", "[null]", "[{}]"} {
+		t.Run(content, func(t *testing.T) {
+			n := node.New(t)
+			pod := n.Sandbox("c1")
+			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(pod, "eth0"))
+			state := "/var/lib/cni/multus/c1"
+			n.WriteFile(state, content)
+			del(n, pod, n.Conf(nil))
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			equal(t, "files", n.Leftovers(), []string{state})
+			equal(t, "the file of Multus", n.ReadFile(state), content)
+		})
+	}
+}

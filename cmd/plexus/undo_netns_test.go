@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -187,6 +188,29 @@ func TestNetnsDeadSandboxIsReleasedByTheNextCall(t *testing.T) {
 			n.MustBeClean()
 		})
 	}
+}
+
+// No DEL of this sandbox may be given up for the time that the others' would have.
+func TestNetnsDeadSandboxOfSlowPlugins(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Wrap("macvlan")
+	for i := range 3 {
+		name := fmt.Sprintf("m%d", i)
+		n.Network(name, node.Macvlan(name, "up0", fmt.Sprintf("10.%d.0.0/16", i+2)))
+	}
+	n.PodWith("c1", "m0, m1, m2")
+	conf := n.Conf(nil)
+	pod, other := n.Sandbox("c1"), n.Sandbox("c2")
+	add(n, pod, conf)
+	pod.Destroy()
+	n.Hook("macvlan", "DEL", "sleep 2") // slow, not stuck
+	for range 3 {
+		if del(n, other, conf); len(n.Records()) == 0 {
+			break
+		}
+	}
+	n.MustBeClean()
 }
 
 func TestNetnsReadinessIndicatorFile(t *testing.T) {

@@ -155,6 +155,28 @@ func TestNetnsAddOfAnotherInterfaceOfTheSameContainer(t *testing.T) {
 	n.MustBeClean()
 }
 
+// A container of podman has two networks of plexus, whose interfaces must not meet: the
+// undo of the second would take the first's away.
+func TestNetnsInterfaceOfTheOtherRecordIsRefused(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	first := n.Conf(nil)
+	second := n.Conf(node.Conf{"name": "other", "delegates": []node.Conf{node.Bridge("br8", "10.8.0.0/16"), node.Bridge("br9", "10.9.0.0/16")}})
+	add(n, pod, first)
+	interfaces, files := pod.Interfaces(), n.Leftovers()
+	n.Calls()
+	failure := n.Call(node.Call{Command: "ADD", Config: second, Sandbox: pod, IfName: "eth1"}).Fails(7)
+	contains(t, "error", failure.Msg, "default/c1", "network br9", `interface: "net0" is taken`)
+	equal(t, "calls", n.CallNames(), []string{})
+	equal(t, "interfaces", pod.Interfaces(), interfaces)
+	equal(t, "files", n.Leftovers(), files)
+	n.Call(node.Call{Command: "DEL", Config: second, Sandbox: pod, IfName: "eth1"}).OK()
+	equal(t, "interfaces after its DEL", pod.Interfaces(), interfaces)
+	check(n, pod, first)
+	del(n, pod, first)
+	n.MustBeClean()
+}
+
 func TestNetnsAddAfterAFailedAdd(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
