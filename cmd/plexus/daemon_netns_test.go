@@ -61,15 +61,15 @@ echo $! >`+n.Path("pid")+`
 echo '{"cniVersion": "1.0.0"}'
 `)
 			conf := n.Conf(node.Conf{"delegates": []node.Conf{node.ClusterBridge(), {"cniVersion": "1.0.0", "name": "d", "type": "daemon"}}})
-			add(n, pod, conf)
+			n.Add(pod, conf)
 			daemon := leftRunning(t, n, n.Path("pid"))
 			if !daemon.has("c1.lock") {
 				t.Error("the process has no descriptor of the lock: this tests nothing")
 			}
 			daemon.mustLive("after ADD")
-			check(n, pod, conf)
+			n.Check(pod, conf)
 			daemon.mustLive("after CHECK")
-			del(n, pod, conf)
+			n.Del(pod, conf)
 			daemon.mustLive("after DEL")
 			n.MustBeClean()
 		})

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -26,12 +27,12 @@ func TestNetnsDelByThePathOfAnotherPod(t *testing.T) {
 	pods := attached(n, conf, "c1", "c2")
 	interfaces := pods[1].Interfaces()
 	leadTo(n, pods[0], pods[1].Path)
-	del(n, pods[0], conf)
-	equal(t, "interfaces of the other pod", pods[1].Interfaces(), interfaces)
-	equal(t, "records", n.Records(), []string{"c2@cluster@eth0.jsonl"})
-	equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}, "mac": {"10.2.0.3"}})
-	check(n, pods[1], conf)
-	del(n, pods[1], conf)
+	n.Del(pods[0], conf)
+	check.Equal(t, "interfaces of the other pod", pods[1].Interfaces(), interfaces)
+	check.Equal(t, "records", n.Records(), []string{"c2@cluster@eth0.jsonl"})
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}, "mac": {"10.2.0.3"}})
+	n.Check(pods[1], conf)
+	n.Del(pods[1], conf)
 	n.MustBeClean()
 }
 
@@ -42,16 +43,16 @@ func TestNetnsDelByThePathOfTheHost(t *testing.T) {
 			conf := n.Conf(nil)
 			n.Pod("c1", nil)
 			pod := n.Sandbox("c1")
-			add(n, pod, conf)
+			n.Add(pod, conf)
 			if damage != nil {
 				damageRecord(t, n, pod, damage)
 			}
 			n.Uplink("eth0") // the host's own
 			leadTo(n, pod, "/proc/thread-self/ns/net")
-			del(n, pod, conf)
+			n.Del(pod, conf)
 			n.Run("ip", "link", "show", "eth0")
-			equal(t, "reservations", n.Reservations(), map[string][]string{})
-			equal(t, "records", slices.DeleteFunc(n.Records(), func(name string) bool { return strings.HasSuffix(name, ".corrupt") }), []string{})
+			check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+			check.Equal(t, "records", slices.DeleteFunc(n.Records(), func(name string) bool { return strings.HasSuffix(name, ".corrupt") }), []string{})
 		})
 	}
 }
@@ -76,8 +77,8 @@ func TestNetnsDelByThePathOfAnotherPodWithoutRecord(t *testing.T) {
 			}
 			leadTo(n, mine, other.Path)
 			n.Call(node.Call{Command: "DEL", Sandbox: mine, Config: conf}).OK()
-			equal(t, "interfaces of the other", other.InterfaceNames(), []string{"eth0"})
-			equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}})
+			check.Equal(t, "interfaces of the other", other.InterfaceNames(), []string{"eth0"})
+			check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}})
 		})
 	}
 }

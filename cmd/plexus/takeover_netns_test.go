@@ -12,6 +12,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -60,17 +61,17 @@ func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
 	rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 	attachBare(t, n, list, libcni.CacheDir, rt)
 	n.Calls()
-	del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{list}}))
+	n.Del(pod, n.Conf(node.Conf{"delegates": []node.Conf{list}}))
 	calls := n.Calls()
-	equal(t, "number of calls", len(calls), 2)
-	equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
-	equal(t, "port mappings", portMappings(t, calls[0]), mappings)
+	check.Equal(t, "number of calls", len(calls), 2)
+	check.Equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
+	check.Equal(t, "port mappings", portMappings(t, calls[0]), mappings)
 	for _, c := range calls {
 		if c.Config["prevResult"] == nil {
 			t.Errorf("%s has no prevResult", c)
 		}
 	}
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -86,8 +87,8 @@ func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
 			if name == "name" {
 				cluster = where
 			}
-			del(n, pod, n.Conf(node.Conf{"delegates": nil, "clusterNetwork": cluster}))
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			n.Del(pod, n.Conf(node.Conf{"delegates": nil, "clusterNetwork": cluster}))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -122,19 +123,19 @@ func TestNetnsDelOfAPodThatMultusAttached(t *testing.T) {
 			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
 			for _, s := range []*node.Sandbox{pod, other} {
 				n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: s}).OK()
-				equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
+				check.Equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
 			}
 			theirs := other.Interfaces()
 			files := slices.DeleteFunc(n.Leftovers(), func(path string) bool { return !isOf(n, path, "c2") })
 			conf := n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}})
-			del(n, pod, conf)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "files", n.Leftovers(), files)
+			n.Del(pod, conf)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "files", n.Leftovers(), files)
 			if !slices.Contains(files, filepath.Join(dir, "c2")) {
 				t.Errorf("Multus has no scratch file of the other pod: %v", files)
 			}
-			equal(t, "interfaces of the other pod", other.Interfaces(), theirs)
-			del(n, other, conf)
+			check.Equal(t, "interfaces of the other pod", other.Interfaces(), theirs)
+			n.Del(other, conf)
 			n.MustBeClean()
 		})
 	}
@@ -162,7 +163,7 @@ func TestNetnsDelOfAPodThatMultusAttachedAndThatIsGone(t *testing.T) {
 	pod := n.Sandbox("c1")
 	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, "/var/lib/cni/multus"), Sandbox: pod}).OK()
 	pod.Destroy()
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -176,13 +177,13 @@ func TestNetnsDelOfAPodThatMultusAttachedFailsOnce(t *testing.T) {
 	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, n.CNIDir), Sandbox: pod}).OK()
 	n.Hook("macvlan", "DEL", `[ "$CNI_IFNAME" != net2 ] || fail 77 'not now'`)
 	failure := call(n, "DEL", pod, n.Conf(nil)).Fails(77)
-	contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
-	equal(t, "calls", n.CallNames(), []string{"DEL macvlan net3", "DEL macvlan net2", "DEL bridge net1", "DEL bridge eth0"})
+	check.Contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
+	check.Equal(t, "calls", n.CallNames(), []string{"DEL macvlan net3", "DEL macvlan net2", "DEL bridge net1", "DEL bridge eth0"})
 	if n.ReadFile(filepath.Join(n.CNIDir, "c1")) == "" {
 		t.Error("the scratch file is empty")
 	}
 	n.Hook("macvlan", "DEL", "")
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -244,7 +245,7 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
 			scratch(t, n, dir, []node.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
 			n.Calls()
-			del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
+			n.Del(pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
 			calls := n.Calls()
 			got := []string{}
 			for _, c := range calls {
@@ -253,10 +254,10 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 					t.Errorf("%s has no prevResult", c)
 				}
 			}
-			equal(t, "calls", got, []string{"DEL macvlan data", "DEL portmap eth0", "DEL bridge eth0"})
-			equal(t, "port mappings", portMappings(t, calls[1]), mappings)
-			equal(t, "bridge of the DEL", string(calls[2].Config["bridge"]), `"cbr0"`)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "calls", got, []string{"DEL macvlan data", "DEL portmap eth0", "DEL bridge eth0"})
+			check.Equal(t, "port mappings", portMappings(t, calls[1]), mappings)
+			check.Equal(t, "bridge of the DEL", string(calls[2].Config["bridge"]), `"cbr0"`)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -276,11 +277,11 @@ func TestNetnsDelWithATruncatedMultusState(t *testing.T) {
 			path := filepath.Join(dir, "c1")
 			whole := n.ReadFile(path)
 			n.Do(func() error { return os.Truncate(path, int64(len(whole)/2)) })
-			del(n, pod, n.Conf(nil))
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "reservations", n.Reservations(), map[string][]string{})
-			equal(t, "files", n.Leftovers(), []string{path})
-			equal(t, "the file of Multus", n.ReadFile(path), whole[:len(whole)/2])
+			n.Del(pod, n.Conf(nil))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+			check.Equal(t, "files", n.Leftovers(), []string{path})
+			check.Equal(t, "the file of Multus", n.ReadFile(path), whole[:len(whole)/2])
 		})
 	}
 }
@@ -294,10 +295,10 @@ func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
 			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(pod, "eth0"))
 			state := "/var/lib/cni/multus/c1"
 			n.WriteFile(state, content)
-			del(n, pod, n.Conf(nil))
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "files", n.Leftovers(), []string{state})
-			equal(t, "the file of Multus", n.ReadFile(state), content)
+			n.Del(pod, n.Conf(nil))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "files", n.Leftovers(), []string{state})
+			check.Equal(t, "the file of Multus", n.ReadFile(state), content)
 		})
 	}
 }

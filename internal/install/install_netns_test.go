@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/install"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -85,9 +85,9 @@ func newHost(t *testing.T) *host {
 	master := node.List("cbr0", "1.0.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
 	h.WriteFile(filepath.Join(h.confDir, "10-cbr0.conflist"), master.String())
 	h.WriteFile(filepath.Join(h.confDir, "00-multus.conf.off"), "not a configuration")
-	must(t, os.Mkdir(h.binDir, 0o755))
+	check.Must(t, os.Mkdir(h.binDir, 0o755))
 	for _, plugin := range []string{"bridge", "host-local", "portmap"} {
-		must(t, os.Symlink(filepath.Join(n.CNIBin, plugin), filepath.Join(h.binDir, plugin)))
+		check.Must(t, os.Symlink(filepath.Join(n.CNIBin, plugin), filepath.Join(h.binDir, plugin)))
 	}
 	return h
 }
@@ -96,9 +96,9 @@ func newHost(t *testing.T) *host {
 func (h *host) run(p program, wrapper ...string) (string, error) {
 	h.t.Helper()
 	text, err := json.Marshal(p)
-	must(h.t, err)
+	check.Must(h.t, err)
 	self, err := os.Executable()
-	must(h.t, err)
+	check.Must(h.t, err)
 	args := append([]string{programVar + "=" + string(text)}, append(wrapper, self)...)
 	return h.Try("env", args...)
 }
@@ -141,9 +141,9 @@ func (h *host) uninstall(release bool) (string, error) {
 func (h *host) runtime(call func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error) error {
 	h.t.Helper()
 	files, err := libcni.ConfFiles(h.confDir, []string{".conf", ".conflist", ".json"})
-	must(h.t, err)
+	check.Must(h.t, err)
 	list, err := libcni.ConfListFromFile(files[0])
-	must(h.t, err)
+	check.Must(h.t, err)
 	var called error
 	h.Do(func() error {
 		called = call(libcni.NewCNIConfigWithCacheDir([]string{h.binDir}, "/var/lib/cni", nil), list)
@@ -165,11 +165,11 @@ func (h *host) add(id string) *node.Sandbox {
 	h.t.Helper()
 	h.PodWith(id, "second")
 	s := h.Sandbox(id)
-	must(h.t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
+	check.Must(h.t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
 		_, err := cni.AddNetworkList(context.Background(), list, runtimeConf(s))
 		return err
 	}))
-	equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
+	check.Equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
 	return s
 }
 
@@ -179,12 +179,12 @@ func (h *host) tree() map[string]string {
 	h.t.Helper()
 	all := map[string]string{}
 	for _, dir := range []string{h.confDir, h.binDir} {
-		must(h.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		check.Must(h.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
 			}
 			info, err := entry.Info()
-			must(h.t, err)
+			check.Must(h.t, err)
 			data, err := os.ReadFile(path)
 			all[path] = info.Mode().String() + " " + string(data)
 			return err
@@ -199,21 +199,21 @@ func TestNetnsInstallAndUninstall(t *testing.T) {
 	was := h.tree()
 	h.mustInstall()
 	s := h.add("c1")
-	must(t, s.Ping("10.1.0.1"))
+	check.Must(t, s.Ping("10.1.0.1"))
 	there := h.tree()
 	out, err := h.uninstall(false)
 	if err == nil || !strings.Contains(out, "sandbox c1 (pod default/c1): drain the node") {
 		t.Errorf("uninstall while c1 lives: error %v\n%s", err, out)
 	}
-	equal(t, "files after a refusal", h.tree(), there)
-	must(t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
+	check.Equal(t, "files after a refusal", h.tree(), there)
+	check.Must(t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
 		return cni.DelNetworkList(context.Background(), list, runtimeConf(s))
 	}))
 	if out, err := h.uninstall(false); err != nil {
 		t.Fatalf("uninstall: %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-	equal(t, "interfaces", s.InterfaceNames(), []string{})
+	check.Equal(t, "files", h.tree(), was)
+	check.Equal(t, "interfaces", s.InterfaceNames(), []string{})
 	h.MustBeClean()
 }
 
@@ -227,9 +227,9 @@ func TestNetnsUninstallReleases(t *testing.T) {
 	if out, err := h.uninstall(true); err != nil {
 		t.Fatalf("uninstall --release: %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-	equal(t, "interfaces", alive.InterfaceNames(), []string{})
-	equal(t, "reservations", h.Reservations(), map[string][]string{})
+	check.Equal(t, "files", h.tree(), was)
+	check.Equal(t, "interfaces", alive.InterfaceNames(), []string{})
+	check.Equal(t, "reservations", h.Reservations(), map[string][]string{})
 	if _, err := os.Stat(h.CNIDir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of the state is left: %v", err)
 	}
@@ -268,32 +268,18 @@ func TestNetnsUninstallReleasesTheDead(t *testing.T) {
 	if out, err := h.uninstall(false); err != nil {
 		t.Fatalf("uninstall: %v\n%s", err, out)
 	}
-	equal(t, "reservations", h.Reservations(), map[string][]string{})
+	check.Equal(t, "reservations", h.Reservations(), map[string][]string{})
 }
 
 // TestNetnsInstallWhereRootMayNotWrite: some distributions give the folder of the
 // plugins to another user, and root without capabilities is nobody special.
 func TestNetnsInstallWhereRootMayNotWrite(t *testing.T) {
 	h := newHost(t)
-	must(t, os.Chown(h.binDir, 1001, 0))
+	check.Must(t, os.Chown(h.binDir, 1001, 0))
 	was := h.tree()
 	out, err := h.install()
 	if err == nil || !strings.Contains(out, h.binDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
 		t.Errorf("error %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T any](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
+	check.Equal(t, "files", h.tree(), was)
 }

@@ -31,6 +31,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Options say what runs in the guest and what machine it is. The zero value runs the
@@ -91,9 +93,9 @@ func boot(t *testing.T, o Options) *outcome {
 	if deadline, ok := t.Deadline(); ok {
 		m.Timeout = min(m.Timeout, time.Until(deadline)-bootLimit-10*time.Second)
 	}
-	must(t, m.fill())
+	check.Must(t, m.fill())
 	ended, err := m.run(t.Context())
-	must(t, err)
+	check.Must(t, err)
 	return ended
 }
 
@@ -105,12 +107,5 @@ func Inside(t testing.TB) {
 	t.Helper()
 	if os.Getenv(insideVar) == "" {
 		t.Skip("this runs in a guest, booted by the package's TestE2E tests")
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

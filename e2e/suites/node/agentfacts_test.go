@@ -18,6 +18,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -118,7 +119,7 @@ func TestKubeAgentSeesChanges(t *testing.T) {
 	n.proxy.Forget()
 	_, err := n.cluster.Dynamic().Resource(kube.NADs).Namespace("changes").Patch(t.Context(), "n", apitypes.MergePatchType,
 		[]byte(toJSON(t, map[string]any{"spec": map[string]any{"config": plainBridge("n", "br-after")}})), metav1.PatchOptions{})
-	must(t, err)
+	check.Must(t, err)
 	n.await("the change to be known", func() error {
 		facts, err := n.ask(s)
 		if err == nil && !strings.Contains(facts.Networks[0].Config, "br-after") {
@@ -280,12 +281,12 @@ func bareNode(t *testing.T) *node {
 		t.Skip("needs root: it makes network namespaces (make test-integration)")
 	}
 	cluster, err := kube.Start(t.Context(), kube.Options{BinDir: kube.BinDir(t), Dir: t.TempDir()})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
+	check.Must(t, err)
+	t.Cleanup(func() { check.Must(t, cluster.Stop()) })
 	n := &node{t: t, cluster: cluster, name: "bare", dir: t.TempDir()}
 	n.plugins = folder(t, "PLEXUS_CNI_BIN") + ":" + folder(t, "PLEXUS_BIN")
 	n.proxy, err = cluster.Proxy()
-	must(t, err)
+	check.Must(t, err)
 	cluster.MakeNode(t, n.name)
 	return n
 }
@@ -310,7 +311,7 @@ func TestKubeAgentWithoutTheDefinition(t *testing.T) {
 	asking := n.sandbox(n.podWith("bare", "asking", "a"))
 	asking.fails("ADD", types.CodeInvalidConfig, "bare/asking", "bare/a", "deploy/crd.yaml")
 
-	must(t, n.cluster.ApplyNADCRD(t.Context()))
+	check.Must(t, n.cluster.ApplyNADCRD(t.Context()))
 	var pods []*corev1.Pod
 	pods = append(pods, n.annotated("bare"))
 	a.awaitReady()
@@ -330,7 +331,7 @@ func TestKubeAgentWithoutTheDefinition(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, n.cluster.StartAPI(t.Context()))
+	check.Must(t, n.cluster.StartAPI(t.Context()))
 	down.awaitStatus()
 	down.must("DEL")
 	a.stop()

@@ -23,6 +23,7 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -48,13 +49,13 @@ type agent struct {
 // agentKubeconfig gives the agent's credentials, through the node's proxy.
 func (n *node) agentKubeconfig() string {
 	n.t.Helper()
-	must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/namespace.yaml"))
-	must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/rbac.yaml"))
+	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/namespace.yaml"))
+	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/rbac.yaml"))
 	pod := n.cluster.MakePod(n.t, kube.Pod{Namespace: agentNamespace, Name: "agent-" + n.name, Node: n.name, ServiceAccount: agentAccount})
 	token, err := n.cluster.ServiceAccountToken(n.t.Context(), agentNamespace, agentAccount, pod)
-	must(n.t, err)
+	check.Must(n.t, err)
 	kubeconfig, _, err := n.proxy.TokenKubeconfig(token)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return kubeconfig
 }
 
@@ -92,11 +93,11 @@ func (n *node) agentCommand(kubeconfig string, more ...string) *exec.Cmd {
 func (n *node) launch(log string, cmd *exec.Cmd) *agent {
 	n.t.Helper()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // it must not outlive the tests
-	must(n.t, proc.Lasting().Do(cmd.Start))
+	check.Must(n.t, proc.Lasting().Do(cmd.Start))
 	return &agent{n: n, cmd: cmd, log: log, address: metricsAddress}
 }
 
@@ -125,7 +126,7 @@ func (a *agent) kill() {
 // stop asks the agent to end, and fails the test unless it does so in order.
 func (a *agent) stop() {
 	a.n.t.Helper()
-	must(a.n.t, a.cmd.Process.Signal(os.Interrupt))
+	check.Must(a.n.t, a.cmd.Process.Signal(os.Interrupt))
 	if err := a.cmd.Wait(); err != nil {
 		a.n.t.Errorf("the agent ended with %v", err)
 	}
@@ -235,7 +236,7 @@ func withAgent(t *testing.T, alone bool, more ...string) (*node, *agent) {
 func (a *agent) capabilities() string {
 	a.n.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
-	must(a.n.t, err)
+	check.Must(a.n.t, err)
 	for line := range bytes.Lines(status) {
 		if value, ok := bytes.CutPrefix(line, []byte("CapEff:")); ok {
 			return strings.TrimSpace(string(value))
@@ -275,7 +276,7 @@ func (n *node) podWith(namespace, name, networks string) *corev1.Pod {
 func (n *node) annotation(pod *corev1.Pod) string {
 	n.t.Helper()
 	found, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Get(n.t.Context(), pod.Name, metav1.GetOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 	return found.Annotations[statusAnnotation]
 }
 
@@ -284,14 +285,14 @@ func (n *node) annotate(pod *corev1.Pod, value any) {
 	n.t.Helper()
 	patch := toJSON(n.t, map[string]any{"metadata": map[string]any{"annotations": map[string]any{statusAnnotation: value}}})
 	_, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Patch(n.t.Context(), pod.Name, apitypes.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 }
 
 // deletePod deletes a pod at once, as a kubelet does in the end.
 func (n *node) deletePod(pod *corev1.Pod) {
 	n.t.Helper()
 	now := int64(0)
-	must(n.t, n.cluster.Client().CoreV1().Pods(pod.Namespace).Delete(n.t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	check.Must(n.t, n.cluster.Client().CoreV1().Pods(pod.Namespace).Delete(n.t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 }
 
 // awaitHits waits until a fault has met so many requests.

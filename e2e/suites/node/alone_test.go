@@ -15,6 +15,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -31,7 +32,7 @@ func (n *node) annotated(namespace string) *corev1.Pod {
 	n.t.Helper()
 	for name, subnet := range map[string]string{"a": "10.91.0.0/24", "b": "10.92.0.0/24"} {
 		config, err := json.Marshal(bridge(name, subnet, false))
-		must(n.t, err)
+		check.Must(n.t, err)
 		n.cluster.MakeNAD(n.t, kube.NAD{Namespace: namespace, Name: name, Config: string(config)})
 	}
 	return n.cluster.MakePod(n.t, kube.Pod{Namespace: namespace, Name: "web", Node: n.name, Annotations: map[string]string{types.AnnotationNetworks: "a,b"}})
@@ -102,7 +103,7 @@ func (n *node) awaitEvents(pod *corev1.Pod, kind string, count int) []corev1.Eve
 		if ctx.Err() != nil {
 			n.t.Fatalf("only these events came: %+v", list)
 		}
-		must(n.t, err)
+		check.Must(n.t, err)
 		var found []corev1.Event
 		for _, event := range list.Items {
 			if event.InvolvedObject.UID == pod.UID && event.Type+" "+event.Reason == kind {
@@ -239,7 +240,7 @@ func TestKubeNoRightToReadNetworks(t *testing.T) {
 	n := newNode(t)
 	pod := n.annotated("norights")
 	kubeconfig, err := n.cluster.Kubeconfig("nobody-in-particular", "system:authenticated")
-	must(t, err)
+	check.Must(t, err)
 	n.handOver = true
 	n.config = map[string]any{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
@@ -253,11 +254,11 @@ func TestKubeTokenIsReadAnew(t *testing.T) {
 	n := newNode(t)
 	pod := n.cluster.MakePod(t, kube.Pod{Namespace: "token", Name: "web", Node: n.name})
 	kubeconfig, tokenFile, err := n.cluster.TokenKubeconfig("no-token-yet")
-	must(t, err)
+	check.Must(t, err)
 	n.config = map[string]any{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
 	s.fails("ADD", types.CodeFailed, "401")
-	must(t, os.WriteFile(tokenFile, []byte(n.administratorToken("token")), 0o600))
+	check.Must(t, os.WriteFile(tokenFile, []byte(n.administratorToken("token")), 0o600))
 	s.must("ADD")
 	s.must("DEL")
 }
@@ -266,12 +267,12 @@ func TestKubeTokenIsReadAnew(t *testing.T) {
 func (n *node) administratorToken(namespace string) string {
 	n.t.Helper()
 	token, err := n.cluster.ServiceAccountToken(n.t.Context(), namespace, "plexus", nil)
-	must(n.t, err)
+	check.Must(n.t, err)
 	_, err = n.cluster.Client().RbacV1().ClusterRoleBindings().Create(n.t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace + "-plexus"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "plexus"}},
 	}, metav1.CreateOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 	return token
 }

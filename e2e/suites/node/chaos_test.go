@@ -21,6 +21,7 @@ import (
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -92,7 +93,7 @@ func newChaos(t *testing.T) *chaos {
 	}
 	if text := os.Getenv(chaosSeed); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
-		must(t, err)
+		check.Must(t, err)
 		c.seed = seed
 	}
 	t.Logf("to repeat the run: %s=%d", chaosSeed, c.seed)
@@ -182,7 +183,7 @@ func (c *chaos) pair(i int) {
 		c.n.t.Errorf("DEL of %s: code %d: %s\n%s", s.pod.Name, out.Code, out.Msg, out.Stderr)
 	}
 	c.mustBeGone(s)
-	must(c.n.t, exec.Command("ip", "netns", "del", s.id).Run())
+	check.Must(c.n.t, exec.Command("ip", "netns", "del", s.id).Run())
 }
 
 // notAnswered is how plexus logs that an agent gave no answer.
@@ -253,7 +254,7 @@ func (c *chaos) mustBeGone(s *sandbox) {
 // reserved gives the addresses that host-local holds for a sandbox.
 func (c *chaos) reserved(s *sandbox) (addresses []string) {
 	files, err := filepath.Glob(c.store + "/*/10.*")
-	must(c.n.t, err)
+	check.Must(c.n.t, err)
 	for _, file := range files {
 		// One of another sandbox may go meanwhile.
 		if holder, _ := os.ReadFile(file); strings.HasPrefix(string(holder), s.id) {
@@ -266,7 +267,7 @@ func (c *chaos) reserved(s *sandbox) (addresses []string) {
 // mustBeClean demands that nothing of any sandbox is left on the node.
 func (c *chaos) mustBeClean() {
 	files, err := filepath.Glob(c.store + "/*/10.*")
-	must(c.n.t, err)
+	check.Must(c.n.t, err)
 	if len(files) > 0 {
 		c.n.t.Errorf("addresses are left: %v", files)
 	}
@@ -340,7 +341,7 @@ func (c *chaos) torment(working <-chan struct{}) map[string]int {
 		case 2:
 			how = "as it hangs with a question"
 			wait(working, upTo(random, 500*time.Millisecond))
-			must(c.n.t, a.cmd.Process.Signal(unix.SIGSTOP))
+			check.Must(c.n.t, a.cmd.Process.Signal(unix.SIGSTOP))
 			c.awaitQuestion(working)
 		}
 		if over(working) {
@@ -359,7 +360,7 @@ func (c *chaos) torment(working <-chan struct{}) map[string]int {
 func (c *chaos) awaitQuestion(working <-chan struct{}) {
 	for deadline := time.Now().Add(2 * time.Second); !over(working) && time.Now().Before(deadline); wait(working, time.Millisecond) {
 		sockets, err := os.ReadFile("/proc/net/unix")
-		must(c.n.t, err)
+		check.Must(c.n.t, err)
 		if strings.Count(string(sockets), c.n.socket()) > 1 { // more than the one that listens
 			return
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -61,12 +62,12 @@ func newNode(t *testing.T) *node {
 	}
 	n := &node{t: t, cluster: kube.Shared(t), name: "n-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name())), dir: t.TempDir()}
 	n.plugins = folder(t, "PLEXUS_CNI_BIN") + ":" + folder(t, "PLEXUS_BIN")
-	must(t, n.cluster.ApplyNADCRD(t.Context()))
-	must(t, n.cluster.BindNodesReadNADs(t.Context()))
+	check.Must(t, n.cluster.ApplyNADCRD(t.Context()))
+	check.Must(t, n.cluster.BindNodesReadNADs(t.Context()))
 	proxy, err := n.cluster.Proxy()
-	must(t, err)
+	check.Must(t, err)
 	n.proxy = proxy
-	t.Cleanup(func() { must(t, proxy.Close()) })
+	t.Cleanup(func() { check.Must(t, proxy.Close()) })
 	n.cluster.MakeNode(t, n.name)
 	return n
 }
@@ -80,18 +81,11 @@ func folder(t *testing.T, variable string) string {
 	return dir
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // kubeconfig is a kubelet's own, through the proxy.
 func (n *node) kubeconfig() string {
 	n.t.Helper()
 	path, err := n.proxy.NodeKubeconfig(n.name)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return path
 }
 
@@ -117,7 +111,7 @@ func (n *node) conf(command string, annotations map[string]string) []byte {
 		conf[key] = value
 	}
 	data, err := json.Marshal(conf)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return data
 }
 
@@ -165,7 +159,7 @@ func (s *sandbox) call(command string) outcome {
 	}
 	out := outcome{OK: err == nil, Stderr: stderr.String()}
 	if !out.OK {
-		must(s.node.t, json.Unmarshal(stdout.Bytes(), &out))
+		check.Must(s.node.t, json.Unmarshal(stdout.Bytes(), &out))
 	}
 	return out
 }
@@ -195,13 +189,13 @@ func (s *sandbox) fails(command string, code uint, words ...string) {
 func (s *sandbox) status() []types.NetworkStatus {
 	s.node.t.Helper()
 	pod, err := s.node.cluster.Client().CoreV1().Pods(s.pod.Namespace).Get(s.node.t.Context(), s.pod.Name, metav1.GetOptions{})
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	value, there := pod.Annotations[types.AnnotationNetworkStatus]
 	if !there {
 		return nil
 	}
 	status, err := types.ParseStatus(value)
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	return status
 }
 

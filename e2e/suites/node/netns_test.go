@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os/exec"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // addresses gives the IPv4 addresses of every interface in the sandbox's namespace but
@@ -11,7 +13,7 @@ import (
 func (s *sandbox) addresses() map[string][]string {
 	s.node.t.Helper()
 	out, err := exec.Command("ip", "-n", s.id, "-json", "address", "show").Output()
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	var links []struct {
 		IfName string `json:"ifname"`
 		Addrs  []struct {
@@ -19,7 +21,7 @@ func (s *sandbox) addresses() map[string][]string {
 			Local  string `json:"local"`
 		} `json:"addr_info"`
 	}
-	must(s.node.t, json.Unmarshal(out, &links))
+	check.Must(s.node.t, json.Unmarshal(out, &links))
 	all := map[string][]string{}
 	for _, link := range links {
 		if link.IfName == "lo" {
@@ -38,6 +40,6 @@ func (s *sandbox) addresses() map[string][]string {
 func toJSON(t testing.TB, value any) string {
 	t.Helper()
 	data, err := json.Marshal(value)
-	must(t, err)
+	check.Must(t, err)
 	return string(data)
 }

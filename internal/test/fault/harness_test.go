@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // binaries is the folder of plexus, plexus-once and the fake plugin.
@@ -66,16 +68,9 @@ func newNode(t *testing.T) *node {
 	n.resources = filepath.Join(n.dir, "resources")
 	n.manifests = filepath.Join(n.dir, "manifests")
 	for _, dir := range []string{n.resources, n.manifests} {
-		must(t, os.Mkdir(dir, 0o700))
+		check.Must(t, os.Mkdir(dir, 0o700))
 	}
 	return n
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // network gives the configuration of a fake network.
@@ -92,7 +87,7 @@ func (n *node) writeManifests() {
 	n.writeJSON(filepath.Join(n.manifests, "pod.json"), pod)
 	for _, name := range []string{"a", "b"} {
 		config, err := json.Marshal(n.network(name))
-		must(n.t, err)
+		check.Must(n.t, err)
 		n.writeJSON(filepath.Join(n.manifests, name+".json"), map[string]any{
 			"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
 			"metadata": map[string]any{"name": name, "namespace": "default"},
@@ -104,8 +99,8 @@ func (n *node) writeManifests() {
 func (n *node) writeJSON(path string, value any) {
 	n.t.Helper()
 	data, err := json.Marshal(value)
-	must(n.t, err)
-	must(n.t, os.WriteFile(path, data, 0o600))
+	check.Must(n.t, err)
+	check.Must(n.t, os.WriteFile(path, data, 0o600))
 }
 
 // config is plexus's own. Calls other than ADD get no source of facts that answers:
@@ -122,7 +117,7 @@ func (n *node) config(command string) []byte {
 		config["manifests"] = n.manifests
 	}
 	data, err := json.Marshal(config)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return data
 }
 
@@ -151,7 +146,7 @@ func (n *node) run(c call) outcome {
 	cmd.Stdin = bytes.NewReader(n.config(c.command))
 	// Files, not pipes: an orphan would keep a pipe open, and us waiting.
 	stdout, err := os.CreateTemp(n.dir, "stdout")
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer func() { _ = os.Remove(stdout.Name()) }()
 	cmd.Stdout = stdout
 	err = cmd.Run()
@@ -165,7 +160,7 @@ func (n *node) run(c call) outcome {
 		out.killed = status.Signaled()
 	}
 	said, err := os.ReadFile(stdout.Name())
-	must(n.t, err)
+	check.Must(n.t, err)
 	var failure struct {
 		Msg string `json:"msg"`
 	}
@@ -185,7 +180,7 @@ func (n *node) mustRun(c call) {
 func (n *node) namespace(name string) string {
 	n.t.Helper()
 	path := filepath.Join(n.dir, "netns-"+name)
-	must(n.t, os.WriteFile(path, nil, 0o600))
+	check.Must(n.t, os.WriteFile(path, nil, 0o600))
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
@@ -195,7 +190,7 @@ func (n *node) namespace(name string) string {
 		}
 		done <- err
 	}()
-	must(n.t, <-done)
+	check.Must(n.t, <-done)
 	n.t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
 	return path
 }
@@ -204,9 +199,9 @@ func (n *node) namespace(name string) string {
 // power cut, or goes.
 func (n *node) dropNamespace(path string, keepFile bool) {
 	n.t.Helper()
-	must(n.t, unix.Unmount(path, unix.MNT_DETACH))
+	check.Must(n.t, unix.Unmount(path, unix.MNT_DETACH))
 	if !keepFile {
-		must(n.t, os.Remove(path))
+		check.Must(n.t, os.Remove(path))
 	}
 }
 
@@ -214,7 +209,7 @@ func (n *node) dropNamespace(path string, keepFile bool) {
 func (n *node) held() []string {
 	n.t.Helper()
 	entries, err := os.ReadDir(n.resources)
-	must(n.t, err)
+	check.Must(n.t, err)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // networks of the pod, in the order of attaching.
@@ -137,13 +139,13 @@ func TestNetnsKilledAddFailedDelThenOtherPods(t *testing.T) {
 				n.do[network] = map[string][]string{"DEL": {"fail-if " + broken, "work"}}
 			}
 			n.useInRecords(broken)
-			must(t, os.WriteFile(broken, nil, 0o600))
+			check.Must(t, os.WriteFile(broken, nil, 0o600))
 			pod.command = "DEL"
 			if out := n.run(pod); out.ok && len(n.held()) > 0 {
 				t.Fatalf("the DEL was to fail, or to release: holds %v", n.held())
 			}
 			n.dropNamespace(pod.netns, false)
-			must(t, os.Remove(broken))
+			check.Must(t, os.Remove(broken))
 			n.otherPods(2)
 			n.mustBeClean("after the calls for other pods")
 		})
@@ -158,9 +160,9 @@ func (n *node) useInRecords(broken string) {
 	do := regexp.MustCompile(`\\"do\\":(null|\{[^}]*\})`)
 	for _, file := range n.files() {
 		data, err := os.ReadFile(file)
-		must(n.t, err)
+		check.Must(n.t, err)
 		if strings.HasSuffix(file, ".jsonl") {
-			must(n.t, os.WriteFile(file, do.ReplaceAllLiteral(data, []byte(steps)), 0o600))
+			check.Must(n.t, os.WriteFile(file, do.ReplaceAllLiteral(data, []byte(steps)), 0o600))
 		}
 	}
 }
@@ -201,12 +203,12 @@ func (n *node) reboot(loseLines bool) {
 			continue
 		}
 		data, err := os.ReadFile(file)
-		must(n.t, err)
+		check.Must(n.t, err)
 		data = id.ReplaceAll(data, []byte(`"bootID":"another"`))
 		if first, _, found := bytes.Cut(data, []byte("\n")); loseLines && found {
 			data = data[:len(first)+1]
 		}
-		must(n.t, os.WriteFile(file, data, 0o600))
+		check.Must(n.t, os.WriteFile(file, data, 0o600))
 	}
 }
 
@@ -230,9 +232,9 @@ func TestNetnsOrphanIsKilledBeforeDel(t *testing.T) {
 func mustBeGone(t *testing.T, pidFile string) {
 	t.Helper()
 	data, err := os.ReadFile(pidFile)
-	must(t, err)
+	check.Must(t, err)
 	pid, err := strconv.Atoi(string(data))
-	must(t, err)
+	check.Must(t, err)
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err == nil && !bytes.Contains(stat, []byte(") Z ")) {
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -267,7 +269,7 @@ func TestNetnsHangingDelegateWithGrandchild(t *testing.T) {
 func TestNetnsUndoRunsWhole(t *testing.T) {
 	n := newNode(t)
 	broken := filepath.Join(n.dir, "broken")
-	must(t, os.WriteFile(broken, nil, 0o600))
+	check.Must(t, os.WriteFile(broken, nil, 0o600))
 	n.do["a"] = map[string][]string{"DEL": {"fail-if " + broken, "work"}}
 	n.do["b"] = map[string][]string{"ADD": {"work", "fail"}}
 	pod := call{command: "ADD", container: "c1", netns: n.namespace("c1")}
@@ -280,7 +282,7 @@ func TestNetnsUndoRunsWhole(t *testing.T) {
 	if held := n.held(); len(held) != 1 || held[0] != "c1-net0" {
 		t.Errorf("holds %v, want what the failing DEL left alone", held)
 	}
-	must(t, os.Remove(broken))
+	check.Must(t, os.Remove(broken))
 	pod.command = "DEL"
 	n.mustRun(pod)
 	n.mustBeClean("after DEL")

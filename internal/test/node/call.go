@@ -12,6 +12,8 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // callLimit ends a call that would never end: longer than any budget of plexus.
@@ -167,7 +169,7 @@ func ParseResult(t testing.TB, data []byte) *current.Result {
 		t.Fatalf("not a result: %v: %s", err, data)
 	}
 	result, err := current.NewResultFromResult(parsed)
-	must(t, err)
+	check.Must(t, err)
 	return result
 }
 
@@ -187,4 +189,22 @@ func (o *Outcome) Fails(code uint) *Failure {
 		o.t.Fatalf("want exit code 1 and a CNI error of code %d, got exit code %d\nstdout: %s\nstderr: %s", code, o.ExitCode, o.Stdout, o.Stderr)
 	}
 	return o.Err
+}
+
+// Add is an ADD of plexus that has to succeed.
+func (n *Node) Add(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "ADD", Config: config, Sandbox: s}).OK()
+}
+
+// Del is a DEL of plexus that has to succeed.
+func (n *Node) Del(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "DEL", Config: config, Sandbox: s}).OK()
+}
+
+// Check is a CHECK of plexus that has to succeed.
+func (n *Node) Check(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "CHECK", Config: config, Sandbox: s}).OK()
 }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Node is the node of one test.
@@ -51,10 +53,10 @@ func New(t testing.TB) *Node {
 		*path = filepath.Join(n.work, name)
 	}
 	for _, dir := range []string{n.ConfDir, n.PluginDir, n.Manifests, n.folder("netns"), n.folder("hooks")} {
-		must(t, os.Mkdir(dir, 0o700))
+		check.Must(t, os.Mkdir(dir, 0o700))
 	}
 	host, err := newThread()
-	must(t, err)
+	check.Must(t, err)
 	n.host = host
 	t.Cleanup(n.host.end)
 	n.Do(n.setUp)
@@ -115,7 +117,7 @@ func quicken() error {
 // mounts, and whose children do.
 func (n *Node) Do(f func() error) {
 	n.t.Helper()
-	must(n.t, n.host.do(f))
+	check.Must(n.t, n.host.do(f))
 }
 
 // Run runs a command on the host side and gives what it printed.
@@ -191,11 +193,4 @@ func (n *Node) ReadFile(path string) string {
 		return err
 	})
 	return string(data)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Sandbox is the network namespace of one container, as a runtime makes it.
@@ -114,7 +116,7 @@ func (s *Sandbox) Run(name string, args ...string) (string, error) {
 func (s *Sandbox) handle() *netlink.Handle {
 	s.t.Helper()
 	handle, err := netlink.NewHandleAt(s.ns, unix.NETLINK_ROUTE)
-	must(s.t, err)
+	check.Must(s.t, err)
 	return handle
 }
 
@@ -132,7 +134,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 	handle := s.handle()
 	defer handle.Close()
 	links, err := handle.LinkList()
-	must(s.t, err)
+	check.Must(s.t, err)
 	all := map[string]Interface{}
 	for _, link := range links {
 		attrs := link.Attrs()
@@ -140,7 +142,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 			continue
 		}
 		addrs, err := handle.AddrList(link, netlink.FAMILY_ALL)
-		must(s.t, err)
+		check.Must(s.t, err)
 		all[attrs.Name] = Interface{Kind: link.Type(), MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU, Addrs: global(addrs)}
 	}
 	return all
@@ -177,12 +179,12 @@ func (s *Sandbox) DefaultRoutes() []string {
 	all := []string{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := handle.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		must(s.t, err)
+		check.Must(s.t, err)
 		routes = slices.DeleteFunc(routes, func(r netlink.Route) bool { return !isDefault(r.Dst) || r.Type != unix.RTN_UNICAST })
 		slices.SortStableFunc(routes, func(a, b netlink.Route) int { return a.Priority - b.Priority })
 		for i := range routes {
 			link, err := handle.LinkByIndex(routes[i].LinkIndex)
-			must(s.t, err)
+			check.Must(s.t, err)
 			all = append(all, fmt.Sprintf("%v dev %s", routes[i].Gw, link.Attrs().Name))
 		}
 	}

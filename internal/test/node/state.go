@@ -13,6 +13,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -101,9 +102,9 @@ func (n *Node) RecordPath(s *Sandbox) string {
 func (n *Node) Record(s *Sandbox) *types.Record {
 	n.t.Helper()
 	data, err := os.ReadFile(n.RecordPath(s))
-	must(n.t, err)
+	check.Must(n.t, err)
 	record, err := types.ParseRecord(data)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return record
 }
 
@@ -126,6 +127,6 @@ func (n *Node) Cached(s *Sandbox, network, ifName string) *current.Result {
 		Result json.RawMessage `json:"result"`
 	}
 	data := n.ReadFile(filepath.Join(n.CNIDir, "results", network+"-"+s.ID+"-"+ifName))
-	must(n.t, json.Unmarshal([]byte(data), &cached))
+	check.Must(n.t, json.Unmarshal([]byte(data), &cached))
 	return ParseResult(n.t, cached.Result)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // The PFs of the guest, and how many VFs each is given.
@@ -50,7 +51,7 @@ func newLab(t *testing.T) *lab {
 		name := fmt.Sprintf("pf%d", n)
 		// A PF that is up before it has VFs is the one that answers at once.
 		l.sh("ip link set " + filepath.Base(wait(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
-		must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
+		check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
 		for vf := range vfsOfPF {
 			old := filepath.Base(wait(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
 			l.sh(fmt.Sprintf("ip link set %s name %sv%d", old, name, vf))
@@ -102,7 +103,7 @@ func (l *lab) sh(command string) string {
 func (l *lab) vf(pf string, n int) string {
 	l.t.Helper()
 	target, err := os.Readlink(fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d", pf, n))
-	must(l.t, err)
+	check.Must(l.t, err)
 	return filepath.Base(target)
 }
 
@@ -123,7 +124,7 @@ func (l *lab) settings(pf string) []vfInfo {
 	var links []struct {
 		VFs []vfInfo `json:"vfinfo_list"`
 	}
-	must(l.t, json.Unmarshal([]byte(l.sh("ip -j link show dev "+pf)), &links))
+	check.Must(l.t, json.Unmarshal([]byte(l.sh("ip -j link show dev "+pf)), &links))
 	return links[0].VFs
 }
 
@@ -148,7 +149,7 @@ func (l *lab) links(netns string) []link {
 		in = "-n " + filepath.Base(netns) + " "
 	}
 	var links []link
-	must(l.t, json.Unmarshal([]byte(l.sh("ip "+in+"-j -d addr show")), &links))
+	check.Must(l.t, json.Unmarshal([]byte(l.sh("ip "+in+"-j -d addr show")), &links))
 	return links
 }
 
@@ -248,7 +249,7 @@ func (c conf) with(more conf) conf {
 func (l *lab) call(c call, config conf) answer {
 	l.t.Helper()
 	data, err := json.Marshal(config)
-	must(l.t, err)
+	check.Must(l.t, err)
 	if c.plugin == "" {
 		c.plugin = filepath.Join(os.Getenv("PLEXUS_BIN"), pluginName)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // builtVar names the folder with a plexus-sriov that can be told to die, and with the tests of
@@ -39,7 +40,7 @@ func TestE2EGuestSRIOVUserSpace(t *testing.T) {
 func built(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Chmod(dir, 0o755))
+	check.Must(t, os.Chmod(dir, 0o755))
 	for _, args := range [][]string{
 		{"build", "-tags", "killpoints", "-o", filepath.Join(dir, "plexus-sriov"), "./cmd/plexus-sriov"},
 		{"test", "-c", "-tags", "guest", "-o", filepath.Join(dir, "pf.test"), "./sriov/pf"},
@@ -52,11 +53,4 @@ func built(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
