@@ -1,7 +1,9 @@
 package k8sclient
 
 import (
+	"context"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -161,12 +164,14 @@ func TestNetworksAreReadInParallelOverOneConnection(t *testing.T) {
 		_, err := c.Facts(t.Context(), &types.FactsRequest{Networks: refs})
 		done <- err
 	}()
-	deadline := time.Now().Add(10 * time.Second)
-	for a.seen() < len(refs) && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	if got := a.seen(); got != len(refs) {
-		t.Errorf("%d requests are under way at a time, want %d", got, len(refs))
+	err := poll.Until(t.Context(), 10*time.Second, "all requests to be under way", func(context.Context) error {
+		if got := a.seen(); got != len(refs) {
+			return fmt.Errorf("%d requests are under way at a time, want %d", got, len(refs))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err) // the requests have to end first
 	}
 	close(a.block)
 	if err := <-done; err != nil {

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -128,18 +129,15 @@ func (b *logBuffer) String() string {
 
 func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
-// eventually demands that something comes true.
+// eventually demands that something comes true, and shows the log if it does not.
 func (n *testNode) eventually(what string, is func() bool) {
 	n.t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.After(30 * time.Second); !is(); {
-		select {
-		case <-deadline:
-			n.t.Fatalf("it never came about: %s; the log is\n%s", what, n.logs)
-		case <-ticker.C:
+	check.Eventually(n.t, what, 30*time.Second, func() error {
+		if !is() {
+			return fmt.Errorf("the log is\n%s", n.logs)
 		}
-	}
+		return nil
+	})
 }
 
 func (n *testNode) logged(words string) func() bool {

@@ -29,6 +29,7 @@ package guest
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -108,4 +109,18 @@ func Inside(t testing.TB) {
 	if os.Getenv(insideVar) == "" {
 		t.Skip("this runs in a guest, booted by the package's TestE2E tests")
 	}
+}
+
+// AwaitFile waits for a file of a pattern and gives the first one: what the kernel makes of a
+// device comes a little after it.
+func AwaitFile(t testing.TB, pattern string) (path string) {
+	t.Helper()
+	check.Eventually(t, "a file "+pattern, time.Minute, func() bool {
+		found, _ := filepath.Glob(pattern)
+		if len(found) > 0 {
+			path = found[0]
+		}
+		return len(found) > 0
+	})
+	return path
 }

@@ -56,9 +56,9 @@ func TestGuestVirtualFunctions(t *testing.T) {
 	sh(t, "modprobe igb && modprobe igbvf && modprobe vfio-pci")
 	for _, pf := range []string{"0000:01:00.0", "0000:02:00.0"} {
 		dir := "/sys/bus/pci/devices/" + pf
-		waitFor(t, dir+"/net/*")
+		AwaitFile(t, dir+"/net/*")
 		check.Must(t, os.WriteFile(dir+"/sriov_numvfs", []byte("7"), 0o200))
-		waitFor(t, dir+"/virtfn6/net/*")
+		AwaitFile(t, dir+"/virtfn6/net/*")
 	}
 	// The IOMMU lets vfio-pci have one.
 	vf, err := os.Readlink("/sys/bus/pci/devices/0000:01:00.0/virtfn0")
@@ -67,27 +67,14 @@ func TestGuestVirtualFunctions(t *testing.T) {
 	check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver/unbind", []byte(vf), 0o200))
 	check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver_override", []byte("vfio-pci"), 0o200))
 	check.Must(t, os.WriteFile("/sys/bus/pci/drivers_probe", []byte(vf), 0o200))
-	waitFor(t, "/sys/bus/pci/drivers/vfio-pci/"+vf)
-	waitFor(t, "/dev/vfio/[0-9]*")
+	AwaitFile(t, "/sys/bus/pci/drivers/vfio-pci/"+vf)
+	AwaitFile(t, "/dev/vfio/[0-9]*")
 }
 
 func sh(t *testing.T, command string) {
 	t.Helper()
 	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", command, err, out)
-	}
-}
-
-// waitFor waits for a file of a pattern.
-func waitFor(t *testing.T, pattern string) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s never was there", pattern)
-		}
 	}
 }
 

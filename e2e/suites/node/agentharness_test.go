@@ -187,19 +187,7 @@ func (a *agent) metric(series string) string {
 // await waits until condition gives no error.
 func (n *node) await(what string, condition func() error) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
-	defer cancel()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			n.t.Fatalf("waited in vain for %s: %v", what, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	check.Eventually(n.t, what, patience, condition)
 }
 
 // awaitStatus waits until the pod's annotation is what the sandbox's record says.

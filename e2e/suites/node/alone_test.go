@@ -1,12 +1,12 @@
 package node
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -94,26 +94,20 @@ func checkStatus(t *testing.T, s *sandbox) {
 
 // awaitEvents waits until so many events, "Type Reason", are on the pod: they come after
 // the answer.
-func (n *node) awaitEvents(pod *corev1.Pod, kind string, count int) []corev1.Event {
+func (n *node) awaitEvents(pod *corev1.Pod, kind string, count int) (found []corev1.Event) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		list, err := n.cluster.Client().CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{})
-		if ctx.Err() != nil {
-			n.t.Fatalf("only these events came: %+v", list)
-		}
+	n.await("events "+kind, func() error {
+		list, err := n.cluster.Client().CoreV1().Events(pod.Namespace).List(n.t.Context(), metav1.ListOptions{})
 		check.Must(n.t, err)
-		var found []corev1.Event
-		for _, event := range list.Items {
-			if event.InvolvedObject.UID == pod.UID && event.Type+" "+event.Reason == kind {
-				found = append(found, event)
-			}
+		found = slices.DeleteFunc(list.Items, func(event corev1.Event) bool {
+			return event.InvolvedObject.UID != pod.UID || event.Type+" "+event.Reason != kind
+		})
+		if len(found) < count {
+			return fmt.Errorf("only these events came: %+v", found)
 		}
-		if len(found) >= count {
-			return found
-		}
-	}
+		return nil
+	})
+	return found
 }
 
 // A plain pod asks nobody where the runtime hands its annotations over, gets its status
@@ -167,12 +161,7 @@ func TestKubeAPIServerDown(t *testing.T) {
 
 func (n *node) awaitStatus(s *sandbox) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for s.status() == nil {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("the status of %s/%s never came", s.pod.Namespace, s.pod.Name)
-		}
-	}
+	check.Eventually(n.t, "the status of "+s.pod.Namespace+"/"+s.pod.Name, patience, func() bool { return s.status() != nil })
 }
 
 func TestKubeRefusals(t *testing.T) {
@@ -213,12 +202,12 @@ func TestKubeRefusals(t *testing.T) {
 // awaitRequests waits until the API server was asked so often.
 func (n *node) awaitRequests(match faultproxy.Match, count int) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for n.proxy.Count(match) < count {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("only %d requests match %+v", n.proxy.Count(match), match)
+	n.await("requests of the API server", func() error {
+		if got := n.proxy.Count(match); got < count {
+			return fmt.Errorf("only %d requests match %+v", got, match)
 		}
-	}
+		return nil
+	})
 }
 
 // A static pod is known to the runtime under another UID than to the API server.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -358,13 +360,15 @@ func (c *chaos) torment(working <-chan struct{}) map[string]int {
 // awaitQuestion waits until somebody is connected to the agent, or there is nobody left
 // who might be.
 func (c *chaos) awaitQuestion(working <-chan struct{}) {
-	for deadline := time.Now().Add(2 * time.Second); !over(working) && time.Now().Before(deadline); wait(working, time.Millisecond) {
+	// None in that time is no failure: it is killed all the same.
+	_ = poll.Until(c.n.t.Context(), 2*time.Second, "a question", func(context.Context) error {
 		sockets, err := os.ReadFile("/proc/net/unix")
 		check.Must(c.n.t, err)
-		if strings.Count(string(sockets), c.n.socket()) > 1 { // more than the one that listens
-			return
+		if !over(working) && strings.Count(string(sockets), c.n.socket()) < 2 { // one of them listens
+			return errors.New("nobody asks")
 		}
-	}
+		return nil
+	})
 }
 
 func over(done <-chan struct{}) bool {

@@ -10,7 +10,7 @@ import (
 // The pauses between two looks grow from the first to the longest.
 const (
 	firstPause   = time.Millisecond
-	longestPause = 50 * time.Millisecond
+	longestPause = 100 * time.Millisecond
 )
 
 // Final is an error after which there is nothing to wait for.

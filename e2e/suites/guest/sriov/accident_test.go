@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/e2e/harness/guest"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -33,7 +34,7 @@ var accidents = map[string]func(l *lab, pod, device string){
 	},
 	"the VF was reset": func(l *lab, _, device string) {
 		l.sh("echo " + device + " > /sys/bus/pci/drivers/igbvf/unbind; echo " + device + " > /sys/bus/pci/drivers/igbvf/bind")
-		wait(l.t, "/sys/bus/pci/devices/"+device+"/net/*")
+		guest.AwaitFile(l.t, "/sys/bus/pci/devices/"+device+"/net/*")
 	},
 }
 

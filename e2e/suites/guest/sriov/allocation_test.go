@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	podresourcesv1 "k8s.io/kubelet/pkg/apis/podresources/v1"
 
+	"github.com/plexus-cni/plexus/e2e/harness/guest"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -72,7 +73,7 @@ func (a *allocating) serve(t *testing.T) string {
 func (l *lab) reachAPI() {
 	l.t.Helper()
 	l.sh("modprobe virtio_net")
-	netdev := filepath.Base(wait(l.t, "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"))
+	netdev := filepath.Base(guest.AwaitFile(l.t, "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"))
 	l.sh("ip addr replace " + guestAddress + " dev " + netdev + " && ip link set " + netdev + " up")
 }
 

@@ -18,6 +18,9 @@ import (
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
 // The PFs of the guest, and how many VFs each is given.
 const (
 	pf0, pf1   = "0000:01:00.0", "0000:02:00.0"
@@ -50,44 +53,21 @@ func newLab(t *testing.T) *lab {
 		}
 		name := fmt.Sprintf("pf%d", n)
 		// A PF that is up before it has VFs is the one that answers at once.
-		l.sh("ip link set " + filepath.Base(wait(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
+		l.sh("ip link set " + filepath.Base(guest.AwaitFile(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
 		check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
 		for vf := range vfsOfPF {
-			old := filepath.Base(wait(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
+			old := filepath.Base(guest.AwaitFile(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
 			l.sh(fmt.Sprintf("ip link set %s name %sv%d", old, name, vf))
 		}
 	}
 	l.sh("ip link set pf0v1 up; ip link set pf0v1 mtu 1400")
-	eventually(t, "a link of pf0, without which it refuses a rate", func() bool {
+	check.Eventually(t, "a link of pf0, without which it refuses a rate", patience, func() bool {
 		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
 		return string(carrier) == "1\n"
 	})
 	// Something to restore that is not the default.
 	l.sh("ip link set pf0 vf 0 spoofchk off; ip link set pf0 vf 1 vlan 7 qos 2; ip link set pf0 vf 1 max_tx_rate 300")
 	return l
-}
-
-// wait gives the first file of a pattern, once there is one.
-func wait(t *testing.T, pattern string) string {
-	t.Helper()
-	var found string
-	eventually(t, "a file "+pattern, func() bool {
-		all, _ := filepath.Glob(pattern)
-		if len(all) > 0 {
-			found = all[0]
-		}
-		return len(all) > 0
-	})
-	return found
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("there never was %s", what)
-		}
-	}
 }
 
 func (l *lab) sh(command string) string {

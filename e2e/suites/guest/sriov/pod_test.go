@@ -106,8 +106,8 @@ func TestGuestPod(t *testing.T) {
 	}
 	l.checkDeviceInfo(one)
 
-	eventually(t, "a ping in the VLAN, on one NIC", func() bool { return ping(one, "10.10.0.2") == nil })
-	eventually(t, "a ping in the VLAN, over the wire", func() bool { return ping(one, "10.10.1.2") == nil })
+	check.Eventually(t, "a ping in the VLAN, on one NIC", patience, func() bool { return ping(one, "10.10.0.2") == nil })
+	check.Eventually(t, "a ping in the VLAN, over the wire", patience, func() bool { return ping(one, "10.10.1.2") == nil })
 	if ping(three, "10.10.0.1") == nil || ping(one, "10.10.0.3") == nil {
 		t.Error("a ping across VLANs was answered")
 	}
@@ -157,7 +157,7 @@ func TestGuestPodHostDevice(t *testing.T) {
 	if diff := cmp.Diff([]string{"eth0", "lo", "net0", "net1"}, names(l.links(one))); diff != "" {
 		t.Error(diff)
 	}
-	eventually(t, "a ping", func() bool { return ping(one, "10.10.0.2") == nil })
+	check.Eventually(t, "a ping", patience, func() bool { return ping(one, "10.10.0.2") == nil })
 	l.must(plexus("DEL", one), config)
 	l.must(plexus("DEL", two), config)
 	l.mustBe(before, "after DEL")

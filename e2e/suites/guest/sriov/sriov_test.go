@@ -16,20 +16,20 @@ import (
 const builtVar = "PLEXUS_SRIOV_BUILT"
 
 // What a guest does is slow: it is emulated, and other tests run beside it.
-const patience = 15 * time.Minute
+const bootLimit = 15 * time.Minute
 
 func TestE2EGuestSRIOV(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: bootLimit})
 }
 
 func TestE2EGuestSRIOVRounds(t *testing.T) {
-	guest.Run(t, guest.Options{Run: "^TestGuestRounds", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, NICs: 1, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuestRounds", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, NICs: 1, Timeout: bootLimit})
 }
 
 func TestE2EGuestSRIOVAccidents(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Accident|Kill)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 1, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Accident|Kill)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 1, Timeout: bootLimit})
 }
 
 // vfio-pci needs an IOMMU, with which a guest boots slower.
