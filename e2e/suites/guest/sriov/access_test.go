@@ -39,7 +39,7 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 	c.MakeNAD(t, kube.NAD{Namespace: "default", Name: "fast", Config: fast(t), Annotations: map[string]string{"k8s.v1.cni.cncf.io/resourceName": resource}})
 	t.Setenv(accessVar, access(t, c))
 	guest.Run(t, guest.Options{
-		Run: "^TestGuestAllocation", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", accessVar}, NICs: 1, Timeout: patience,
+		Run: "^TestGuestAllocation", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", accessVar}, NICs: 1, Timeout: bootLimit,
 		QEMU: []string{"-netdev", "user,id=host", "-device", "virtio-net-pci,netdev=host,romfile="},
 	})
 	pod, err := c.Client().CoreV1().Pods("default").Get(t.Context(), twicePod, metav1.GetOptions{})
