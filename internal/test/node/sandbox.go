@@ -23,15 +23,16 @@ type Sandbox struct {
 	node *Node
 	ns   netns.NsHandle
 
-	ID      string // the container's
-	Path    string // CNI_NETNS
-	PodName string // in namespace "default"; see Args
+	ID   string // the container's
+	Path string // CNI_NETNS
+
+	Namespace, PodName string // of the pod: "default" and the ID of the container; see Args
 }
 
 // Sandbox makes the network namespace of a container, whose pod is default/<id>.
 func (n *Node) Sandbox(id string) *Sandbox {
 	n.t.Helper()
-	s := &Sandbox{t: n.t, node: n, ID: id, PodName: id, Path: n.Path("netns", id)}
+	s := &Sandbox{t: n.t, node: n, ID: id, Namespace: "default", PodName: id, Path: n.Path("netns", id)}
 	n.Do(s.create)
 	n.t.Cleanup(func() {
 		if s.ns.IsOpen() {
@@ -87,7 +88,7 @@ func (s *Sandbox) Do(f func() error) {
 
 // Args gives CNI_ARGS as a Kubernetes runtime has them.
 func (s *Sandbox) Args() string {
-	return fmt.Sprintf("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s", s.PodName, s.ID)
+	return fmt.Sprintf("IgnoreUnknown=1;K8S_POD_NAMESPACE=%s;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s", s.Namespace, s.PodName, s.ID)
 }
 
 // Destroy ends the namespace, with its file unless it is to be left as an empty one.
