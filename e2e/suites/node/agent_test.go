@@ -16,7 +16,7 @@ const statusAnnotation = types.AnnotationNetworkStatus
 // recorded gives the status that the journal has for a sandbox.
 func (s *sandbox) recorded() string {
 	s.node.t.Helper()
-	record, err := journal.New(s.node.dir + "/cni/plexus").Read(journal.Key{ContainerID: s.id, Network: "plexus", IfName: "eth0"})
+	record, err := journal.New(s.node.stateDir()).Read(journal.Key{ContainerID: s.ID, Network: "plexus", IfName: "eth0"})
 	check.Must(s.node.t, err)
 	status, err := types.FormatStatus(record.Status)
 	check.Must(s.node.t, err)

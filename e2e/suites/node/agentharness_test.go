@@ -22,8 +22,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
-	"github.com/plexus-cni/plexus/e2e/harness/proc"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -59,7 +59,7 @@ func (n *node) agentKubeconfig() string {
 	return kubeconfig
 }
 
-func (n *node) socket() string { return filepath.Join(n.dir, "run", "agent.sock") }
+func (n *node) socket() string { return n.Path("run", "agent.sock") }
 
 // startAgent starts an agent and does not wait for it. It is ended with the test. A flag
 // in more counts more than the harness's own.
@@ -83,7 +83,7 @@ func (n *node) startAgent(kubeconfig string, more ...string) *agent {
 func (n *node) agentCommand(kubeconfig string, more ...string) *exec.Cmd {
 	args := append([]string{
 		"--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--",
-		n.executable("plexus-agent"), "serve", "--kubeconfig", kubeconfig, "--node-name", n.name,
+		filepath.Join(n.Bin, "plexus-agent"), "serve", "--kubeconfig", kubeconfig, "--node-name", n.name,
 		"--socket", n.socket(), "--state-dir", n.stateDir(), "--metrics-address", metricsAddress, "--log-level", "debug",
 	}, more...)
 	return exec.Command("setpriv", args...)
@@ -97,17 +97,12 @@ func (n *node) launch(log string, cmd *exec.Cmd) *agent {
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // it must not outlive the tests
-	check.Must(n.t, proc.Lasting().Do(cmd.Start))
+	n.Do(cmd.Start)                                              // where the sandboxes are
 	return &agent{n: n, cmd: cmd, log: log, address: metricsAddress}
 }
 
-// executable gives the path of one of our own commands.
-func (n *node) executable(name string) string {
-	return filepath.Join(strings.Split(n.plugins, ":")[1], name)
-}
-
 // stateDir is the folder of the journal.
-func (n *node) stateDir() string { return filepath.Join(n.dir, "cni", "plexus") }
+func (n *node) stateDir() string { return filepath.Join(n.CNIDir, "plexus") }
 
 // logged gives what the agent has logged so far.
 func (a *agent) logged() string {
@@ -211,7 +206,7 @@ func (s *sandbox) awaitStatus() {
 func withAgent(t *testing.T, alone bool, more ...string) (*node, *agent) {
 	t.Helper()
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	if alone {
 		n.config["kubeconfig"] = nil
 	}
@@ -240,16 +235,6 @@ func (a *agent) wantMetric(series, want string) error {
 		return fmt.Errorf("%s is %q, want %q", series, got, want)
 	}
 	return nil
-}
-
-// sandboxOf makes another sandbox of a pod, with an ID of its own.
-func (n *node) sandboxOf(pod *corev1.Pod, id string) *sandbox {
-	n.t.Helper()
-	if out, err := exec.Command("ip", "netns", "add", id).CombinedOutput(); err != nil {
-		n.t.Fatalf("ip netns add: %v: %s", err, out)
-	}
-	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", id).Run() })
-	return &sandbox{node: n, id: id, netns: "/run/netns/" + id, pod: pod, uid: string(pod.UID), annotations: pod.Annotations}
 }
 
 // podWith makes a pod of the node that asks for networks.

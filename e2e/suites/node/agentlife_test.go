@@ -22,6 +22,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -60,8 +61,8 @@ func (n *node) callers(namespace string, count int) *callers {
 		c.all.Go(func() {
 			for !over(c.quit) {
 				for _, command := range []string{"ADD", "DEL"} {
-					if out := s.call(command); !out.OK {
-						n.t.Errorf("%s: code %d: %s\n%s", command, out.Code, out.Msg, out.Stderr)
+					if out := s.call(command); out.Err != nil {
+						n.t.Errorf("%s: code %d: %s\n%s", command, out.Err.Code, out.Err.Msg, out.Stderr)
 					}
 				}
 				c.calls.Add(1)
@@ -239,7 +240,7 @@ func TestKubeAgentNoStateFolder(t *testing.T) {
 // An agent whose address for metrics is taken serves, says so, and gets it when it is free.
 func TestKubeAgentMetricsAddressTaken(t *testing.T) {
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil}
+	n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil}
 	taken, err := net.Listen("tcp", otherAddress)
 	check.Must(t, err)
 	a := n.startAgent(n.agentKubeconfig(), "--metrics-address", otherAddress)
@@ -334,7 +335,7 @@ func TestKubeAgentCommandLine(t *testing.T) {
 		"serve --node-name n --kubeconfig " + file: {1, []string{file}},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		out, err := exec.CommandContext(ctx, n.executable("plexus-agent"), strings.Fields(line)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, filepath.Join(n.Bin, "plexus-agent"), strings.Fields(line)...).CombinedOutput()
 		cancel()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
@@ -388,7 +389,7 @@ func TestKubeAgentSettings(t *testing.T) {
 		"node-name": "of-the-file", "kubeconfig": n.agentKubeconfig(), "socket": n.socket(), "state-dir": n.stateDir(),
 		"metrics-address": "127.0.0.1:1", "log-format": "json", "log-level": "debug",
 	})), 0o600))
-	cmd := exec.Command(n.executable("plexus-agent"), "serve", "--metrics-address", metricsAddress)
+	cmd := exec.Command(filepath.Join(n.Bin, "plexus-agent"), "serve", "--metrics-address", metricsAddress)
 	cmd.Env = append(os.Environ(), "PLEXUS_AGENT_CONFIG="+file, "PLEXUS_AGENT_NODE_NAME="+n.name, "PLEXUS_AGENT_METRICS_ADDRESS=127.0.0.1:2")
 	a := n.launch(filepath.Join(t.TempDir(), "agent.log"), cmd)
 	defer a.kill()

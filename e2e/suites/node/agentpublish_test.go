@@ -16,6 +16,7 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -108,7 +109,7 @@ func TestKubeAgentPutsRight(t *testing.T) {
 // published by the agent as it starts.
 func TestKubeAgentPublishesWhatItFinds(t *testing.T) {
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	pod := n.annotated("found")
 	s := n.sandbox(pod)
 	fault := n.proxy.Inject(faultproxy.Fault{Match: statusPatches, Status: 500})
@@ -143,7 +144,7 @@ func TestKubeAgentAfterNodeRestart(t *testing.T) {
 		s.awaitStatus()
 	}
 	a.kill()
-	record := filepath.Join(n.stateDir(), dead.id+"@plexus@eth0.jsonl")
+	record := filepath.Join(n.stateDir(), dead.ID+"@plexus@eth0.jsonl")
 	content, err := os.ReadFile(record)
 	check.Must(t, err)
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -215,12 +216,12 @@ func TestKubeAgentTwoSandboxesOfOnePod(t *testing.T) {
 	older.awaitStatus()
 	newer.must("ADD")
 	newer.awaitStatus()
-	broken := failed.netns
-	failed.netns = "/run/netns/none"
-	if out := failed.call("ADD"); out.OK {
+	broken := failed.Path
+	failed.Path = "/run/netns/none"
+	if out := failed.call("ADD"); out.Err == nil {
 		t.Fatal("an ADD without a namespace succeeded")
 	}
-	failed.netns = broken
+	failed.Path = broken
 	newer.awaitStatus()
 	newer.must("DEL")
 	older.awaitStatus()
@@ -320,7 +321,7 @@ func TestKubeAgentEvents(t *testing.T) {
 	failing := n.sandbox(n.podWith("told", "failing", "noisy"))
 	failing.fails("ADD", 123, "it did not work")
 	check.Must(t, os.WriteFile(filepath.Join(plugins, "noisy.silent"), nil, 0o600))
-	if out := failing.call("ADD"); out.OK {
+	if out := failing.call("ADD"); out.Err == nil {
 		t.Error("a plugin that says nothing has succeeded")
 	}
 	for _, event := range n.awaitEvents(failing.pod, "Warning NetworkAttachFailed", 2) {

@@ -16,6 +16,7 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -136,7 +137,7 @@ func TestKubePlainPod(t *testing.T) {
 func TestKubeAPIServerDown(t *testing.T) {
 	n := newNode(t)
 	n.handOver = true
-	n.config = map[string]any{"addTimeout": "3s"}
+	n.config = testnode.Conf{"addTimeout": "3s"}
 	attached := n.sandbox(n.annotated("down"))
 	attached.must("ADD")
 	waiting := n.sandbox(n.cluster.MakePod(t, kube.Pod{Namespace: "down", Name: "waits", Node: n.name, Annotations: map[string]string{types.AnnotationNetworks: "a"}}))
@@ -231,7 +232,7 @@ func TestKubeNoRightToReadNetworks(t *testing.T) {
 	kubeconfig, err := n.cluster.Kubeconfig("nobody-in-particular", "system:authenticated")
 	check.Must(t, err)
 	n.handOver = true
-	n.config = map[string]any{"kubeconfig": kubeconfig}
+	n.config = testnode.Conf{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
 	s.fails("ADD", types.CodeInvalidConfig, "norights/web", "norights/a", "rbac-nodes.yaml")
 	s.must("DEL")
@@ -244,7 +245,7 @@ func TestKubeTokenIsReadAnew(t *testing.T) {
 	pod := n.cluster.MakePod(t, kube.Pod{Namespace: "token", Name: "web", Node: n.name})
 	kubeconfig, tokenFile, err := n.cluster.TokenKubeconfig("no-token-yet")
 	check.Must(t, err)
-	n.config = map[string]any{"kubeconfig": kubeconfig}
+	n.config = testnode.Conf{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
 	s.fails("ADD", types.CodeFailed, "401")
 	check.Must(t, os.WriteFile(tokenFile, []byte(n.administratorToken("token")), 0o600))
