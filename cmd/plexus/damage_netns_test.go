@@ -137,7 +137,7 @@ func TestNetnsDelWithADamagedRecordBesideAnother(t *testing.T) {
 func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
-	rt := bareRuntime(pod, "eth0")
+	rt := pod.RuntimeConf("eth0")
 	list, err := libcni.NetworkConfFromBytes([]byte(node.List("cluster", "1.0.0", n.Conf(nil)).String()))
 	if err != nil {
 		t.Fatal(err)

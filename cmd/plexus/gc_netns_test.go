@@ -151,7 +151,7 @@ func TestNetnsGCSparesThoseOfBefore(t *testing.T) {
 			dir := multusDirs(n)[name]
 			attached(n, conf, "c1")
 			bare, multus := n.Sandbox("c2"), n.Sandbox("c3")
-			attachBare(t, n, node.List("cbr0", "1.1.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(bare, "eth0"))
+			attachBare(t, n, node.List("cbr0", "1.1.0", node.ClusterBridge()), libcni.CacheDir, bare.RuntimeConf("eth0"))
 			executable := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
 			n.Call(node.Call{Plugin: executable, Command: "ADD", Sandbox: multus, Config: multusConf(n, dir).With(node.Conf{"delegates": delegates})}).OK()

@@ -31,14 +31,6 @@ func attachBare(t *testing.T, n *node.Node, list node.Conf, dir string, rt *libc
 	})
 }
 
-// bareRuntime is what libcni is told of a sandbox.
-func bareRuntime(pod *node.Sandbox, ifName string) *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
-		ContainerID: pod.ID, NetNS: pod.Path, IfName: ifName,
-		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", pod.PodName}},
-	}
-}
-
 // mappings are what a runtime hands over for a pod with a port of the host.
 var mappings = []any{map[string]any{"hostPort": 8080.0, "containerPort": 80.0, "protocol": "tcp"}}
 
@@ -57,7 +49,7 @@ func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
 	pod := n.Sandbox("c1")
 	list := node.List("cbr0", "1.0.0", node.ClusterBridge(),
 		node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
-	rt := bareRuntime(pod, "eth0")
+	rt := pod.RuntimeConf("eth0")
 	rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 	attachBare(t, n, list, libcni.CacheDir, rt)
 	n.Calls()
@@ -82,7 +74,7 @@ func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
 			pod := n.Sandbox("c1")
 			list := node.List("cbr0", "1.0.0", node.ClusterBridge())
 			n.WriteFile(filepath.Join(n.ConfDir, "10-cbr0.conflist"), list.String())
-			attachBare(t, n, list, libcni.CacheDir, bareRuntime(pod, "eth0"))
+			attachBare(t, n, list, libcni.CacheDir, pod.RuntimeConf("eth0"))
 			cluster := filepath.Join(n.ConfDir, where)
 			if name == "name" {
 				cluster = where
@@ -239,10 +231,10 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 			dir := multusDirs(n)[name]
 			master := node.List("cbr0", "0.4.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
 			mac := node.Macvlan("mac", "up0", "10.2.0.0/16")
-			rt := bareRuntime(pod, "eth0")
+			rt := pod.RuntimeConf("eth0")
 			rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 			attachBare(t, n, master, dir, rt)
-			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
+			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, pod.RuntimeConf("data"))
 			scratch(t, n, dir, []node.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
 			n.Calls()
 			n.Del(pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
@@ -292,7 +284,7 @@ func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
 		t.Run(content, func(t *testing.T) {
 			n := node.New(t)
 			pod := n.Sandbox("c1")
-			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(pod, "eth0"))
+			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, pod.RuntimeConf("eth0"))
 			state := "/var/lib/cni/multus/c1"
 			n.WriteFile(state, content)
 			n.Del(pod, n.Conf(nil))

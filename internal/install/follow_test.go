@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -166,7 +167,8 @@ func TestFollowGoesOnWhenItCannotWrite(t *testing.T) {
 	check.Must(t, os.MkdirAll(blocker+"/x", 0o755)) // a temporary file that cannot be removed
 	check.Must(t, os.Remove(n.ours()))
 	n.eventually("it says so", n.logged("write the configuration of plexus"))
-	check.Must(t, os.RemoveAll(blocker))
+	// At once: it would write its file between the removal of the content and that of the folder.
+	check.Must(t, os.Rename(blocker, filepath.Join(t.TempDir(), "blocker")))
 	n.eventually("it is put back", n.around("10-a.conflist"))
 	check.Must(t, stop())
 }

@@ -3,7 +3,6 @@ package install
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -93,20 +92,7 @@ func (n *testNode) files() []string {
 // tree gives the content and the mode of every file below the folders of the node.
 func (n *testNode) tree() map[string]string {
 	n.t.Helper()
-	all := map[string]string{}
-	for _, dir := range []string{n.options.BinDir, n.options.ConfDir} {
-		check.Must(n.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			info, err := entry.Info()
-			check.Must(n.t, err)
-			data, err := os.ReadFile(path)
-			all[path] = info.Mode().String() + " " + string(data)
-			return err
-		}))
-	}
-	return all
+	return check.Tree(n.t, n.options.BinDir, n.options.ConfDir)
 }
 
 // logBuffer keeps what is logged.

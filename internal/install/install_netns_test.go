@@ -75,20 +75,15 @@ func (p *program) run() error {
 type host struct {
 	*node.Node
 	t       *testing.T
-	confDir string
-	binDir  string
+	runtime *node.Runtime
 }
 
 func newHost(t *testing.T) *host {
 	n := node.New(t)
-	h := &host{Node: n, t: t, confDir: n.Path("etc"), binDir: n.Path("bin")}
+	h := &host{Node: n, t: t, runtime: n.Runtime("/var/lib/cni", n.Plugins("bridge", "host-local", "portmap")...)}
 	master := node.List("cbr0", "1.0.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
-	h.WriteFile(filepath.Join(h.confDir, "10-cbr0.conflist"), master.String())
-	h.WriteFile(filepath.Join(h.confDir, "00-multus.conf.off"), "not a configuration")
-	check.Must(t, os.Mkdir(h.binDir, 0o755))
-	for _, plugin := range []string{"bridge", "host-local", "portmap"} {
-		check.Must(t, os.Symlink(filepath.Join(n.CNIBin, plugin), filepath.Join(h.binDir, plugin)))
-	}
+	h.WriteFile(filepath.Join(h.runtime.ConfDir, "10-cbr0.conflist"), master.String())
+	h.WriteFile(filepath.Join(h.runtime.ConfDir, "00-multus.conf.off"), "not a configuration")
 	return h
 }
 
@@ -105,7 +100,7 @@ func (h *host) run(p program, wrapper ...string) (string, error) {
 
 func (h *host) options() install.Options {
 	return install.Options{
-		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName,
+		From: h.Bin, BinDir: h.runtime.BinDir, ConfDir: h.runtime.ConfDir, ConfName: install.DefaultConfName,
 		NetworkName: "plexus", CNIDir: h.CNIDir,
 		Extra: map[string]json.RawMessage{"manifests": quote(h.Manifests), "confDir": quote(h.ConfDir)},
 	}
@@ -133,31 +128,14 @@ func (h *host) mustInstall() {
 func (h *host) uninstall(release bool) (string, error) {
 	h.t.Helper()
 	return h.run(program{Uninstall: &install.UninstallOptions{
-		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName, Release: release,
+		From: h.Bin, BinDir: h.runtime.BinDir, ConfDir: h.runtime.ConfDir, ConfName: install.DefaultConfName, Release: release,
 	}})
 }
 
-// runtime calls as a container runtime does: with the first configuration of the folder.
-func (h *host) runtime(call func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error) error {
-	h.t.Helper()
-	files, err := libcni.ConfFiles(h.confDir, []string{".conf", ".conflist", ".json"})
-	check.Must(h.t, err)
-	list, err := libcni.ConfListFromFile(files[0])
-	check.Must(h.t, err)
-	var called error
-	h.Do(func() error {
-		called = call(libcni.NewCNIConfigWithCacheDir([]string{h.binDir}, "/var/lib/cni", nil), list)
-		return nil
-	})
-	return called
-}
-
 func runtimeConf(s *node.Sandbox) *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
-		ContainerID: s.ID, NetNS: s.Path, IfName: "eth0",
-		Args:           [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", s.PodName}},
-		CapabilityArgs: map[string]any{"portMappings": []map[string]any{}},
-	}
+	conf := s.RuntimeConf("eth0")
+	conf.CapabilityArgs = map[string]any{"portMappings": []map[string]any{}}
+	return conf
 }
 
 // add attaches a sandbox whose pod asks for one more network.
@@ -165,10 +143,8 @@ func (h *host) add(id string) *node.Sandbox {
 	h.t.Helper()
 	h.PodWith(id, "second")
 	s := h.Sandbox(id)
-	check.Must(h.t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		_, err := cni.AddNetworkList(context.Background(), list, runtimeConf(s))
-		return err
-	}))
+	_, err := h.runtime.Add(runtimeConf(s))
+	check.Must(h.t, err)
 	check.Equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
 	return s
 }
@@ -177,20 +153,7 @@ func (h *host) add(id string) *node.Sandbox {
 // an install changes.
 func (h *host) tree() map[string]string {
 	h.t.Helper()
-	all := map[string]string{}
-	for _, dir := range []string{h.confDir, h.binDir} {
-		check.Must(h.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			info, err := entry.Info()
-			check.Must(h.t, err)
-			data, err := os.ReadFile(path)
-			all[path] = info.Mode().String() + " " + string(data)
-			return err
-		}))
-	}
-	return all
+	return check.Tree(h.t, h.runtime.ConfDir, h.runtime.BinDir)
 }
 
 func TestNetnsInstallAndUninstall(t *testing.T) {
@@ -206,9 +169,7 @@ func TestNetnsInstallAndUninstall(t *testing.T) {
 		t.Errorf("uninstall while c1 lives: error %v\n%s", err, out)
 	}
 	check.Equal(t, "files after a refusal", h.tree(), there)
-	check.Must(t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.DelNetworkList(context.Background(), list, runtimeConf(s))
-	}))
+	check.Must(t, h.runtime.Del(runtimeConf(s)))
 	if out, err := h.uninstall(false); err != nil {
 		t.Fatalf("uninstall: %v\n%s", err, out)
 	}
@@ -275,10 +236,10 @@ func TestNetnsUninstallReleasesTheDead(t *testing.T) {
 // plugins to another user, and root without capabilities is nobody special.
 func TestNetnsInstallWhereRootMayNotWrite(t *testing.T) {
 	h := newHost(t)
-	check.Must(t, os.Chown(h.binDir, 1001, 0))
+	check.Must(t, os.Chown(h.runtime.BinDir, 1001, 0))
 	was := h.tree()
 	out, err := h.install()
-	if err == nil || !strings.Contains(out, h.binDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
+	if err == nil || !strings.Contains(out, h.runtime.BinDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
 		t.Errorf("error %v\n%s", err, out)
 	}
 	check.Equal(t, "files", h.tree(), was)

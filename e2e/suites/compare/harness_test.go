@@ -24,6 +24,7 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/multus"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -106,15 +107,6 @@ func (n *node) json(value any) string {
 
 func (n *node) path(name string) string { return filepath.Join(n.dir, name) }
 
-func folder(t testing.TB, variable string) string {
-	t.Helper()
-	dir := os.Getenv(variable)
-	if dir == "" {
-		t.Skipf("%s is not set: run make test-integration", variable)
-	}
-	return dir
-}
-
 // stuck is a plugin whose ADD does not end until the test lets it, and then fails.
 const stuck = `#!/bin/sh
 cat >/dev/null
@@ -131,7 +123,7 @@ esac
 // makePlugins makes the node's folder of plugins: the real ones, and stuck with its two pipes.
 func (n *node) makePlugins() {
 	n.Helper()
-	real, err := filepath.Glob(filepath.Join(folder(n, "PLEXUS_CNI_BIN"), "*"))
+	real, err := filepath.Glob(filepath.Join(testnode.Folder(n, "PLEXUS_CNI_BIN"), "*"))
 	check.Must(n, err)
 	check.Must(n, os.Mkdir(n.path("plugins"), 0o755))
 	for _, path := range real {
@@ -175,14 +167,14 @@ func (n *node) install(plugin string) {
 	list, err := libcni.NetworkConfFromBytes([]byte(data))
 	check.Must(n, err)
 	n.list = list
-	path := []string{folder(n, "PLEXUS_BIN"), folder(n, multus.BinVar), n.path("plugins")}
+	path := []string{testnode.Folder(n, "PLEXUS_BIN"), testnode.Folder(n, multus.BinVar), n.path("plugins")}
 	n.cni = libcni.NewCNIConfigWithCacheDir(path, n.path("cache"), &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
 func (n *node) installMultus(plugin string) conf {
 	n.Helper()
 	m, err := multus.Install(n.Context(), multus.Options{
-		BinDir: folder(n, multus.BinVar), Plugins: n.path("plugins"), Dir: n.path("multus"), CNIDir: n.path("state"),
+		BinDir: testnode.Folder(n, multus.BinVar), Plugins: n.path("plugins"), Dir: n.path("multus"), CNIDir: n.path("state"),
 		Cluster: n.cluster, Access: n.proxy.Access, Node: n.name, Network: n.bridge("cluster"),
 	})
 	check.Must(n, err)
