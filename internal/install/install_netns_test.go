@@ -207,11 +207,11 @@ func TestNetnsInstallIsOnDisk(t *testing.T) {
 	if out, err := h.run(program{Install: &options}, wrapper...); err != nil {
 		t.Fatalf("install: %v\n%s", err, out)
 	}
-	conf := filepath.Join(h.confDir, install.DefaultConfName)
+	conf := filepath.Join(h.runtime.ConfDir, install.DefaultConfName)
 	for _, name := range []string{"plexus", "plexus-once"} {
-		path := filepath.Join(h.binDir, name)
-		trace.MustFollow("sync "+tempOf(path), "rename "+tempOf(path)+" "+path, "sync "+h.binDir,
-			"sync "+tempOf(conf), "rename "+tempOf(conf)+" "+conf, "sync "+h.confDir)
+		path := filepath.Join(h.runtime.BinDir, name)
+		trace.MustFollow("sync "+tempOf(path), "rename "+tempOf(path)+" "+path, "sync "+h.runtime.BinDir,
+			"sync "+tempOf(conf), "rename "+tempOf(conf)+" "+conf, "sync "+h.runtime.ConfDir)
 	}
 }
 
