@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -214,25 +215,6 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// dies waits until a process is gone. The pidfd becomes readable when it ends, whoever
-// is its parent by then.
-func dies(t *testing.T, pid int) {
-	t.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((10 * time.Second).Milliseconds()))
-	if err != nil || n != 1 {
-		t.Errorf("process %d still lives (%v)", pid, err)
-		_ = unix.Kill(pid, unix.SIGKILL)
-	}
-}
-
 // fifo makes a named pipe by which a plugin tells that it has come to a place, and
 // gives a function that waits for the line it writes.
 func fifo(t *testing.T) (path string, line func() string) {
@@ -284,7 +266,7 @@ func TestExecDeadlineKillsTheGroup(t *testing.T) {
 	if failure.Plugin != "hanging" || failure.Command != "ADD" || !strings.Contains(failure.Msg, "did not end within") || !strings.Contains(failure.Msg, "killed") {
 		t.Errorf("got %v", failure)
 	}
-	dies(t, <-grandchild)
+	check.Ends(t, <-grandchild)
 }
 
 func TestExecOwnDeadline(t *testing.T) {
@@ -390,7 +372,7 @@ func TestExecLockIsInherited(t *testing.T) {
 	if err := unix.Kill(orphan, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	dies(t, orphan)
+	check.Ends(t, orphan)
 	again, free, err := j.TryLock("c1")
 	if err != nil || !free {
 		t.Fatalf("after it: free %v, %v", free, err)

@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -209,32 +207,6 @@ func TestFairShare(t *testing.T) {
 	defer cancel()
 	if _, bounded := share.Deadline(); bounded {
 		t.Error("a part of no deadline has one")
-	}
-}
-
-func TestDeadWait(t *testing.T) {
-	for failures, want := range map[int]time.Duration{0: 0, deadPatience - 1: 0, deadPatience: time.Second, deadPatience + 3: 8 * time.Second, 1000: deadMaxWait} {
-		if got := deadWait(failures); got != want {
-			t.Errorf("after %d failures: %v, want %v", failures, got, want)
-		}
-	}
-}
-
-func TestSample(t *testing.T) {
-	keys := []journal.Key{{ContainerID: "a"}, {ContainerID: "b"}, {ContainerID: "c"}}
-	if diff := cmp.Diff(keys, sample(keys, 3)); diff != "" {
-		t.Errorf("of no more: %s", diff)
-	}
-	begins := map[string]bool{}
-	for range 200 {
-		got := sample(keys, 2)
-		if len(got) != 2 || got[0] == got[1] {
-			t.Fatalf("got %v", got)
-		}
-		begins[got[0].ContainerID] = true
-	}
-	if len(begins) != 3 {
-		t.Errorf("never begins but with %v", begins)
 	}
 }
 

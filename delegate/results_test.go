@@ -239,6 +239,26 @@ func TestMoveDefaultRoutes(t *testing.T) {
 	}
 }
 
+// Only the main table's default route is moved in the namespace.
+func TestMoveDefaultRoutesOfTheMainTable(t *testing.T) {
+	first := resultOf(t, `{"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":100},{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":254},{"dst":"0.0.0.0/0","gw":"192.0.2.1"}]}`)
+	results := []*current.Result{first, resultOf(t, `{}`)}
+	moveDefaultRoutes(results, 1, []string{"198.51.100.1"})
+	tables := func(routes []*cnitypes.Route) (all []int) {
+		for _, route := range routes {
+			table := 0
+			if route.Table != nil {
+				table = *route.Table
+			}
+			all = append(all, table)
+		}
+		return all
+	}
+	if diff := cmp.Diff([][]int{{100}, {0}}, [][]int{tables(results[0].Routes), tables(results[1].Routes)}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMergeResults(t *testing.T) {
 	first := resultOf(t, strings.ReplaceAll(newResult, "VERSION", "1.1.0"))
 	second := resultOf(t, `{"interfaces":[{"name":"net0","sandbox":"/run/netns/c1"}],"ips":[{"interface":0,"address":"198.51.100.7/24"},{"address":"198.51.100.8/24"},null],
@@ -258,6 +278,23 @@ func TestMergeResults(t *testing.T) {
 	}
 	if empty := mergeResults(nil); textOf(t, empty) != textOf(t, &current.Result{CNIVersion: "1.1.0"}) {
 		t.Errorf("of nothing: %v", empty)
+	}
+}
+
+// The index -1 names no interface, wherever the result comes to stand.
+func TestMergeKeepsAnAddressUnbound(t *testing.T) {
+	first := resultOf(t, `{"interfaces":[{"name":"eth0","sandbox":"/s"}],"ips":[{"address":"192.0.2.7/24","interface":0}]}`)
+	second := resultOf(t, `{"interfaces":[{"name":"net0","sandbox":"/s"}],"ips":[{"address":"198.51.100.7/24","interface":-1},{"address":"198.51.100.8/24","interface":0},{"address":"198.51.100.9/24"}]}`)
+	var got []int
+	for _, ip := range mergeResults([]*current.Result{first, second}).IPs {
+		index := -9
+		if ip.Interface != nil {
+			index = *ip.Interface
+		}
+		got = append(got, index)
+	}
+	if diff := cmp.Diff([]int{0, -9, 1, -9}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -343,6 +380,46 @@ func TestNetworkStatusOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(status, again); diff != "" {
 		t.Errorf("read again it differs:\n%s", diff)
+	}
+}
+
+func TestNetworkStatusOfAnAddressThatIsNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"an empty address": `{"interfaces":[{"name":"net0","sandbox":"/s"}],"ips":[{}]}`,
+		"a gateway alone":  `{"interfaces":[{"name":"net0","sandbox":"/s"}],"ips":[{"gateway":"192.0.2.1","interface":0}]}`,
+		"no interface":     `{"ips":[{"gateway":"192.0.2.1"}]}`,
+		"no destination":   `{"routes":[{"gw":"192.0.2.1"}],"ips":[{}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			status := networkStatus(&types.Attachment{Network: "default/n", Interface: "net0", Gateways: []string{"192.0.2.1"}}, resultOf(t, text), nil)
+			if said, err := types.FormatStatus(status); err != nil || strings.Contains(said, "nil") {
+				t.Errorf("%v: %s", err, said)
+			}
+		})
+	}
+}
+
+// The specification: a route without gw has the gateway of the addresses.
+func TestNetworkStatusGatewayOfARouteWithoutOne(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		want []string
+	}{
+		"of its family":       {`{"ips":[{"address":"2001:db8::7/64","gateway":"2001:db8::1"},{"address":"192.0.2.7/24","gateway":"192.0.2.1"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}`, []string{"192.0.2.1", "2001:db8::1"}},
+		"its own before that": {`{"ips":[{"address":"192.0.2.7/24","gateway":"192.0.2.1"}],"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.2"}]}`, []string{"192.0.2.2"}},
+		"none of its family":  {`{"ips":[{"address":"2001:db8::7/64","gateway":"2001:db8::1"}],"routes":[{"dst":"0.0.0.0/0"}]}`, nil},
+		"of another table":    {`{"ips":[{"address":"192.0.2.7/24","gateway":"192.0.2.1"}],"routes":[{"dst":"0.0.0.0/0","table":100}]}`, nil},
+		"no default route":    {`{"ips":[{"address":"192.0.2.7/24","gateway":"192.0.2.1"}],"routes":[{"dst":"198.51.100.0/24"}]}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status := networkStatus(&types.Attachment{Network: "podnet", Interface: "eth0", Default: true}, resultOf(t, test.text), nil)
+			if len(status) != 1 {
+				t.Fatalf("%d entries", len(status))
+			}
+			if diff := cmp.Diff(test.want, status[0].Gateway); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

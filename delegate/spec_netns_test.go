@@ -9,20 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // What can only be seen when an engine really works, in a network namespace.
-
-func specSame(t *testing.T, what string, want, got any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
 
 func TestNetnsSpec_4_1_2_1_5_1_InterfaceIsCNIIFNAME(t *testing.T) {
 	n := newSpecSandbox(t, "second@data0")
@@ -30,7 +23,7 @@ func TestNetnsSpec_4_1_2_1_5_1_InterfaceIsCNIIFNAME(t *testing.T) {
 	if err := n.engine.Del(t.Context(), n.call); err != nil {
 		t.Fatal(err)
 	}
-	specSame(t, "calls", []string{"ADD first eth0", "ADD second data0", "DEL second data0", "DEL first eth0"}, n.calls(t))
+	check.Equal(t, "calls", n.calls(t), []string{"ADD first eth0", "ADD second data0", "DEL second data0", "DEL first eth0"})
 }
 
 // TestNetnsSpec_4_1_2_1_9_DefaultRouteMoves: the default network loses its default
@@ -80,7 +73,7 @@ func specLink(t *testing.T, sandbox *sandboxNet, name, address string) {
 func TestNetnsSpec_4_2_SeparateStatusEntries(t *testing.T) {
 	n := newSpecSandbox(t, "second,second")
 	status := n.add(t)
-	specSame(t, "calls", []string{"ADD first eth0", "ADD second net0", "ADD second net1"}, n.calls(t))
+	check.Equal(t, "calls", n.calls(t), []string{"ADD first eth0", "ADD second net0", "ADD second net1"})
 	specEntries(t, []types.NetworkStatus{
 		{Name: "net-of-first", Interface: "eth0", Default: true},
 		{Name: "default/second", Interface: "net0"},
@@ -166,7 +159,7 @@ func TestNetnsSpec_6_EveryPodIsAttached(t *testing.T) {
 		t.Run("networks "+annotation, func(t *testing.T) {
 			n := newSpecSandbox(t, annotation)
 			n.add(t)
-			specSame(t, "calls", want, n.calls(t))
+			check.Equal(t, "calls", n.calls(t), want)
 		})
 	}
 }
@@ -181,7 +174,7 @@ func TestNetnsSpec_7_1_VersionAndNameInjected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	specSame(t, "the answer's version", "0.4.0", result.Version())
+	check.Equal(t, "the answer's version", result.Version(), "0.4.0")
 	type stdin struct {
 		Plugin, Version, Name string
 		HasPrevResult         bool
@@ -190,12 +183,12 @@ func TestNetnsSpec_7_1_VersionAndNameInjected(t *testing.T) {
 	for _, c := range n.begun(t) {
 		got = append(got, stdin{c.Plugin, c.Stdin.CNIVersion, c.Stdin.Name, c.Stdin.PrevResult != nil})
 	}
-	specSame(t, "standard input", []stdin{
+	check.Equal(t, "standard input", got, []stdin{
 		{"first", "1.0.0", "net-of-first", false},
 		{"chained", "1.0.0", "net-of-first", true},
 		{"second", "1.1.0", "second", false},
 		{"chained", "1.1.0", "second", true},
-	}, got)
+	})
 }
 
 // TestNetnsSpec_7_2_AddFailsAtOnce: the first failure is the ADD's, nothing more is
@@ -213,7 +206,7 @@ func TestNetnsSpec_7_2_AddFailsAtOnce(t *testing.T) {
 			if result != nil || err == nil || !strings.Contains(err.Error(), "says no") || !strings.Contains(err.Error(), ifName) {
 				t.Errorf("ADD gives %v, %v", result, err)
 			}
-			specSame(t, "calls", want, n.calls(t))
+			check.Equal(t, "calls", n.calls(t), want)
 		})
 	}
 }
@@ -329,5 +322,5 @@ func TestNetnsSpec_7_5_RuntimeConfigOfThePlugins(t *testing.T) {
 		got[c.Plugin+" "+c.IfName] = string(c.Stdin.RuntimeConfig)
 	}
 	want := map[string]string{"first eth0": `{"portMappings":[{"hostPort":8080}]}`, "chained eth0": "", "second net0": "", "chained net0": ""}
-	specSame(t, "runtimeConfig", want, got)
+	check.Equal(t, "runtimeConfig", got, want)
 }

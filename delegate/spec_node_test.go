@@ -146,6 +146,14 @@ func (n *specNode) fail(t *testing.T, command, ifName string) {
 	writeTestFile(t, filepath.Join(n.dir, "fail."+command+"."+ifName), "", 0o600)
 }
 
+// hang makes a plugin note its calls and never end.
+func (n *specNode) hang(t *testing.T, plugin string) {
+	t.Helper()
+	never, _ := fifo(t)
+	text := strings.Replace(specScript, "note begin\n", "note begin\nread x <"+never+"\n", 1)
+	writeTestFile(t, filepath.Join(n.dir, "bin", plugin), text, 0o755)
+}
+
 // specCall is what a plugin noted.
 type specCall struct {
 	Phase, Command, Plugin, Container, IfName string

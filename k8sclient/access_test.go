@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -140,7 +141,7 @@ func TestKubeconfigRefused(t *testing.T) {
 			if err == nil {
 				t.Fatal("was taken")
 			}
-			wantError(t, err, append(test.want, "kubeconfig "+path)...)
+			check.Error(t, err, append(test.want, "kubeconfig "+path)...)
 			if strings.Contains(err.Error(), "secret") {
 				t.Errorf("%v shows what is in the file", err)
 			}
@@ -150,10 +151,10 @@ func TestKubeconfigRefused(t *testing.T) {
 		})
 	}
 	_, err := New(Options{Kubeconfig: "/does/not/exist"})
-	wantError(t, err, "kubeconfig /does/not/exist", "no such file")
+	check.Error(t, err, "kubeconfig /does/not/exist", "no such file")
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	_, err = New(Options{})
-	wantError(t, err, "no kubeconfig", "KUBERNETES_SERVICE_HOST")
+	check.Error(t, err, "no kubeconfig", "KUBERNETES_SERVICE_HOST")
 }
 
 // TestRefusedCertificate sees that a server that refuses our certificate is not asked
@@ -170,7 +171,7 @@ func TestRefusedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "n", Name: "p"}})
-	wantError(t, err, "read pod n/p", "certificate required")
+	check.Error(t, err, "read pod n/p", "certificate required")
 	if strings.Contains(err.Error(), "attempts") || types.CodeOf(err, 0) == types.CodeTryAgainLater {
 		t.Errorf("was tried again: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -116,7 +117,7 @@ func TestRetries(t *testing.T) {
 					t.Fatal(err)
 				}
 				if test.code != 0 {
-					wantError(t, err, test.want...)
+					check.Error(t, err, test.want...)
 					if got := types.CodeOf(err, 99); got != test.code {
 						t.Errorf("code %d, want %d", got, test.code)
 					}
@@ -137,7 +138,7 @@ func TestFactsKeepTheCallersTimeout(t *testing.T) {
 		c, _ := scripted(answer{hang: true})
 		begin := time.Now()
 		_, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}, Timeout: types.Duration(2 * time.Second)})
-		wantError(t, err, "no answer")
+		check.Error(t, err, "no answer")
 		if took := time.Since(begin); took >= 2*time.Second {
 			t.Errorf("answered after %s, the caller waits 2 s", took)
 		}
@@ -156,7 +157,7 @@ func TestCallEndsWithItsContext(t *testing.T) {
 func TestErrorsShowNoBodyOfAPod(t *testing.T) {
 	c, _ := scripted(answer{code: 200, body: `{"metadata":{"uid":1,"annotations":{"secret":"hunter2"}}}`})
 	_, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
-	wantError(t, err, "uid")
+	check.Error(t, err, "uid")
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Error(err)
 	}

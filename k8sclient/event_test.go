@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -85,5 +86,5 @@ func TestEventOutcomes(t *testing.T) {
 		t.Errorf("an event on no pod: %v after %d attempts", err, len(s.requests))
 	}
 	c, _ = scripted(refusal(403, "namespace is being terminated"))
-	wantError(t, c.Event(t.Context(), types.Pod{Namespace: "ns", Name: "p"}, types.PodEvent{}), "write event on pod ns/p", "terminated")
+	check.Error(t, c.Event(t.Context(), types.Pod{Namespace: "ns", Name: "p"}, types.PodEvent{}), "write event on pod ns/p", "terminated")
 }

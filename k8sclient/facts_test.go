@@ -1,7 +1,9 @@
 package k8sclient
 
 import (
+	"context"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -145,7 +149,7 @@ func TestFacts(t *testing.T) {
 func TestFactsRefuseAnOlderPodsSandbox(t *testing.T) {
 	a := &api{answers: map[string]answer{podURL: {code: 200, body: `{"metadata":{"uid":"new"}}`}}}
 	_, err := a.client(t).Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p", UID: "old"}})
-	wantError(t, err, "pod ns/p", "older pod", "UID old", "UID new")
+	check.Error(t, err, "pod ns/p", "older pod", "UID old", "UID new")
 }
 
 func TestNetworksAreReadInParallelOverOneConnection(t *testing.T) {
@@ -160,12 +164,14 @@ func TestNetworksAreReadInParallelOverOneConnection(t *testing.T) {
 		_, err := c.Facts(t.Context(), &types.FactsRequest{Networks: refs})
 		done <- err
 	}()
-	deadline := time.Now().Add(10 * time.Second)
-	for a.seen() < len(refs) && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	if got := a.seen(); got != len(refs) {
-		t.Errorf("%d requests are under way at a time, want %d", got, len(refs))
+	err := poll.Until(t.Context(), 10*time.Second, "all requests to be under way", func(context.Context) error {
+		if got := a.seen(); got != len(refs) {
+			return fmt.Errorf("%d requests are under way at a time, want %d", got, len(refs))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err) // the requests have to end first
 	}
 	close(a.block)
 	if err := <-done; err != nil {
@@ -192,7 +198,7 @@ func TestAServerOfHTTP1(t *testing.T) {
 
 func TestKubeconfigIsRead(t *testing.T) {
 	_, err := New(Options{Kubeconfig: filepath.Join(t.TempDir(), "gone")})
-	wantError(t, err, "kubeconfig", "gone")
+	check.Error(t, err, "kubeconfig", "gone")
 }
 
 func TestAConnectionThatHasWaitedTooLong(t *testing.T) {
@@ -201,7 +207,7 @@ func TestAConnectionThatHasWaitedTooLong(t *testing.T) {
 	d := &earlyDialer{first: make(chan dialed, 1)}
 	d.first <- dialed{conn: ours, at: time.Now().Add(-time.Minute)}
 	_, err := d.DialTLSContext(t.Context(), "tcp", "127.0.0.1:1")
-	wantError(t, err, "connection refused") // of another one
+	check.Error(t, err, "connection refused") // of another one
 	if _, err := theirs.Read(make([]byte, 1)); err == nil {
 		t.Error("the first is still open")
 	}

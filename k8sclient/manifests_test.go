@@ -4,11 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -137,11 +137,11 @@ func TestManifestsErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := folder(t, test.files)
 			_, err := m.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "default", Name: "p", UID: "old"}})
-			wantError(t, err, append(test.want, m.Dir)...)
+			check.Error(t, err, append(test.want, m.Dir)...)
 		})
 	}
 	_, err := Manifests{Dir: "/does/not/exist"}.Facts(t.Context(), &types.FactsRequest{})
-	wantError(t, err, "/does/not/exist")
+	check.Error(t, err, "/does/not/exist")
 }
 
 func TestManifestsMissingPodIsNotFound(t *testing.T) {
@@ -158,18 +158,5 @@ func TestManifestsPublish(t *testing.T) {
 	}
 	if err := (Manifests{}).Event(t.Context(), types.Pod{}, types.PodEvent{}); err != nil {
 		t.Error(err)
-	}
-}
-
-// wantError checks that an error says all that it should.
-func wantError(t *testing.T, err error, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("got no error")
-	}
-	for _, part := range parts {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error %q does not say %q", err, part)
-		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	nad "github.com/k8snetworkplumbingwg/network-attachment-definition-client/pkg/apis/k8s.cni.cncf.io/v1"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -53,7 +54,7 @@ func TestPublishStatus(t *testing.T) {
 					t.Fatalf("got %v, %v", settled, err)
 				}
 				if test.want != nil {
-					wantError(t, err, test.want...)
+					check.Error(t, err, test.want...)
 				}
 				if test.uid != "" {
 					checkPatch(t, s, test.uid)

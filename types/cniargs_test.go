@@ -1,6 +1,10 @@
 package types
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
 
 func TestParseArgs(t *testing.T) {
 	for _, tc := range []struct {
@@ -27,7 +31,7 @@ func TestParseArgsRefused(t *testing.T) {
 	for args, piece := range map[string]string{"A=1;B": `"B"`, "A=1;": `""`, "=1": `"=1"`, ";A=1": `""`} {
 		t.Run(args, func(t *testing.T) {
 			_, err := ParseArgs(args)
-			wantError(t, err, "CNI_ARGS: "+piece+" is not KEY=value")
+			check.Error(t, err, "CNI_ARGS: "+piece+" is not KEY=value")
 			if code := CodeOf(err, 0); code != CodeInvalidEnv {
 				t.Errorf("code %d, want %d", code, CodeInvalidEnv)
 			}

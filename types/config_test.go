@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // configKey is one key of the configuration: a good value and what it becomes, a
@@ -113,7 +115,7 @@ func TestConfigWrongType(t *testing.T) {
 	for _, k := range configKeys {
 		t.Run(k.key, func(t *testing.T) {
 			c, unknown, err := ParseConfig(withKey(k.key, k.wrong))
-			wantError(t, err, "configuration of plexus", k.key+": ", k.must)
+			check.Error(t, err, "configuration of plexus", k.key+": ", k.must)
 			if c != nil || unknown != nil {
 				t.Errorf("beside the error there is %v, %v", c, unknown)
 			}
@@ -142,12 +144,12 @@ func TestConfigTwins(t *testing.T) {
 		t.Run(k.key, func(t *testing.T) {
 			twin := strings.ToUpper(k.key)
 			_, _, err := ParseConfig([]byte(`{"` + k.key + `":` + k.good + `,"` + twin + `":` + k.good + `}`))
-			wantError(t, err, twin+": stands beside", `"`+k.key+`"`, "names the same field")
+			check.Error(t, err, twin+": stands beside", `"`+k.key+`"`, "names the same field")
 		})
 	}
 	// Three that are one field to encoding/json: the long s, and the Kelvin sign.
 	_, _, err := ParseConfig([]byte(`{"clusterNetwork":"a","cluſterNetwork":"b","clusterNetworK":"c"}`))
-	wantError(t, err, `"clusterNetwork"`, "stands beside")
+	check.Error(t, err, `"clusterNetwork"`, "stands beside")
 	if got := strings.Count(err.Error(), "stands beside"); got != 2 {
 		t.Errorf("%d twins in %q, want 2", got, err)
 	}
@@ -246,7 +248,7 @@ func TestConfigValidAttachments(t *testing.T) {
 		})
 	}
 	_, _, err := ParseConfig(withKey("cni.dev/attachments", `{}`))
-	wantError(t, err, "cni.dev/attachments: must be an array")
+	check.Error(t, err, "cni.dev/attachments: must be an array")
 }
 
 // TestConfigStandardKeys: what CNI allows in any configuration is not unknown.
@@ -304,7 +306,7 @@ func TestConfigRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := ParseConfig([]byte(tc.data))
-			wantError(t, err, tc.words...)
+			check.Error(t, err, tc.words...)
 		})
 	}
 }
@@ -313,7 +315,7 @@ func TestConfigPaths(t *testing.T) {
 	for _, key := range []string{"confDir", "cniDir", "binDir", "kubeconfig", "agentSocket", "manifests", "podResourcesSocket", "deviceCheckpoint", "readinessindicatorfile", "logFile"} {
 		t.Run(key, func(t *testing.T) {
 			_, _, err := ParseConfig(withKey(key, `"etc/cni"`))
-			wantError(t, err, key+`: must be an absolute path, got "etc/cni"`)
+			check.Error(t, err, key+`: must be an absolute path, got "etc/cni"`)
 		})
 	}
 }
@@ -321,9 +323,9 @@ func TestConfigPaths(t *testing.T) {
 // TestConfigAllFaultsAtOnce: neither wrong types nor wrong values hide each other.
 func TestConfigAllFaultsAtOnce(t *testing.T) {
 	_, _, err := ParseConfig([]byte(`{"name":"outer","confDir":1,"logToStderr":"no","delegates":{},"addTimeout":"soon","logOptions":{"maxSize":"big"}}`))
-	wantError(t, err, `network "outer"`, "confDir:", "logToStderr:", "delegates:", "addTimeout:", "logOptions.maxSize:")
+	check.Error(t, err, `network "outer"`, "confDir:", "logToStderr:", "delegates:", "addTimeout:", "logOptions.maxSize:")
 	_, _, err = ParseConfig([]byte(`{"confDir":"c","result":"x","firstInterfaceIndex":-1,"delegateTimeout":"1ms"}`))
-	wantError(t, err, "clusterNetwork:", "confDir:", "result:", "firstInterfaceIndex:", "delegateTimeout:")
+	check.Error(t, err, "clusterNetwork:", "confDir:", "result:", "firstInterfaceIndex:", "delegateTimeout:")
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("the error is not one line: %q", err)
 	}
@@ -344,7 +346,7 @@ func TestConfigFaultsInOrder(t *testing.T) {
 // TestConfigNoValueInTypeErrors: a value of a wrong type may be large, or a secret.
 func TestConfigNoValueInTypeErrors(t *testing.T) {
 	_, _, err := ParseConfig(withKey("kubeconfig", `{"token":"hunter2"}`))
-	wantError(t, err, "kubeconfig: must be a string, got a JSON object")
+	check.Error(t, err, "kubeconfig: must be a string, got a JSON object")
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error repeats the value: %q", err)
 	}

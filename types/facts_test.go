@@ -3,6 +3,8 @@ package types
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestIsStatic(t *testing.T) {
@@ -45,7 +47,7 @@ func TestFactsNetwork(t *testing.T) {
 	}
 	wantEqual(t, &Network{Ref: Ref{"b", "net"}, Missing: true}, got)
 	_, err = facts.Network(Ref{"c", "net"})
-	wantError(t, err, "network c/net", "said nothing")
+	check.Error(t, err, "network c/net", "said nothing")
 }
 
 func TestSelectedRefs(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // selecting gives an annotation that selects n networks, in both forms.
@@ -28,7 +30,7 @@ func TestSelectionsBeyondTheLimit(t *testing.T) {
 	for _, n := range []int{MaxNetworks + 1, 100000} {
 		for name, annotation := range selecting(n) {
 			selections, _, err := ParseSelections(annotation, "default")
-			wantError(t, err, AnnotationNetworks, fmt.Sprintf("names %d networks", n), "at most 128")
+			check.Error(t, err, AnnotationNetworks, fmt.Sprintf("names %d networks", n), "at most 128")
 			if selections != nil || CodeOf(err, 0) != CodeInvalidConfig || len(err.Error()) > 200 {
 				t.Errorf("%s of %d: %d selections, code %d, %d bytes of error", name, n, len(selections), CodeOf(err, 0), len(err.Error()))
 			}
@@ -43,7 +45,7 @@ func TestSelectionsWithManyFaults(t *testing.T) {
 		"JSON":       "[" + strings.TrimSuffix(strings.Repeat(`{"ips":7},`, MaxNetworks), ",") + "]",
 	} {
 		_, _, err := ParseSelections(annotation, "default")
-		wantError(t, err, "more")
+		check.Error(t, err, "more")
 		if len(err.Error()) > 4000 {
 			t.Errorf("%s: %d bytes of error", name, len(err.Error()))
 		}
@@ -83,7 +85,7 @@ func TestNetConfFlannelWithinFlannel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseNetConf([]byte(config), "")
-			wantError(t, err, "delegate.type: must not be flannel again")
+			check.Error(t, err, "delegate.type: must not be flannel again")
 		})
 	}
 }

@@ -3,6 +3,8 @@ package types
 import (
 	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestCheckInterfaceName(t *testing.T) {
@@ -26,7 +28,7 @@ func TestCheckInterfaceName(t *testing.T) {
 		"a\x00b":           "has a character that the kernel refuses",
 		"a\u00a0b":         "has a character that the kernel refuses",
 	} {
-		t.Run(name, func(t *testing.T) { wantError(t, CheckInterfaceName(name), word) })
+		t.Run(name, func(t *testing.T) { check.Error(t, CheckInterfaceName(name), word) })
 	}
 }
 
@@ -72,7 +74,7 @@ func TestParseRefRefused(t *testing.T) {
 	} {
 		t.Run(s, func(t *testing.T) {
 			_, err := ParseRef(s, "pods")
-			wantError(t, err, word)
+			check.Error(t, err, word)
 		})
 	}
 }

@@ -3,6 +3,8 @@ package types
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func mustNetConf(t *testing.T, data string) *NetConf {
@@ -102,7 +104,7 @@ func TestNetConfRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := ParseNetConf([]byte(tc.data), "net-a")
-			wantError(t, err, tc.words...)
+			check.Error(t, err, tc.words...)
 		})
 	}
 }
@@ -190,11 +192,11 @@ func TestNetConfMergeCNIArgsRefused(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c := mustNetConf(t, `{"plugins":[{"type":"first"},{"type":"second","args":`+tc.args+`}]}`)
 			err := c.MergeCNIArgs(map[string]json.RawMessage{"k": json.RawMessage(`1`)})
-			wantError(t, err, append(tc.words, "plugins[1] (second): ")...)
+			check.Error(t, err, append(tc.words, "plugins[1] (second): ")...)
 		})
 	}
 	c := mustNetConf(t, `{"type":"t"}`)
-	wantError(t, c.MergeCNIArgs(map[string]json.RawMessage{"k": json.RawMessage(`{`)}), "plugins[0] (t): ", "unexpected end")
+	check.Error(t, c.MergeCNIArgs(map[string]json.RawMessage{"k": json.RawMessage(`{`)}), "plugins[0] (t): ", "unexpected end")
 }
 
 func TestNetConfDefaultVersion(t *testing.T) {
@@ -226,7 +228,7 @@ func TestNetConfBytesOfBadValue(t *testing.T) {
 	c := mustNetConf(t, `{"type":"t"}`)
 	c.SetInEveryPlugin("k", json.RawMessage(`{`))
 	_, err := c.Bytes()
-	wantError(t, err, "unexpected end of JSON input")
+	check.Error(t, err, "unexpected end of JSON input")
 }
 
 func TestAppendPlugins(t *testing.T) {
@@ -256,7 +258,7 @@ func TestAppendPlugins(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := AppendPlugins([]byte(tc.list), [][]byte{[]byte(tc.plugin)})
-			wantError(t, err, tc.word)
+			check.Error(t, err, tc.word)
 		})
 	}
 }

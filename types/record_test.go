@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 const thisBoot, otherBoot = "boot-1", "boot-0"
@@ -178,7 +180,7 @@ func TestRecordRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			record, err := ParseRecord([]byte(tc.first))
-			wantError(t, err, tc.word)
+			check.Error(t, err, tc.word)
 			if !errors.Is(err, tc.is) || record != nil {
 				t.Errorf("got %v, %v, want %v", record, err, tc.is)
 			}
@@ -216,5 +218,5 @@ func TestAppendLine(t *testing.T) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 	_, err = AppendLine(nil, math.Inf(1))
-	wantError(t, err, "unsupported value")
+	check.Error(t, err, "unsupported value")
 }

@@ -1,6 +1,10 @@
 package types
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
 
 // element is a case of one element of the annotation, beside its name.
 type element struct {
@@ -14,7 +18,7 @@ func runRefused(t *testing.T, cases []element) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := ParseSelections(`[{"name":"a"},{"name":"b",`+tc.keys+`}]`, "pods")
-			wantError(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: element 2 (")...)
+			check.Error(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: element 2 (")...)
 		})
 	}
 }
@@ -41,7 +45,7 @@ func TestSelectionsJSONRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := ParseSelections(tc.value, "pods")
-			wantError(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: ")...)
+			check.Error(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: ")...)
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func mustSelect(t *testing.T, value string) []Selection {
@@ -61,7 +63,7 @@ func TestSelectionsShortFormRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			selections, unknown, err := ParseSelections(tc.value, "pods")
-			wantError(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: ")...)
+			check.Error(t, err, append(tc.words, "annotation k8s.v1.cni.cncf.io/networks: ")...)
 			if selections != nil || unknown != nil {
 				t.Errorf("beside the error there is %v, %v", selections, unknown)
 			}
@@ -74,7 +76,7 @@ func TestSelectionsShortFormRefused(t *testing.T) {
 
 func TestSelectionsDefaultRouteTogether(t *testing.T) {
 	_, _, err := ParseSelections(`[{"name":"a","default-route":["10.0.0.1"]},{"name":"b"},{"name":"c","namespace":"ops","default-route":["fd00::1"]}]`, "pods")
-	wantError(t, err, "element 3 (ops/c): default-route: element 1 (pods/a) asks for it already")
+	check.Error(t, err, "element 3 (ops/c): default-route: element 1 (pods/a) asks for it already")
 	// An empty list is the same as no key.
 	got := mustSelect(t, `[{"name":"a","default-route":["10.0.0.1"]},{"name":"b","default-route":[]}]`)
 	wantEqual(t, []Selection{{Namespace: "pods", Name: "a", DefaultRoute: []string{"10.0.0.1"}}, {Namespace: "pods", Name: "b"}}, got)
@@ -108,7 +110,7 @@ func TestParseDefaultNetwork(t *testing.T) {
 	} {
 		t.Run(value, func(t *testing.T) {
 			_, _, err := ParseDefaultNetwork(value, "kube-system")
-			wantError(t, err, "annotation v1.multus-cni.io/default-network: ", word)
+			check.Error(t, err, "annotation v1.multus-cni.io/default-network: ", word)
 			if code := CodeOf(err, 0); code != CodeInvalidConfig {
 				t.Errorf("code %d, want %d", code, CodeInvalidConfig)
 			}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // The tests in the files spec_test.go hold the requirements of the multi-network
@@ -24,7 +26,7 @@ func runSpec(t *testing.T, cases []specCase) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := ParseSelections(tc.value, "pods")
 			if tc.refusal != "" {
-				wantError(t, err, AnnotationNetworks, tc.refusal)
+				check.Error(t, err, AnnotationNetworks, tc.refusal)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -294,5 +296,5 @@ func TestSpec_5_3_7_DeviceInfoKeys(t *testing.T) {
 		t.Errorf("written as\n%s\nwant\n%s", got, want)
 	}
 	_, err = ParseDeviceInfo([]byte(`{"version": "1.0.0", "pci": {}}`))
-	wantError(t, err, "type: is missing")
+	check.Error(t, err, "type: is missing")
 }

@@ -3,6 +3,8 @@ package types
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func testStatus() []NetworkStatus {
@@ -91,7 +93,7 @@ func TestParseStatusRefused(t *testing.T) {
 	for _, value := range []string{"", "{}", `[{"name":1}]`, `[{"name":"a"}`, `[{"default":"yes"}]`} {
 		t.Run(value, func(t *testing.T) {
 			_, err := ParseStatus(value)
-			wantError(t, err, "annotation k8s.v1.cni.cncf.io/network-status: ")
+			check.Error(t, err, "annotation k8s.v1.cni.cncf.io/network-status: ")
 		})
 	}
 }
@@ -140,7 +142,7 @@ func TestParseDeviceInfo(t *testing.T) {
 	for data, word := range map[string]string{``: "device information: unexpected end", `[]`: "device information: json", `{}`: "device information: type: is missing", `null`: "type: is missing", `{"type":1}`: "device information: json"} {
 		t.Run(data, func(t *testing.T) {
 			_, err := ParseDeviceInfo([]byte(data))
-			wantError(t, err, word)
+			check.Error(t, err, word)
 		})
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestRequestRoundTrip(t *testing.T) {
@@ -66,7 +68,7 @@ func TestParseRequestRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			request, err := ParseRequest([]byte(tc.line))
-			wantError(t, err, tc.word)
+			check.Error(t, err, tc.word)
 			if request != nil || errors.Is(err, ErrWireVersion) {
 				t.Errorf("got %v, %v", request, err)
 			}
@@ -77,12 +79,12 @@ func TestParseRequestRefused(t *testing.T) {
 func TestWireVersion(t *testing.T) {
 	for _, version := range []string{`0`, `2`, `-1`} {
 		_, err := ParseRequest([]byte(`{"version":` + version + `,"facts":{}}`))
-		wantError(t, err, "request of version "+version+", this side speaks 1")
+		check.Error(t, err, "request of version "+version+", this side speaks 1")
 		if !errors.Is(err, ErrWireVersion) {
 			t.Errorf("request: %v is not ErrWireVersion", err)
 		}
 		_, err = ParseResponse([]byte(`{"version":` + version + `,"error":{"message":"m"}}`))
-		wantError(t, err, "response of version "+version+", this side speaks 1")
+		check.Error(t, err, "response of version "+version+", this side speaks 1")
 		if !errors.Is(err, ErrWireVersion) {
 			t.Errorf("response: %v is not ErrWireVersion", err)
 		}
@@ -131,7 +133,7 @@ func TestResponseErrors(t *testing.T) {
 	}
 	for _, line := range []string{``, `{"version":"1"}`, `{"version":1,"facts":[]}`} {
 		_, err := ParseResponse([]byte(line))
-		wantError(t, err, "response is not valid")
+		check.Error(t, err, "response is not valid")
 	}
 }
 

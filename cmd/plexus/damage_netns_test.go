@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -29,19 +32,19 @@ func TestNetnsDelWithADamagedRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, pod := threeNetworks(t)
 			n.Wrap("bridge", "macvlan")
-			add(n, pod, n.Conf(nil))
+			n.Add(pod, n.Conf(nil))
 			damaged := damageRecord(t, n, pod, damage)
 			n.Calls()
-			del(n, pod, n.Conf(nil))
+			n.Del(pod, n.Conf(nil))
 			names := n.CallNames()
-			equal(t, "calls", strings.Join(names[2:], ", "), "DEL bridge eth0")
-			equal(t, "number of calls", len(names), 3)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
-			equal(t, "what was set aside", n.ReadFile(n.RecordPath(pod)+".corrupt"), string(damaged))
-			equal(t, "reservations", n.Reservations(), map[string][]string{})
-			del(n, pod, n.Conf(nil))
-			equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+			check.Equal(t, "calls", strings.Join(names[2:], ", "), "DEL bridge eth0")
+			check.Equal(t, "number of calls", len(names), 3)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+			check.Equal(t, "what was set aside", n.ReadFile(n.RecordPath(pod)+".corrupt"), string(damaged))
+			check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+			n.Del(pod, n.Conf(nil))
+			check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 		})
 	}
 }
@@ -61,31 +64,31 @@ func damageRecord(t *testing.T, n *node.Node, pod *node.Sandbox, damage func([]b
 
 func TestNetnsAddOverADamagedRecord(t *testing.T) {
 	n, pod := threeNetworks(t)
-	add(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
 	damageRecord(t, n, pod, damages["truncated"])
-	add(n, pod, n.Conf(nil))
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
-	del(n, pod, n.Conf(nil))
-	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+	n.Add(pod, n.Conf(nil))
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
+	n.Del(pod, n.Conf(nil))
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }
 
 func TestNetnsSecondDamagedRecordIsKeptToo(t *testing.T) {
 	n, pod := threeNetworks(t)
 	for range 2 {
-		add(n, pod, n.Conf(nil))
+		n.Add(pod, n.Conf(nil))
 		damageRecord(t, n, pod, damages["garbage"])
-		del(n, pod, n.Conf(nil))
+		n.Del(pod, n.Conf(nil))
 	}
-	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt", n.RecordPath(pod) + ".corrupt.2"})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt", n.RecordPath(pod) + ".corrupt.2"})
 }
 
 // A torn last line, of a writer that was killed, is no damage.
 func TestNetnsDelWithATornLastLine(t *testing.T) {
 	n, pod := threeNetworks(t)
-	added := add(n, pod, n.Conf(nil))
+	added := n.Add(pod, n.Conf(nil))
 	damageRecord(t, n, pod, func(record []byte) []byte { return append(record, `{"event":"publ`...) })
-	check(n, pod, prevResult(n.Conf(nil), added))
-	del(n, pod, n.Conf(nil))
+	n.Check(pod, prevResult(n.Conf(nil), added))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -97,7 +100,7 @@ func TestNetnsRecordOfANewerFormatIsLeftAlone(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
 	conf := n.Conf(nil)
-	add(n, pod, conf)
+	n.Add(pod, conf)
 	newer := damageRecord(t, n, pod, newerFormat)
 	interfaces := pod.Interfaces()
 	n.Calls()
@@ -107,12 +110,12 @@ func TestNetnsRecordOfANewerFormatIsLeftAlone(t *testing.T) {
 			t.Errorf("%s succeeded", command)
 			continue
 		}
-		contains(t, "error", o.Err.Msg, "default/c1", "newer version of plexus", "format 2")
+		check.Contains(t, "error", o.Err.Msg, "default/c1", "newer version of plexus", "format 2")
 	}
-	equal(t, "calls", n.CallNames(), []string{})
-	equal(t, "interfaces", pod.Interfaces(), interfaces)
-	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
-	equal(t, "record", n.ReadFile(n.RecordPath(pod)), string(newer))
+	check.Equal(t, "calls", n.CallNames(), []string{})
+	check.Equal(t, "interfaces", pod.Interfaces(), interfaces)
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	check.Equal(t, "record", n.ReadFile(n.RecordPath(pod)), string(newer))
 }
 
 // The other attachment of the container, which plexus makes for another network of the
@@ -120,21 +123,21 @@ func TestNetnsRecordOfANewerFormatIsLeftAlone(t *testing.T) {
 func TestNetnsDelWithADamagedRecordBesideAnother(t *testing.T) {
 	n, pod := threeNetworks(t)
 	other := n.Conf(node.Conf{"name": "other", "firstInterfaceIndex": 5, "delegates": []node.Conf{node.Bridge("br9", "10.9.0.0/16")}})
-	add(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
 	n.Call(node.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	damageRecord(t, n, pod, damages["empty"])
-	del(n, pod, n.Conf(nil))
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth1", "net5", "net6"})
+	n.Del(pod, n.Conf(nil))
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth1", "net5", "net6"})
 	n.Call(node.Call{Command: "CHECK", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
 	n.Call(node.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
-	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }
 
 // A runtime whose libcni has its cache in the same folder has cached plexus there.
 func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
-	rt := bareRuntime(pod, "eth0")
+	rt := pod.RuntimeConf("eth0")
 	list, err := libcni.NetworkConfFromBytes([]byte(node.List("cluster", "1.0.0", n.Conf(nil)).String()))
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +151,75 @@ func TestNetnsDelWithADamagedRecordByARuntimeWithTheSameCache(t *testing.T) {
 	damageRecord(t, n, pod, damages["truncated"])
 	n.Calls()
 	n.Do(func() error { return cni.DelNetworkList(context.Background(), list, rt) })
-	equal(t, "number of calls", len(n.Calls()), 3)
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
-	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+	check.Equal(t, "number of calls", len(n.Calls()), 3)
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+// A damaged record is there as long as something is left to release.
+func TestNetnsDamagedRecordWhoseReleaseFails(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("macvlan")
+	n.Add(pod, n.Conf(nil))
+	damageRecord(t, n, pod, damages["truncated"])
+	n.Hook("macvlan", "DEL", "fail 77 'not now'")
+	for range 2 {
+		check.Contains(t, "error", call(n, "DEL", pod, n.Conf(nil)).Fails(77).Msg, "default/c1", "not now")
+		check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+		check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"net0"})
+	}
+	n.Hook("macvlan", "DEL", "")
+	n.Del(pod, n.Conf(nil))
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
+}
+
+// Other pods' calls release what no DEL may ever ask for again.
+func TestNetnsDamagedRecordOfADeadSandbox(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Network("mac", node.Macvlan("mac", "up0", "10.2.0.0/16"))
+	conf := n.Conf(nil)
+	pods := attached(n, conf, "c1", "c2")
+	other := n.Sandbox("c3")
+	old := time.Now().Add(-time.Hour)
+	for _, pod := range pods {
+		damageRecord(t, n, pod, damages["garbage"])
+		if err := os.Chtimes(n.RecordPath(pod), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pods[0].Destroy()
+	n.Del(other, conf)
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl.corrupt", "c2@cluster@eth0.jsonl"})
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.3"}, "mac": {"10.2.0.3"}})
+	check.Equal(t, "interfaces of the living", pods[1].InterfaceNames(), []string{"eth0", "net0"})
+}
+
+// A machine that lost power has a file of half a result, or of none.
+func TestNetnsHalfWrittenCacheIsRestored(t *testing.T) {
+	for name, part := range map[string]int{"half": 2, "nothing": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Wrap("bridge")
+			n.Pod("c1", nil)
+			pod := n.Sandbox("c1")
+			added := n.Add(pod, n.Conf(nil))
+			cache := filepath.Join(n.CNIDir, "results", "cbr0-c1-eth0")
+			whole := n.ReadFile(cache)
+			n.Calls()
+			for _, command := range []string{"CHECK", "DEL"} {
+				n.WriteFile(cache, whole[:len(whole)/part])
+				call(n, command, pod, n.Conf(nil)).OK()
+				calls := n.Calls()
+				check.Equal(t, "number of calls", len(calls), 1)
+				check.Equal(t, "command", calls[0].Command, command)
+				if calls[0].Config["prevResult"] == nil {
+					t.Fatalf("%s: there is no prevResult", command)
+				}
+				check.Equal(t, "prevResult", addresses(node.ParseResult(t, calls[0].Config["prevResult"])), addresses(added.Result))
+			}
+			n.MustBeClean()
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -93,22 +94,22 @@ func TestNetnsDevices(t *testing.T) {
 	n := newDeviceNode(t, "dev0", "dev1")
 	first := n.pod("c1", "first", "dev1", "dev0")
 	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
-	equal(t, "devices", n.given(first), []string{"net0=dev1 of " + resource, "net1=dev0 of " + resource})
+	check.Equal(t, "devices", n.given(first), []string{"net0=dev1 of " + resource, "net1=dev0 of " + resource})
 	second := n.pod("c2", "second", "dev0")
 	n.Calls()
 	files := n.Leftovers()
 	failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
-	contains(t, "error", failure.Msg, "pod default/second", "network default/nic", `device "dev0" of resource `+resource, "pod default/first has it, in sandbox c1")
-	equal(t, "calls of plugins", n.CallNames(), []string{})
-	equal(t, "files", n.Leftovers(), files)
+	check.Contains(t, "error", failure.Msg, "pod default/second", "network default/nic", `device "dev0" of resource `+resource, "pod default/first has it, in sandbox c1")
+	check.Equal(t, "calls of plugins", n.CallNames(), []string{})
+	check.Equal(t, "files", n.Leftovers(), files)
 	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: second}).OK()
-	check(n.Node, first, n.conf)
+	n.Check(first, n.conf)
 	for range 2 { // again and again: the record says what there was
-		del(n.Node, first, n.conf)
+		n.Del(first, n.conf)
 	}
-	equal(t, "the second's ADD", n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK().ExitCode, 0)
-	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
-	del(n.Node, second, n.conf)
+	check.Equal(t, "the second's ADD", n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK().ExitCode, 0)
+	check.Equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
+	n.Del(second, n.conf)
 	n.MustBeClean()
 }
 
@@ -118,8 +119,8 @@ func TestNetnsTooFewDevices(t *testing.T) {
 	pod := n.pod("c1", "few", "dev0")
 	n.networks["few"] = "nic,nic"
 	failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: pod}).Fails(7)
-	contains(t, "error", failure.Msg, "pod default/few", "network default/nic", "resource "+resource, `device "dev0"`, "for network default/nic")
-	equal(t, "calls of plugins", n.CallNames(), []string{})
+	check.Contains(t, "error", failure.Msg, "pod default/few", "network default/nic", "resource "+resource, `device "dev0"`, "for network default/nic")
+	check.Equal(t, "calls of plugins", n.CallNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -138,7 +139,7 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 			second := n.pod("c2", next, "dev0")
 			n.Hook("nic", "DEL", "fail 100 not-now")
 			failure := n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).Fails(11)
-			contains(t, "error", failure.Msg, `device "dev0"`, "not given back yet", "sandbox c1 of pod default/pod is gone", "not-now")
+			check.Contains(t, "error", failure.Msg, `device "dev0"`, "not given back yet", "sandbox c1 of pod default/pod is gone", "not-now")
 			if slices.Contains(n.CallNames(), "ADD nic net0") {
 				t.Error("the device was used before it was given back")
 			}
@@ -150,8 +151,8 @@ func TestNetnsDeviceOfADeadSandbox(t *testing.T) {
 			if released < 0 || used < released {
 				t.Errorf("the DEL of c1 is call %d, the ADD of c2 call %d", released, used)
 			}
-			equal(t, "records", n.Records(), []string{"c2@cluster@eth0.jsonl"})
-			del(n.Node, second, n.conf)
+			check.Equal(t, "records", n.Records(), []string{"c2@cluster@eth0.jsonl"})
+			n.Del(second, n.conf)
 			n.MustBeClean()
 		})
 	}
@@ -166,11 +167,11 @@ func TestNetnsDeviceGivenBackInPart(t *testing.T) {
 	n.Hook("bridge", "DEL", "fail 100 not-now")
 	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: first}).Fails(100)
 	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: second}).OK()
-	equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
+	check.Equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
 	n.Hook("bridge", "DEL", "")
-	del(n.Node, first, n.conf)
-	check(n.Node, second, n.conf)
-	del(n.Node, second, n.conf)
+	n.Del(first, n.conf)
+	n.Check(second, n.conf)
+	n.Del(second, n.conf)
 	n.MustBeClean()
 }
 
@@ -186,7 +187,7 @@ func TestNetnsDeviceOfTheSameContainer(t *testing.T) {
 	again := n.pod("c1", "pod", "dev0")
 	n.networks["pod"] = "nic@nic7" // two records of a container must not have one interface
 	n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
-	equal(t, "records", n.Records(), []string{"c1@cluster@eth1.jsonl"})
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth1.jsonl"})
 	n.Call(node.Call{Command: "DEL", Config: n.conf, Sandbox: again, IfName: "eth1"}).OK()
 	n.MustBeClean()
 }
@@ -220,11 +221,36 @@ func TestNetnsDeviceIsClaimedOnce(t *testing.T) {
 			t.Fatalf("nobody got the device: %v", losers)
 		}
 		for _, loser := range losers {
-			contains(t, "error", loser.Msg, fmt.Sprintf("pod default/pod%d has it, in sandbox r%dc%d", winner, round, winner))
+			check.Contains(t, "error", loser.Msg, fmt.Sprintf("pod default/pod%d has it, in sandbox r%dc%d", winner, round, winner))
 		}
 		for _, pod := range pods {
-			del(n.Node, pod, n.conf)
+			n.Del(pod, n.conf)
 		}
 	}
+	n.MustBeClean()
+}
+
+// A name of a file has at most 255 bytes, those of the network and of the container
+// together may have more.
+func TestNetnsDeviceInformationOfLongNames(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Wrap("macvlan")
+	n.Hook("macvlan", "ADD", `file=$(printf %s "$stdin" | sed -n 's/.*"CNIDeviceInfoFile":"\([^"]*\)".*/\1/p')
+mkdir -p "$(dirname "$file")" && printf '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.%s"}}' "${CNI_IFNAME#net}" >"$file" || fail 100 "no $file"`)
+	name := strings.TrimSuffix(strings.Repeat(strings.Repeat("n", 46)+".", 5), ".")
+	n.Network(name, node.Macvlan("mac", "up0", "10.2.0.0/16").With(node.Conf{"capabilities": node.Conf{"CNIDeviceInfoFile": true}}))
+	n.PodWith("c1", name+", "+name)
+	pod := n.Sandbox("c1")
+	pod.ID = strings.Repeat("c", 64)
+	n.Add(pod, n.Conf(nil))
+	status := statusOf(n, pod)
+	for ifName, want := range map[string]string{"net0": "0000:3b:02.0", "net1": "0000:3b:02.1"} {
+		if info := status[ifName].DeviceInfo; info == nil || info.PCI == nil || info.PCI.PCIAddress != want {
+			t.Errorf("device information of %s: %+v", ifName, info)
+		}
+	}
+	n.Check(pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }

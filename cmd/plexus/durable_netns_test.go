@@ -19,6 +19,6 @@ func TestNetnsIntentIsOnDiskBeforeTheFirstPlugin(t *testing.T) {
 	trace.MustFollow("sync "+record+".new", "rename "+record+".new "+record, "sync "+folder, plugin)
 	// The folder was made by this call.
 	trace.MustFollow("sync "+filepath.Dir(folder), "sync "+record+".new", plugin)
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -34,7 +38,7 @@ func attached(n *node.Node, conf node.Conf, ids ...string) []*node.Sandbox {
 	for i, id := range ids {
 		n.PodWith(id, "mac")
 		pods[i] = n.Sandbox(id)
-		add(n, pods[i], conf)
+		n.Add(pods[i], conf)
 	}
 	return pods
 }
@@ -79,18 +83,18 @@ func TestNetnsGC(t *testing.T) {
 	foreign := attached(n, other, "c4")[0]
 	there := pods[0].Interfaces()
 	n.Calls()
-	equal(t, "what GC prints", gc(n, conf, "c1").OK().Stdout, "")
-	equal(t, "interfaces of the valid", pods[0].Interfaces(), there)
-	equal(t, "interfaces of the invalid", append(pods[1].InterfaceNames(), pods[2].InterfaceNames()...), []string{})
-	equal(t, "interfaces of the other network", foreign.InterfaceNames(), []string{"eth0", "net0"})
-	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl", "c4@other@eth0.jsonl"})
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+	check.Equal(t, "what GC prints", gc(n, conf, "c1").OK().Stdout, "")
+	check.Equal(t, "interfaces of the valid", pods[0].Interfaces(), there)
+	check.Equal(t, "interfaces of the invalid", append(pods[1].InterfaceNames(), pods[2].InterfaceNames()...), []string{})
+	check.Equal(t, "interfaces of the other network", foreign.InterfaceNames(), []string{"eth0", "net0"})
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl", "c4@other@eth0.jsonl"})
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
 		"cbr0": {"c1/eth0", "c4/eth0"},
 		"mac":  {"c1/net0", "c4/net0"},
 	})
-	equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2", "10.1.0.5"}, "mac": {"10.2.0.2", "10.2.0.5"}})
-	del(n, pods[0], conf)
-	del(n, foreign, other)
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2", "10.1.0.5"}, "mac": {"10.2.0.2", "10.2.0.5"}})
+	n.Del(pods[0], conf)
+	n.Del(foreign, other)
 	n.MustBeClean()
 }
 
@@ -101,11 +105,11 @@ func TestNetnsGCWithoutAListFreesNothing(t *testing.T) {
 	left := n.Leftovers()
 	n.Calls()
 	failure := n.Call(node.Call{Command: "GC", Config: conf}).Fails(7)
-	contains(t, "error", failure.Msg, "cni.dev/valid-attachments")
-	equal(t, "calls", n.CallNames(), []string{})
-	equal(t, "files", n.Leftovers(), left)
+	check.Contains(t, "error", failure.Msg, "cni.dev/valid-attachments")
+	check.Equal(t, "calls", n.CallNames(), []string{})
+	check.Equal(t, "files", n.Leftovers(), left)
 	gc(n, conf).OK() // an empty list is one
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -117,13 +121,13 @@ func TestNetnsGCWithAnUnreadableRecord(t *testing.T) {
 	damageRecord(t, n, pods[0], damages["garbage"])
 	n.Calls()
 	gc(n, conf, "c1").OK()
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
-	equal(t, "interfaces of the valid", pods[0].InterfaceNames(), []string{"eth0", "net0"})
-	equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
-	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	check.Equal(t, "interfaces of the valid", pods[0].InterfaceNames(), []string{"eth0", "net0"})
+	check.Equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
 	pods[0].Destroy()
 	gc(n, conf).OK() // now it is not in use
-	equal(t, "files", n.Leftovers(), []string{n.RecordPath(pods[0]) + ".corrupt"})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pods[0]) + ".corrupt"})
 }
 
 func TestNetnsGCLeavesANewerRecordAlone(t *testing.T) {
@@ -132,10 +136,10 @@ func TestNetnsGCLeavesANewerRecordAlone(t *testing.T) {
 	pods := attached(n, conf, "c1", "c2")
 	damageRecord(t, n, pods[0], newerFormat)
 	n.Calls()
-	contains(t, "error", gc(n, conf).Err.Msg, "container c1", "newer version of plexus")
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
-	equal(t, "interfaces of the newer", pods[0].InterfaceNames(), []string{"eth0", "net0"})
-	equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+	check.Contains(t, "error", gc(n, conf).Err.Msg, "container c1", "newer version of plexus")
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	check.Equal(t, "interfaces of the newer", pods[0].InterfaceNames(), []string{"eth0", "net0"})
+	check.Equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
 }
 
 // Sandboxes of before plexus, in use, are in the lists of the delegates.
@@ -147,23 +151,23 @@ func TestNetnsGCSparesThoseOfBefore(t *testing.T) {
 			dir := multusDirs(n)[name]
 			attached(n, conf, "c1")
 			bare, multus := n.Sandbox("c2"), n.Sandbox("c3")
-			attachBare(t, n, node.List("cbr0", "1.1.0", node.ClusterBridge()), libcni.CacheDir, bareRuntime(bare, "eth0"))
+			attachBare(t, n, node.List("cbr0", "1.1.0", node.ClusterBridge()), libcni.CacheDir, bare.RuntimeConf("eth0"))
 			executable := node.Executable(t, "PLEXUS_MULTUS_BIN", "multus")
 			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
 			n.Call(node.Call{Plugin: executable, Command: "ADD", Sandbox: multus, Config: multusConf(n, dir).With(node.Conf{"delegates": delegates})}).OK()
 			files := n.Leftovers()
 			n.Calls()
 			gc(n, conf, "c1", "c2", "c3").OK()
-			equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+			check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
 				"cbr0": {"c1/eth0", "c2/eth0", "c3/eth0"},
 				// c2 and c3 have no record: whatever was the default network then may have made their eth0.
 				"mac": {"c1/net0", "c2/eth0", "c3/eth0", "c3/net1"},
 			})
-			equal(t, "files", n.Leftovers(), files)
-			equal(t, "interfaces of the bare", bare.InterfaceNames(), []string{"eth0"})
-			equal(t, "interfaces of Multus", multus.InterfaceNames(), []string{"eth0", "net1"})
+			check.Equal(t, "files", n.Leftovers(), files)
+			check.Equal(t, "interfaces of the bare", bare.InterfaceNames(), []string{"eth0"})
+			check.Equal(t, "interfaces of Multus", multus.InterfaceNames(), []string{"eth0", "net1"})
 			for _, pod := range []*node.Sandbox{bare, multus} {
-				del(n, pod, conf)
+				n.Del(pod, conf)
 			}
 			gc(n, conf).OK()
 			n.MustBeClean()
@@ -180,9 +184,9 @@ func TestNetnsGCWithATruncatedMultusState(t *testing.T) {
 	n.WriteFile("/var/lib/cni/multus/c9", `[{"Name": "mac", "Byt`)
 	n.Calls()
 	gc(n, conf, "c1", "c9").OK()
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{})
 	gc(n, conf, "c1").OK()
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{"cbr0": {"c1/eth0"}, "mac": {"c1/net0"}})
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{"cbr0": {"c1/eth0"}, "mac": {"c1/net0"}})
 }
 
 func TestNetnsGCGoesOnAfterAFailure(t *testing.T) {
@@ -192,11 +196,82 @@ func TestNetnsGCGoesOnAfterAFailure(t *testing.T) {
 	n.Hook("macvlan", "DEL", `[ "$CNI_CONTAINERID" != c1 ] || fail 77 'not now'`)
 	n.Hook("bridge", "GC", "fail 78 'nor now'")
 	failure := gc(n, conf)
-	contains(t, "error", failure.Err.Msg, "container c1", "not now", "network cbr0", "nor now")
-	equal(t, "interfaces", append(pods[0].InterfaceNames(), pods[1].InterfaceNames()...), []string{"net0"})
-	equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
+	check.Contains(t, "error", failure.Err.Msg, "container c1", "not now", "network cbr0", "nor now")
+	check.Equal(t, "interfaces", append(pods[0].InterfaceNames(), pods[1].InterfaceNames()...), []string{"net0"})
+	check.Equal(t, "records", n.Records(), []string{"c1@cluster@eth0.jsonl"})
 	n.Hook("macvlan", "DEL", "")
 	n.Hook("bridge", "GC", "")
 	gc(n, conf).OK()
+	n.MustBeClean()
+}
+
+// The time is shared by what is to be released, not by all that there is.
+func TestNetnsGCOfOneAmongMany(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "a1", "b1")
+	data, valid := n.ReadFile(n.RecordPath(pods[1])), []string{"b1"}
+	for i := range 108 {
+		id := fmt.Sprintf("b1-%03d", i)
+		valid = append(valid, id)
+		n.WriteFile(filepath.Join(n.CNIDir, "plexus", id+"@cluster@eth0.jsonl"), strings.ReplaceAll(data, `"containerID":"b1"`, `"containerID":"`+id+`"`))
+	}
+	check.Equal(t, "number of records", len(n.Records()), 110)
+	n.Hook("macvlan", "DEL", "sleep 1") // slow, not stuck
+	gc(n, conf, valid...).OK()
+	check.Equal(t, "interfaces", pods[0].InterfaceNames(), []string{})
+	check.Equal(t, "number of records", len(n.Records()), 109)
+	check.Equal(t, "interfaces of the valid", pods[1].InterfaceNames(), []string{"eth0", "net0"})
+}
+
+// Sandboxes that Multus attached, and that the runtime keeps under another network.
+func TestNetnsGCSparesLivingSandboxesOfMultus(t *testing.T) {
+	for _, name := range []string{"our folder", "its own folder"} {
+		t.Run(name, func(t *testing.T) {
+			n := gcNode(t)
+			conf := gcConf(n, nil)
+			dir := multusDirs(n)[name]
+			attached(n, conf, "c1")
+			living, dead := n.Sandbox("c3"), n.Sandbox("c4")
+			delegates := []node.Conf{node.ClusterBridge(), node.Macvlan("mac", "up0", "10.2.0.0/16")}
+			for _, pod := range []*node.Sandbox{living, dead} {
+				n.Call(node.Call{
+					Plugin: node.Executable(t, "PLEXUS_MULTUS_BIN", "multus"), Command: "ADD", Sandbox: pod,
+					Config: multusConf(n, dir).With(node.Conf{"delegates": delegates}),
+				}).OK()
+			}
+			dead.Destroy()
+			n.Calls()
+			gc(n, conf, "c1").OK()
+			check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{
+				"cbr0": {"c1/eth0", "c3/eth0"},
+				"mac":  {"c1/net0", "c3/net1"},
+			})
+			check.Equal(t, "interfaces of Multus", living.InterfaceNames(), []string{"eth0", "net1"})
+			for network, address := range map[string]string{"cbr0": "10.1.0.3", "mac": "10.2.0.3"} {
+				if !slices.Contains(n.Reservations()[network], address) {
+					t.Errorf("%s of network %s is not reserved any more", address, network)
+				}
+			}
+			n.Del(living, conf)
+			check.Equal(t, "interfaces of Multus after its DEL", living.InterfaceNames(), []string{})
+		})
+	}
+}
+
+// A plugin may tell a list that is empty from none.
+func TestNetnsGCOfNoAttachmentsTellsAnEmptyList(t *testing.T) {
+	n := gcNode(t)
+	conf := gcConf(n, nil)
+	attached(n, conf, "c1")
+	n.Calls()
+	gc(n, conf).OK()
+	lists := map[string]string{}
+	for _, c := range n.Calls() {
+		if c.Command == "GC" {
+			lists[c.Plugin] = string(c.Config["cni.dev/valid-attachments"])
+		}
+	}
+	check.Equal(t, "lists", lists, map[string]string{"bridge": "[]", "macvlan": "[]"})
 	n.MustBeClean()
 }

@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
@@ -27,40 +25,9 @@ func threeNetworks(t *testing.T) (*node.Node, *node.Sandbox) {
 	return n, n.Sandbox("c1")
 }
 
-// add, del and check are calls with one configuration that have to succeed.
-func add(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
-	return n.Call(node.Call{Command: "ADD", Config: conf, Sandbox: pod}).OK()
-}
-
-func del(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
-	return n.Call(node.Call{Command: "DEL", Config: conf, Sandbox: pod}).OK()
-}
-
-func check(n *node.Node, pod *node.Sandbox, conf node.Conf) *node.Outcome {
-	return n.Call(node.Call{Command: "CHECK", Config: conf, Sandbox: pod}).OK()
-}
-
 // call is a call that may fail.
 func call(n *node.Node, command string, pod *node.Sandbox, conf node.Conf) *node.Outcome {
 	return n.Call(node.Call{Command: command, Config: conf, Sandbox: pod})
-}
-
-// equal demands that two values are the same.
-func equal[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
-// contains demands every part in the text.
-func contains(t *testing.T, what, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("%s lacks %q: %s", what, part, text)
-		}
-	}
 }
 
 // addresses gives the addresses of a result with their prefix, sorted.

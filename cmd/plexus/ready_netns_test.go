@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -30,13 +31,13 @@ func TestNetnsStatusVerb(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := status(n, gcConf(n, c.conf))
 			if c.names == nil {
-				equal(t, "what STATUS prints", o.OK().Stdout, "")
+				check.Equal(t, "what STATUS prints", o.OK().Stdout, "")
 				return
 			}
-			contains(t, "error", o.Fails(50).Msg, c.names...)
+			check.Contains(t, "error", o.Fails(50).Msg, c.names...)
 		})
 	}
-	equal(t, "records", n.Records(), []string{})
+	check.Equal(t, "records", n.Records(), []string{})
 }
 
 func TestNetnsStatusWithAnAgent(t *testing.T) {
@@ -44,9 +45,9 @@ func TestNetnsStatusWithAnAgent(t *testing.T) {
 	agent := n.Agent(nil)
 	// An agent that listens is enough: STATUS asks it nothing.
 	status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).OK()
-	equal(t, "number of requests", len(agent.Requests()), 0)
+	check.Equal(t, "number of requests", len(agent.Requests()), 0)
 	failure := status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).Fails(50)
-	contains(t, "error", failure.Msg, "agentSocket")
+	check.Contains(t, "error", failure.Msg, "agentSocket")
 }
 
 func TestNetnsStatusOfTheDelegateIsForwarded(t *testing.T) {
@@ -55,15 +56,15 @@ func TestNetnsStatusOfTheDelegateIsForwarded(t *testing.T) {
 	for _, code := range []uint{50, 51, 123} {
 		n.Hook("bridge", "STATUS", `fail `+map[uint]string{50: "50", 51: "51", 123: "123"}[code]+` 'the bridge is out' 'for repair'`)
 		failure := status(n, conf).Fails(code)
-		contains(t, "error", failure.Msg, "network cbr0", "plugin bridge", "the bridge is out")
-		contains(t, "details", failure.Details, "for repair")
+		check.Contains(t, "error", failure.Msg, "network cbr0", "plugin bridge", "the bridge is out")
+		check.Contains(t, "details", failure.Details, "for repair")
 	}
 	n.Hook("bridge", "STATUS", "exit 9")
-	contains(t, "error", status(n, conf).Fails(50).Msg, "plugin bridge")
+	check.Contains(t, "error", status(n, conf).Fails(50).Msg, "plugin bridge")
 	n.Hook("bridge", "STATUS", "")
 	n.Calls()
 	status(n, conf).OK()
-	equal(t, "calls", n.CallNames(), []string{"STATUS bridge "})
+	check.Equal(t, "calls", n.CallNames(), []string{"STATUS bridge "})
 }
 
 func TestNetnsStatusSkipsADelegateWithoutTheVerb(t *testing.T) {
@@ -71,7 +72,7 @@ func TestNetnsStatusSkipsADelegateWithoutTheVerb(t *testing.T) {
 	for _, version := range allVersions[:4] {
 		master := node.ClusterBridge().With(node.Conf{"cniVersion": version})
 		status(n, gcConf(n, node.Conf{"delegates": []node.Conf{master}})).OK()
-		equal(t, "calls", n.CallNames(), []string{})
+		check.Equal(t, "calls", n.CallNames(), []string{})
 	}
 }
 
@@ -83,5 +84,5 @@ func TestNetnsStatusOfADelegateThatHangs(t *testing.T) {
 	n.Run("mkfifo", n.Path("never"))
 	n.Hook("bridge", "STATUS", "read x <"+n.Path("never")+" & read x <"+n.Path("never"))
 	failure := status(n, gcConf(n, nil)).Fails(50)
-	contains(t, "error", failure.Msg, "network cbr0", "plugin bridge (STATUS)", "was killed with its process group")
+	check.Contains(t, "error", failure.Msg, "network cbr0", "plugin bridge (STATUS)", "was killed with its process group")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -71,7 +72,7 @@ func TestNetnsReportsOfCalls(t *testing.T) {
 		Command: "GC", Config: conf.With(node.Conf{"cniVersion": "1.1.0", "cni.dev/valid-attachments": []any{}}),
 		Env: []string{"TRACEPARENT=" + traceParent},
 	}).OK()
-	equal(t, "reports", reports(t, agent), [][]string{
+	check.Equal(t, "reports", reports(t, agent), [][]string{
 		{"ADD 0", "facts 0", "plan 0", "journal 0", "delegate bridge eth0 0", "delegate bridge net0 0", "routes 0", "namespace 0"},
 		{"CHECK 0", "delegate bridge eth0 0", "delegate bridge net0 0"},
 		{"DEL 0", "delegate bridge net0 0", "delegate bridge eth0 0"},
@@ -85,6 +86,6 @@ func TestNetnsReportsOfCalls(t *testing.T) {
 	for _, command := range []string{"ADD", "ADD", "CHECK", "CHECK", "DEL", "DEL", "ADD", "ADD", "DEL", "DEL"} {
 		lines = append(lines, command+" "+traceParent+"\n")
 	}
-	equal(t, "what the plugins were told", n.ReadFile(n.Path("hooks", "traced")), strings.Join(lines, ""))
+	check.Equal(t, "what the plugins were told", n.ReadFile(n.Path("hooks", "traced")), strings.Join(lines, ""))
 	n.MustBeClean()
 }

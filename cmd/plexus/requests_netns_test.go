@@ -10,7 +10,9 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
+	"github.com/plexus-cni/plexus/types"
 )
 
 func TestNetnsResultAll(t *testing.T) {
@@ -18,20 +20,20 @@ func TestNetnsResultAll(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			n, pod := threeNetworks(t)
 			conf := n.Conf(node.Conf{"cniVersion": version, "result": "all"})
-			added := add(n, pod, conf)
-			equal(t, "version", added.Version, version)
+			added := n.Add(pod, conf)
+			check.Equal(t, "version", added.Version, version)
 			got := map[string][]string{}
 			for _, ip := range added.Result.IPs {
 				name := added.Result.Interfaces[*ip.Interface].Name
 				got[name] = append(got[name], ip.Address.String())
 			}
 			want := map[string][]string{"eth0": {"10.1.0.2/16"}, "net0": {"10.2.0.2/16"}, "net1": {"10.3.0.2/16"}}
-			equal(t, "addresses of the answer", got, want)
+			check.Equal(t, "addresses of the answer", got, want)
 			macsAgree(t, pod, added.Result)
 			if knowsCheckIn(version) {
-				check(n, pod, prevResult(conf, added))
+				n.Check(pod, prevResult(conf, added))
 			}
-			del(n, pod, prevResult(conf, added))
+			n.Del(pod, prevResult(conf, added))
 			n.MustBeClean()
 		})
 	}
@@ -49,7 +51,7 @@ func macsAgree(t *testing.T, pod *node.Sandbox, result *current.Result) {
 			said[iface.Name] = iface.Mac
 		}
 	}
-	equal(t, "MAC addresses", said, there)
+	check.Equal(t, "MAC addresses", said, there)
 }
 
 func TestNetnsPortMappingsOfTheRuntimeGoToTheDefaultNetwork(t *testing.T) {
@@ -64,15 +66,15 @@ func TestNetnsPortMappingsOfTheRuntimeGoToTheDefaultNetwork(t *testing.T) {
 		"delegates":     []node.Conf{node.List("cbr0", "1.0.0", node.ClusterBridge(), portmap)},
 		"runtimeConfig": node.Conf{"portMappings": []node.Conf{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}},
 	})
-	add(n, pod, conf)
-	equal(t, "what portmap was asked for", mappingsOf(t, n.Calls()), map[string]int{"eth0": 1, "net0": 0})
+	n.Add(pod, conf)
+	check.Equal(t, "what portmap was asked for", mappingsOf(t, n.Calls()), map[string]int{"eth0": 1, "net0": 0})
 	rules := n.Run("iptables-save") + n.Run("nft", "list", "ruleset")
-	contains(t, "rules", rules, "10.1.0.2:80")
+	check.Contains(t, "rules", rules, "10.1.0.2:80")
 	if strings.Contains(rules, "10.3.0.2") {
 		t.Errorf("there are rules for the second network: %s", rules)
 	}
-	equal(t, "answer on the host's port", answerFrom(t, n, pod), "from the pod")
-	del(n, pod, conf)
+	check.Equal(t, "answer on the host's port", answerFrom(t, n, pod), "from the pod")
+	n.Del(pod, conf)
 	n.MustBeClean()
 	if rules := n.Run("iptables-save"); strings.Contains(rules, "10.1.0.2") {
 		t.Errorf("rules are left: %s", rules)
@@ -133,19 +135,19 @@ func TestNetnsAddressesAndMACAsked(t *testing.T) {
 		{"name": "mac", "ips": ["10.2.0.77/24", "fd00:2::77/64"], "mac": "0a:58:00:00:00:77"},
 		{"name": "second", "interface": "data", "ips": ["10.3.0.88/16"], "mac": "0a:58:00:00:00:88"}]`)
 	pod := n.Sandbox("c1")
-	added := add(n, pod, n.Conf(nil))
+	added := n.Add(pod, n.Conf(nil))
 	interfaces := pod.Interfaces()
-	equal(t, "net0", interfaces["net0"], node.Interface{
+	check.Equal(t, "net0", interfaces["net0"], node.Interface{
 		Kind: "macvlan", MAC: "0a:58:00:00:00:77", MTU: 1500, Addrs: []string{"10.2.0.77/24", "fd00:2::77/64"},
 	})
-	equal(t, "data", interfaces["data"], node.Interface{
+	check.Equal(t, "data", interfaces["data"], node.Interface{
 		Kind: "veth", MAC: "0a:58:00:00:00:88", MTU: 1500, Addrs: []string{"10.3.0.88/16"},
 	})
 	status := statusOf(n, pod)
-	equal(t, "status of net0", status["net0"].IPs, []string{"10.2.0.77", "fd00:2::77"})
-	equal(t, "status of data", status["data"].MAC, "0a:58:00:00:00:88")
-	check(n, pod, prevResult(n.Conf(nil), added))
-	del(n, pod, n.Conf(nil))
+	check.Equal(t, "status of net0", status["net0"].IPs, []string{"10.2.0.77", "fd00:2::77"})
+	check.Equal(t, "status of data", status["data"].MAC, "0a:58:00:00:00:88")
+	n.Check(pod, prevResult(n.Conf(nil), added))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -155,8 +157,8 @@ func TestNetnsAddressAskedOfNobodyIsRefused(t *testing.T) {
 	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
 	failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil)).Fails(7)
-	contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "ips", `capability "ips"`)
-	equal(t, "plugins that ran", n.CallNames(), []string{})
+	check.Contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "ips", `capability "ips"`)
+	check.Equal(t, "plugins that ran", n.CallNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -172,13 +174,13 @@ func TestNetnsBandwidth(t *testing.T) {
 		node.Conf{"type": "bandwidth", "capabilities": node.Conf{"bandwidth": true}}))
 	n.PodWith("c1", `[{"name": "slow", "bandwidth": {"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 4000000, "egressBurst": 800000}}]`)
 	pod := n.Sandbox("c1")
-	added := add(n, pod, n.Conf(nil))
+	added := n.Add(pod, n.Conf(nil))
 	rates := n.Run("tc", "qdisc", "show")
-	contains(t, "queueing disciplines", rates, "rate 8Mbit", "rate 4Mbit")
-	check(n, pod, prevResult(n.Conf(nil), added))
-	del(n, pod, n.Conf(nil))
+	check.Contains(t, "queueing disciplines", rates, "rate 8Mbit", "rate 4Mbit")
+	n.Check(pod, prevResult(n.Conf(nil), added))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
-	equal(t, "interfaces of kind ifb", n.Links("ifb"), []string{"probe0"})
+	check.Equal(t, "interfaces of kind ifb", n.Links("ifb"), []string{"probe0"})
 }
 
 func TestNetnsCNIArgsArrive(t *testing.T) {
@@ -191,17 +193,17 @@ func TestNetnsCNIArgsArrive(t *testing.T) {
 	}))
 	n.PodWith("c1", `[{"name": "mac", "cni-args": {"ips": ["10.2.0.99/24"], "more": [1]}}]`)
 	pod := n.Sandbox("c1")
-	add(n, pod, n.Conf(nil))
-	equal(t, "addresses", pod.Interfaces()["net0"].Addrs, []string{"10.2.0.99/24"})
+	n.Add(pod, n.Conf(nil))
+	check.Equal(t, "addresses", pod.Interfaces()["net0"].Addrs, []string{"10.2.0.99/24"})
 	for _, c := range n.Calls() {
-		equal(t, "CNI_ARGS of "+c.String(), c.Args, pod.Args())
+		check.Equal(t, "CNI_ARGS of "+c.String(), c.Args, pod.Args())
 		want := `{"cni":{"ips":["10.2.0.99/24"],"kept":"yes","more":[1]},"other":1}`
 		if c.IfName == "eth0" {
 			want = ""
 		}
-		equal(t, "args of "+c.String(), string(c.Config["args"]), want)
+		check.Equal(t, "args of "+c.String(), string(c.Config["args"]), want)
 	}
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -212,15 +214,50 @@ func TestNetnsAddressAskedTwiceIsUndone(t *testing.T) {
 		n.PodWith(name, `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
 		pod := n.Sandbox(name)
 		if i == 0 {
-			add(n, pod, n.Conf(nil))
+			n.Add(pod, n.Conf(nil))
 			continue
 		}
 		failure := call(n, "ADD", pod, n.Conf(nil))
 		if failure.ExitCode != 1 {
 			t.Fatalf("the address was given twice: %s", failure.Stdout)
 		}
-		contains(t, "error", failure.Err.Msg, "default/c2", "default/second", "10.3.0.88")
-		equal(t, "interfaces", pod.InterfaceNames(), []string{})
+		check.Contains(t, "error", failure.Err.Msg, "default/c2", "default/second", "10.3.0.88")
+		check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	}
-	equal(t, "reservations", fmt.Sprint(n.Reservations()), "map[br2:[10.3.0.88] cbr0:[10.1.0.2]]")
+	check.Equal(t, "reservations", fmt.Sprint(n.Reservations()), "map[br2:[10.3.0.88] cbr0:[10.1.0.2]]")
+}
+
+func TestNetnsTooManyNetworksAreRefused(t *testing.T) {
+	n := node.New(t)
+	n.Wrap("bridge")
+	n.Network("a", node.Conf{"cniVersion": "1.0.0", "type": "/no/such/plugin"})
+	n.PodWith("c1", strings.Repeat("a,", 19999)+"a")
+	o := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil))
+	check.Contains(t, "error", o.Fails(7).Msg, "default/c1", types.AnnotationNetworks, "20000 networks", "at most 128")
+	if size := len(o.Stdout) + len(o.Stderr); size > 2000 {
+		t.Errorf("%d bytes are printed", size)
+	}
+	check.Equal(t, "calls", n.CallNames(), []string{})
+	n.MustBeClean()
+}
+
+// Only the plugin before it gives a plugin a result.
+func TestNetnsPrevResultOfADefinitionIsDropped(t *testing.T) {
+	n := node.New(t)
+	n.Wrap("bridge", "macvlan", "tuning")
+	n.Uplink("up0")
+	forged := node.Conf{"prevResult": node.Conf{"cniVersion": "1.0.0", "ips": []node.Conf{{"address": "192.0.2.9/24"}}}}
+	n.Network("single", node.Macvlan("single", "up0", "10.2.0.0/16").With(forged))
+	n.Network("list", node.List("list", "1.0.0", node.Bridge("br2", "10.3.0.0/16").With(forged), node.Conf{"type": "tuning"}.With(forged)))
+	n.PodWith("c1", "single, list")
+	n.Add(n.Sandbox("c1"), n.Conf(nil))
+	given := map[string][]string{}
+	for _, c := range n.Calls() {
+		if given[c.String()] = nil; c.Config["prevResult"] != nil {
+			given[c.String()] = addresses(node.ParseResult(t, c.Config["prevResult"]))
+		}
+	}
+	check.Equal(t, "results given", given, map[string][]string{
+		"ADD bridge eth0": nil, "ADD macvlan net0": nil, "ADD bridge net1": nil, "ADD tuning net1": {"10.3.0.2/16"},
+	})
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -62,19 +64,19 @@ func TestNetnsDefaultRoute(t *testing.T) {
 				request = `, "default-route": ` + c.request
 			}
 			n, pod, conf := dualStack(t, request)
-			added := add(n, pod, conf)
+			added := n.Add(pod, conf)
 			eth0, net0 := on("eth0", c.eth0), on("net0", c.net0)
-			equal(t, "default routes in the namespace", pod.DefaultRoutes(), byFamily(append(eth0, net0...)))
-			equal(t, "in the answer", defaultsIn(added.Result, "eth0"), eth0)
-			equal(t, "in the cache of eth0", defaultsIn(n.Cached(pod, "cbr0", "eth0"), "eth0"), eth0)
-			equal(t, "in the cache of net0", defaultsIn(n.Cached(pod, "br2", "net0"), "net0"), net0)
+			check.Equal(t, "default routes in the namespace", pod.DefaultRoutes(), byFamily(append(eth0, net0...)))
+			check.Equal(t, "in the answer", defaultsIn(added.Result, "eth0"), eth0)
+			check.Equal(t, "in the cache of eth0", defaultsIn(n.Cached(pod, "cbr0", "eth0"), "eth0"), eth0)
+			check.Equal(t, "in the cache of net0", defaultsIn(n.Cached(pod, "br2", "net0"), "net0"), net0)
 			status := statusOf(n, pod)
-			equal(t, "default-route of eth0's status", status["eth0"].DefaultRoute, nil)
-			equal(t, "gateway of eth0's status", status["eth0"].Gateway, c.eth0)
-			equal(t, "default-route of net0's status", status["net0"].DefaultRoute, c.status)
-			equal(t, "gateway of net0's status", status["net0"].Gateway, c.net0)
-			check(n, pod, prevResult(conf, added))
-			del(n, pod, prevResult(conf, added))
+			check.Equal(t, "default-route of eth0's status", status["eth0"].DefaultRoute, nil)
+			check.Equal(t, "gateway of eth0's status", status["eth0"].Gateway, c.eth0)
+			check.Equal(t, "default-route of net0's status", status["net0"].DefaultRoute, c.status)
+			check.Equal(t, "gateway of net0's status", status["net0"].Gateway, c.net0)
+			n.Check(pod, prevResult(conf, added))
+			n.Del(pod, prevResult(conf, added))
 			n.MustBeClean()
 		})
 	}
@@ -117,8 +119,8 @@ func TestNetnsDefaultRouteThatCannotBeIsUndone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, pod, conf := dualStack(t, `, "default-route": `+c.gateways)
 			failure := call(n, "ADD", pod, conf).Fails(100)
-			contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "default-route", c.problem)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "default-route", c.problem)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -131,14 +133,32 @@ func TestNetnsDefaultRouteIsTakenFromEveryOtherAttachment(t *testing.T) {
 	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
 	n.PodWith("c1", `[{"name": "second", "default-route": ["10.3.0.1"]}, {"name": "greedy"}]`)
 	pod := n.Sandbox("c1")
-	added := add(n, pod, n.Conf(node.Conf{"result": "all"}))
-	equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
-	equal(t, "in the answer", defaultsIn(added.Result, "net0"), []string{"10.3.0.1 dev net0"})
-	equal(t, "in the cache of net1", defaultsIn(n.Cached(pod, "br3", "net1"), "net1"), []string{})
+	added := n.Add(pod, n.Conf(node.Conf{"result": "all"}))
+	check.Equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
+	check.Equal(t, "in the answer", defaultsIn(added.Result, "net0"), []string{"10.3.0.1 dev net0"})
+	check.Equal(t, "in the cache of net1", defaultsIn(n.Cached(pod, "br3", "net1"), "net1"), []string{})
 	if err := pod.Ping("10.3.0.1"); err != nil {
 		t.Error(err)
 	}
-	check(n, pod, prevResult(n.Conf(nil), added))
-	del(n, pod, n.Conf(nil))
+	n.Check(pod, prevResult(n.Conf(nil), added))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
+}
+
+// The default route of another table is where it was, and so says the result.
+func TestNetnsDefaultRouteOfAnotherTableStays(t *testing.T) {
+	n := node.New(t)
+	ipam := node.HostLocal("10.1.0.0/16").With(node.Conf{"routes": []node.Conf{{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "table": 100}}})
+	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
+	n.PodWith("c1", `[{"name":"second","default-route":["10.3.0.1"]}]`)
+	pod := n.Sandbox("c1")
+	master := in110(node.Bridge("cbr0", "10.1.0.0/16")).With(node.Conf{"ipam": ipam})
+	added := n.Add(pod, n.Conf(node.Conf{"cniVersion": "1.1.0", "delegates": []node.Conf{master}}))
+	check.Equal(t, "default routes", pod.DefaultRoutes(), []string{"10.3.0.1 dev net0"})
+	routes, err := pod.Run("ip", "route", "show", "table", "100")
+	check.Contains(t, "table 100", routes, "default via 10.1.0.1 dev eth0")
+	check.Equal(t, "error", err, nil)
+	said, err := json.Marshal(added.Result.Routes)
+	check.Equal(t, "routes of the result", string(said), `[{"dst":"0.0.0.0/0","gw":"10.1.0.1","table":100}]`)
+	check.Equal(t, "error", err, nil)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -39,10 +41,10 @@ func TestNetnsPlexusAsItsOwnDelegateIsRefused(t *testing.T) {
 			n.Network("asipam", asIPAM)
 			n.PodWith("c1", c.networks)
 			failure := call(n, "ADD", pod, n.Conf(c.conf)).Fails(7)
-			contains(t, "error", failure.Msg, append(c.names, "pod default/c1", `plugin "meta"`, "is plexus itself")...)
+			check.Contains(t, "error", failure.Msg, append(c.names, "pod default/c1", `plugin "meta"`, "is plexus itself")...)
 		})
 	}
-	equal(t, "calls", n.CallNames(), []string{})
+	check.Equal(t, "calls", n.CallNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -54,13 +56,13 @@ func TestNetnsAnotherBuildOfPlexusAsDelegateIsStopped(t *testing.T) {
 	n.Network("loop", n.Conf(node.Conf{"name": "loop", "type": "meta"}))
 	n.PodWith("c1", "mac, loop")
 	failure := call(n, "ADD", pod, n.Conf(nil)).Fails(7)
-	contains(t, "error", failure.Msg, "default/c1", "network default/loop", "plugin meta", "called by one of its own delegates (container c1)")
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
-	del(n, pod, n.Conf(nil))
+	check.Contains(t, "error", failure.Msg, "default/c1", "network default/loop", "plugin meta", "called by one of its own delegates (container c1)")
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
-func TestNetnsPeople(t *testing.T) {
+func TestNetnsUsage(t *testing.T) {
 	n := node.New(t)
 	for _, c := range []struct {
 		args           []string
@@ -89,11 +91,11 @@ func TestNetnsPeople(t *testing.T) {
 		stdout, _ = io.ReadAll(stdoutPipe)
 		stderr, _ = io.ReadAll(stderrPipe)
 		_ = cmd.Wait()
-		equal(t, "exit code", cmd.ProcessState.ExitCode(), c.code)
-		contains(t, "stdout", string(stdout), c.stdout)
-		contains(t, "stderr", string(stderr), c.stderr)
+		check.Equal(t, "exit code", cmd.ProcessState.ExitCode(), c.code)
+		check.Contains(t, "stdout", string(stdout), c.stdout)
+		check.Contains(t, "stderr", string(stderr), c.stderr)
 		if c.stdout == "" {
-			equal(t, "stdout", string(stdout), "")
+			check.Equal(t, "stdout", string(stdout), "")
 		}
 	}
 }
@@ -108,10 +110,10 @@ func TestNetnsInvalidConfigurationNamesTheKey(t *testing.T) {
 	} {
 		for _, command := range []string{"ADD", "DEL"} {
 			failure := call(n, command, pod, n.Conf(node.Conf{key: value})).Fails(7)
-			contains(t, "error", failure.Msg, key)
+			check.Contains(t, "error", failure.Msg, key)
 		}
 	}
-	equal(t, "calls", n.CallNames(), []string{})
+	check.Equal(t, "calls", n.CallNames(), []string{})
 	for _, text := range []string{"", "{", "[]", "null", "\xff"} {
 		o := call(n, "ADD", pod, node.Raw(text))
 		if o.ExitCode != 1 || o.Err.Code == 0 || o.Err.Msg == "" {
@@ -127,9 +129,9 @@ func TestNetnsNoSourceAtAll(t *testing.T) {
 	n.WriteFile(filepath.Join(n.ConfDir, "10-more.conf"), node.Bridge("br2", "10.3.0.0/16").With(node.Conf{"name": "more"}).String())
 	pod := n.Sandbox("c1")
 	conf := n.Conf(node.Conf{"manifests": nil, "defaultNetworks": []string{"more"}})
-	add(n, pod, conf)
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})
-	del(n, pod, conf)
+	n.Add(pod, conf)
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
@@ -159,10 +161,10 @@ func TestNetnsAgentThatDoesNotAnswer(t *testing.T) {
 			}
 			conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "2s"})
 			pod := n.Sandbox("c1")
-			contains(t, "error", call(n, "ADD", pod, conf).Fails(11).Msg, "agent")
-			equal(t, "calls", n.CallNames(), []string{})
+			check.Contains(t, "error", call(n, "ADD", pod, conf).Fails(11).Msg, "agent")
+			check.Equal(t, "calls", n.CallNames(), []string{})
 			n.MustBeClean()
-			del(n, pod, conf) // needs no agent
+			n.Del(pod, conf) // needs no agent
 			n.MustBeClean()
 		})
 	}
@@ -183,8 +185,8 @@ func TestNetnsAgentThatDoesNotAnswerIsFallenBackFrom(t *testing.T) {
 			if failure.ExitCode != 1 {
 				t.Fatalf("it succeeded: %s", failure.Stdout)
 			}
-			contains(t, "error", failure.Err.Msg, kubeconfig)
-			equal(t, "calls", n.CallNames(), []string{})
+			check.Contains(t, "error", failure.Err.Msg, kubeconfig)
+			check.Equal(t, "calls", n.CallNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -200,9 +202,33 @@ func TestNetnsAgentThatSaysNo(t *testing.T) {
 		}
 	})
 	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "kubeconfig": n.Path("kubeconfig")})
-	contains(t, "error", call(n, "ADD", n.Sandbox("c1"), conf).Fails(42).Msg, "the agent says no")
-	equal(t, "calls", n.CallNames(), []string{})
+	check.Contains(t, "error", call(n, "ADD", n.Sandbox("c1"), conf).Fails(42).Msg, "the agent says no")
+	check.Equal(t, "calls", n.CallNames(), []string{})
 	n.MustBeClean()
+}
+
+func TestNetnsAgentThatAnswersSomethingElse(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no facts":         `{"version":1}`,
+		"empty facts":      `{"version":1,"facts":{}}`,
+		"another pod":      `{"version":1,"facts":{"pod":{"namespace":"default","name":"other"}}}`,
+		"namesake of it":   `{"version":1,"facts":{"pod":{"namespace":"other","name":"c1"}}}`,
+		"a pod of no name": `{"version":1,"facts":{"pod":{"namespace":"default"}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Wrap("bridge")
+			n.Agent(func(conn net.Conn, request *types.Request) {
+				if request.Facts != nil {
+					fmt.Fprintln(conn, answer)
+				}
+			})
+			failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "addTimeout": "5s"})).Fails(11)
+			check.Contains(t, "error", failure.Msg, "default/c1", n.AgentSocket(), "no facts of this pod")
+			check.Equal(t, "calls", n.CallNames(), []string{})
+			n.MustBeClean()
+		})
+	}
 }
 
 func TestNetnsAgentThatAnswers(t *testing.T) {
@@ -215,17 +241,41 @@ func TestNetnsAgentThatAnswers(t *testing.T) {
 	}))
 	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket(), "defaultNetworks": []string{}})
 	pod := n.Sandbox("c1")
-	added := add(n, pod, conf)
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})
-	check(n, pod, prevResult(conf, added))
-	del(n, pod, conf)
+	added := n.Add(pod, conf)
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0"})
+	n.Check(pod, prevResult(conf, added))
+	n.Del(pod, conf)
 	n.MustBeClean()
 	requests := agent.Requests()
 	var reported []string
 	for _, request := range requests[1:] {
 		reported = append(reported, request.Publish.Report.Command)
 	}
-	equal(t, "calls reported", reported, []string{"ADD", "CHECK", "DEL"})
-	equal(t, "pod of the request", requests[0].Facts.Pod, types.Pod{Namespace: "default", Name: "c1"})
-	equal(t, "namespace of the request", requests[0].Facts.MultusNamespace, "kube-system")
+	check.Equal(t, "calls reported", reported, []string{"ADD", "CHECK", "DEL"})
+	check.Equal(t, "pod of the request", requests[0].Facts.Pod, types.Pod{Namespace: "default", Name: "c1"})
+	check.Equal(t, "namespace of the request", requests[0].Facts.MultusNamespace, "kube-system")
+}
+
+// closedStderr is a plugin that is plexus with nobody at the other end of its stderr.
+func closedStderr(n *node.Node) string {
+	wrapper := n.Path("closed-stderr")
+	n.Run("mkfifo", n.Path("pipe"))
+	n.WriteFile(wrapper, `#!/bin/sh
+exec 3<>`+n.Path("pipe")+`
+exec 2>`+n.Path("pipe")+` 3<&-
+exec `+n.Bin+`/plexus
+`)
+	n.Run("chmod", "755", wrapper)
+	return wrapper
+}
+
+func TestNetnsClosedStderr(t *testing.T) {
+	n := node.New(t)
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	n.Add(pod, n.Conf(nil))
+	damageRecord(t, n, pod, damages["garbage"]) // it has something to log
+	n.Call(node.Call{Plugin: closedStderr(n), Command: "DEL", Config: n.Conf(nil), Sandbox: pod}).OK()
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "files", n.Leftovers(), []string{n.RecordPath(pod) + ".corrupt"})
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -47,29 +48,29 @@ func TestNetnsStatusOfPoorResults(t *testing.T) {
 	n.PodWith("c1", "weavelike, silent, bare")
 	pod := n.Sandbox("c1")
 	conf := n.Conf(node.Conf{"delegates": []node.Conf{{"cniVersion": "0.3.1", "name": "k8s-pod-network", "type": "calicolike"}}})
-	added := add(n, pod, conf)
-	equal(t, "addresses of the answer", addresses(added.Result), []string{"10.7.0.1/32"})
+	added := n.Add(pod, conf)
+	check.Equal(t, "addresses of the answer", addresses(added.Result), []string{"10.7.0.1/32"})
 	want := []types.NetworkStatus{
 		{Name: "k8s-pod-network", Interface: "eth0", IPs: []string{"10.7.0.1"}, MAC: "0a:58:00:00:00:01", MTU: 1450, Default: true},
 		{Name: "default/weavelike", Interface: "net0", IPs: []string{"10.7.0.2"}, MAC: "0a:58:00:00:00:02", MTU: 1450},
 		{Name: "default/silent", Interface: "net1", IPs: []string{"10.7.0.3", "fd00:7::3"}, MAC: "0a:58:00:00:00:03", MTU: 1450},
 		{Name: "default/bare", Interface: "net2", IPs: []string{"10.7.0.4", "fd00:7::4"}, MAC: "0a:58:00:00:00:04", MTU: 1450},
 	}
-	equal(t, "status", n.Record(pod).Status, want)
-	del(n, pod, conf)
+	check.Equal(t, "status", n.Record(pod).Status, want)
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
 func TestNetnsStatusOfFullResults(t *testing.T) {
 	n, pod := threeNetworks(t)
-	add(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
 	there := pod.Interfaces()
 	want := []types.NetworkStatus{
 		{Name: "cbr0", Interface: "eth0", IPs: []string{"10.1.0.2"}, MAC: there["eth0"].MAC, MTU: 1500, Default: true, Gateway: []string{"10.1.0.1"}},
 		{Name: "default/mac", Interface: "net0", IPs: []string{"10.2.0.2"}, MAC: there["net0"].MAC, MTU: 1500},
 		{Name: "default/second", Interface: "net1", IPs: []string{"10.3.0.2"}, MAC: there["net1"].MAC, MTU: 1500},
 	}
-	equal(t, "status", n.Record(pod).Status, want)
+	check.Equal(t, "status", n.Record(pod).Status, want)
 }
 
 // A result that names an interface which is not there, as vhost-user's, is a warning.
@@ -86,13 +87,13 @@ END
 		Networks: []types.Network{{Ref: types.Ref{Namespace: "default", Name: "vhost"}, Config: config.String()}},
 	}))
 	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
-	add(n, pod, conf)
-	equal(t, "status", statusOf(n, pod)["net0"],
+	n.Add(pod, conf)
+	check.Equal(t, "status", statusOf(n, pod)["net0"],
 		types.NetworkStatus{Name: "default/vhost", Interface: "net0", IPs: []string{"10.7.0.9"}, MAC: "0a:58:00:00:00:09"})
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
 	published := publishedBy(t, agent)
-	equal(t, "published status", published.Status, nil) // the agent reads the journal
-	equal(t, "events", published.Events, []types.PodEvent{
+	check.Equal(t, "published status", published.Status, nil) // the agent reads the journal
+	check.Equal(t, "events", published.Events, []types.PodEvent{
 		{Type: "Normal", Reason: "AddedInterface", Message: "Add eth0 [10.1.0.2] from cbr0"},
 		{Type: "Normal", Reason: "AddedInterface", Message: "Add net0 [10.7.0.9] from default/vhost"},
 		{
@@ -100,7 +101,7 @@ END
 			Message: "network default/vhost: its plugins say that they made interface net0, but the pod has none of that name",
 		},
 	})
-	del(n, pod, conf)
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
@@ -132,10 +133,10 @@ func TestNetnsFailureIsAnEventWithoutStderr(t *testing.T) {
 	agent := n.Agent(node.Facts(t, types.Facts{Pod: podWith("")}))
 	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
 	failure := call(n, "ADD", pod, conf).Fails(123)
-	contains(t, "details", failure.Details, "and more", "a secret of stderr")
+	check.Contains(t, "details", failure.Details, "and more", "a secret of stderr")
 	published := publishedBy(t, agent)
-	equal(t, "published status", published.Status, nil)
-	equal(t, "events", published.Events, []types.PodEvent{{
+	check.Equal(t, "published status", published.Status, nil)
+	check.Equal(t, "events", published.Events, []types.PodEvent{{
 		Type: "Warning", Reason: "NetworkAttachFailed",
 		Message: "pod default/c1: attach network cbr0 as eth0: plugin bridge (ADD): out of luck (CNI code 123)",
 		Plain:   true,
@@ -149,16 +150,16 @@ func TestNetnsPlainPodGetsAStatusAndAMarkedEvent(t *testing.T) {
 	pod := n.Sandbox("c1")
 	agent := n.Agent(node.Facts(t, types.Facts{Pod: podWith("")}))
 	conf := n.Conf(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
-	add(n, pod, conf)
+	n.Add(pod, conf)
 	published := publishedBy(t, agent)
-	equal(t, "status", len(n.Record(pod).Status), 1)
-	equal(t, "events", published.Events, []types.PodEvent{{
+	check.Equal(t, "status", len(n.Record(pod).Status), 1)
+	check.Equal(t, "events", published.Events, []types.PodEvent{{
 		Type: "Normal", Reason: "AddedInterface", Message: "Add eth0 [10.1.0.2] from cbr0", Plain: true,
 	}})
 	if n.Record(pod).Published {
 		t.Error("the record says that the status is published; the agent has not said so")
 	}
-	del(n, pod, conf)
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
@@ -184,11 +185,11 @@ func TestNetnsAnswerThatIsNoResultIsUndone(t *testing.T) {
 			if o.ExitCode != 1 {
 				t.Fatalf("it was taken for a result: %s", o.Stdout)
 			}
-			contains(t, "error", o.Err.Msg, "default/c1", "default/broken")
+			check.Contains(t, "error", o.Err.Msg, "default/c1", "default/broken")
 			if strings.Contains(o.Err.Msg, "<nil>") {
 				t.Error(o.Err.Msg)
 			}
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -28,14 +29,6 @@ func attachBare(t *testing.T, n *node.Node, list node.Conf, dir string, rt *libc
 		_, err := cni.AddNetworkList(context.Background(), parsed, rt)
 		return err
 	})
-}
-
-// bareRuntime is what libcni is told of a sandbox.
-func bareRuntime(pod *node.Sandbox, ifName string) *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
-		ContainerID: pod.ID, NetNS: pod.Path, IfName: ifName,
-		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", pod.PodName}},
-	}
 }
 
 // mappings are what a runtime hands over for a pod with a port of the host.
@@ -56,21 +49,21 @@ func TestNetnsDelOfAPodOlderThanPlexus(t *testing.T) {
 	pod := n.Sandbox("c1")
 	list := node.List("cbr0", "1.0.0", node.ClusterBridge(),
 		node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
-	rt := bareRuntime(pod, "eth0")
+	rt := pod.RuntimeConf("eth0")
 	rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 	attachBare(t, n, list, libcni.CacheDir, rt)
 	n.Calls()
-	del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{list}}))
+	n.Del(pod, n.Conf(node.Conf{"delegates": []node.Conf{list}}))
 	calls := n.Calls()
-	equal(t, "number of calls", len(calls), 2)
-	equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
-	equal(t, "port mappings", portMappings(t, calls[0]), mappings)
+	check.Equal(t, "number of calls", len(calls), 2)
+	check.Equal(t, "calls", calls[0].String()+", "+calls[1].String(), "DEL portmap eth0, DEL bridge eth0")
+	check.Equal(t, "port mappings", portMappings(t, calls[0]), mappings)
 	for _, c := range calls {
 		if c.Config["prevResult"] == nil {
 			t.Errorf("%s has no prevResult", c)
 		}
 	}
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	n.MustBeClean()
 }
 
@@ -81,13 +74,13 @@ func TestNetnsDelOfAPodOlderThanPlexusByClusterNetwork(t *testing.T) {
 			pod := n.Sandbox("c1")
 			list := node.List("cbr0", "1.0.0", node.ClusterBridge())
 			n.WriteFile(filepath.Join(n.ConfDir, "10-cbr0.conflist"), list.String())
-			attachBare(t, n, list, libcni.CacheDir, bareRuntime(pod, "eth0"))
+			attachBare(t, n, list, libcni.CacheDir, pod.RuntimeConf("eth0"))
 			cluster := filepath.Join(n.ConfDir, where)
 			if name == "name" {
 				cluster = where
 			}
-			del(n, pod, n.Conf(node.Conf{"delegates": nil, "clusterNetwork": cluster}))
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			n.Del(pod, n.Conf(node.Conf{"delegates": nil, "clusterNetwork": cluster}))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -122,19 +115,19 @@ func TestNetnsDelOfAPodThatMultusAttached(t *testing.T) {
 			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
 			for _, s := range []*node.Sandbox{pod, other} {
 				n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, dir), Sandbox: s}).OK()
-				equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
+				check.Equal(t, "interfaces", s.InterfaceNames(), []string{"eth0", "net1", "net2", "net3"})
 			}
 			theirs := other.Interfaces()
 			files := slices.DeleteFunc(n.Leftovers(), func(path string) bool { return !isOf(n, path, "c2") })
 			conf := n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}})
-			del(n, pod, conf)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "files", n.Leftovers(), files)
+			n.Del(pod, conf)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "files", n.Leftovers(), files)
 			if !slices.Contains(files, filepath.Join(dir, "c2")) {
 				t.Errorf("Multus has no scratch file of the other pod: %v", files)
 			}
-			equal(t, "interfaces of the other pod", other.Interfaces(), theirs)
-			del(n, other, conf)
+			check.Equal(t, "interfaces of the other pod", other.Interfaces(), theirs)
+			n.Del(other, conf)
 			n.MustBeClean()
 		})
 	}
@@ -162,7 +155,7 @@ func TestNetnsDelOfAPodThatMultusAttachedAndThatIsGone(t *testing.T) {
 	pod := n.Sandbox("c1")
 	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, "/var/lib/cni/multus"), Sandbox: pod}).OK()
 	pod.Destroy()
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -176,13 +169,13 @@ func TestNetnsDelOfAPodThatMultusAttachedFailsOnce(t *testing.T) {
 	n.Call(node.Call{Plugin: multus, Command: "ADD", Config: multusConf(n, n.CNIDir), Sandbox: pod}).OK()
 	n.Hook("macvlan", "DEL", `[ "$CNI_IFNAME" != net2 ] || fail 77 'not now'`)
 	failure := call(n, "DEL", pod, n.Conf(nil)).Fails(77)
-	contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
-	equal(t, "calls", n.CallNames(), []string{"DEL macvlan net3", "DEL macvlan net2", "DEL bridge net1", "DEL bridge eth0"})
+	check.Contains(t, "error", failure.Msg, "default/c1", "mac", "not now")
+	check.Equal(t, "calls", n.CallNames(), []string{"DEL macvlan net3", "DEL macvlan net2", "DEL bridge net1", "DEL bridge eth0"})
 	if n.ReadFile(filepath.Join(n.CNIDir, "c1")) == "" {
 		t.Error("the scratch file is empty")
 	}
 	n.Hook("macvlan", "DEL", "")
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -238,13 +231,13 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 			dir := multusDirs(n)[name]
 			master := node.List("cbr0", "0.4.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
 			mac := node.Macvlan("mac", "up0", "10.2.0.0/16")
-			rt := bareRuntime(pod, "eth0")
+			rt := pod.RuntimeConf("eth0")
 			rt.CapabilityArgs = map[string]any{"portMappings": mappings}
 			attachBare(t, n, master, dir, rt)
-			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, bareRuntime(pod, "data"))
+			attachBare(t, n, node.List("mac", "1.0.0", mac), dir, pod.RuntimeConf("data"))
 			scratch(t, n, dir, []node.Conf{fromConflist(master), fromNetwork("default/mac", "data", mac)})
 			n.Calls()
-			del(n, pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
+			n.Del(pod, n.Conf(node.Conf{"delegates": []node.Conf{node.Bridge("unrelated", "10.99.0.0/16")}}))
 			calls := n.Calls()
 			got := []string{}
 			for _, c := range calls {
@@ -253,10 +246,10 @@ func TestNetnsDelByMultusStateOfAConflistAndOfADefinition(t *testing.T) {
 					t.Errorf("%s has no prevResult", c)
 				}
 			}
-			equal(t, "calls", got, []string{"DEL macvlan data", "DEL portmap eth0", "DEL bridge eth0"})
-			equal(t, "port mappings", portMappings(t, calls[1]), mappings)
-			equal(t, "bridge of the DEL", string(calls[2].Config["bridge"]), `"cbr0"`)
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "calls", got, []string{"DEL macvlan data", "DEL portmap eth0", "DEL bridge eth0"})
+			check.Equal(t, "port mappings", portMappings(t, calls[1]), mappings)
+			check.Equal(t, "bridge of the DEL", string(calls[2].Config["bridge"]), `"cbr0"`)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
 		})
 	}
@@ -276,11 +269,28 @@ func TestNetnsDelWithATruncatedMultusState(t *testing.T) {
 			path := filepath.Join(dir, "c1")
 			whole := n.ReadFile(path)
 			n.Do(func() error { return os.Truncate(path, int64(len(whole)/2)) })
-			del(n, pod, n.Conf(nil))
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
-			equal(t, "reservations", n.Reservations(), map[string][]string{})
-			equal(t, "files", n.Leftovers(), []string{path})
-			equal(t, "the file of Multus", n.ReadFile(path), whole[:len(whole)/2])
+			n.Del(pod, n.Conf(nil))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+			check.Equal(t, "files", n.Leftovers(), []string{path})
+			check.Equal(t, "the file of Multus", n.ReadFile(path), whole[:len(whole)/2])
+		})
+	}
+}
+
+// A file of Multus that names nothing says nothing of the sandbox.
+func TestNetnsDelWithAnEmptyMultusState(t *testing.T) {
+	for _, content := range []string{"null", "[]", "[null]", "[{}]"} {
+		t.Run(content, func(t *testing.T) {
+			n := node.New(t)
+			pod := n.Sandbox("c1")
+			attachBare(t, n, node.List("cbr0", "1.0.0", node.ClusterBridge()), libcni.CacheDir, pod.RuntimeConf("eth0"))
+			state := "/var/lib/cni/multus/c1"
+			n.WriteFile(state, content)
+			n.Del(pod, n.Conf(nil))
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "files", n.Leftovers(), []string{state})
+			check.Equal(t, "the file of Multus", n.ReadFile(state), content)
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -39,37 +40,37 @@ func TestNetnsEveryVerbInEveryVersion(t *testing.T) {
 func attachAndRelease(t *testing.T, n *node.Node, pod *node.Sandbox, conf node.Conf) {
 	t.Helper()
 	version := conf["cniVersion"].(string)
-	added := add(n, pod, conf)
-	equal(t, "version of the answer", added.Version, version)
+	added := n.Add(pod, conf)
+	check.Equal(t, "version of the answer", added.Version, version)
 	interfaces := pod.Interfaces()
-	equal(t, "kinds", []string{interfaces["eth0"].Kind, interfaces["net0"].Kind, interfaces["net1"].Kind}, []string{"veth", "macvlan", "veth"})
-	equal(t, "number of interfaces", len(interfaces), 3)
-	equal(t, "addresses of the answer", addresses(added.Result), interfaces["eth0"].Addrs)
-	equal(t, "networks with a reservation", len(n.Reservations()), 3)
+	check.Equal(t, "kinds", []string{interfaces["eth0"].Kind, interfaces["net0"].Kind, interfaces["net1"].Kind}, []string{"veth", "macvlan", "veth"})
+	check.Equal(t, "number of interfaces", len(interfaces), 3)
+	check.Equal(t, "addresses of the answer", addresses(added.Result), interfaces["eth0"].Addrs)
+	check.Equal(t, "networks with a reservation", len(n.Reservations()), 3)
 	conf = prevResult(conf, added)
 	if knowsCheckIn(version) {
-		check(n, pod, conf)
+		n.Check(pod, conf)
 	} else {
 		call(n, "CHECK", pod, conf).Fails(1)
 	}
-	equal(t, "what DEL prints", del(n, pod, conf).Stdout, "")
+	check.Equal(t, "what DEL prints", n.Del(pod, conf).Stdout, "")
 	n.MustBeClean()
-	equal(t, "interfaces after DEL", pod.InterfaceNames(), []string{})
-	del(n, pod, conf)
+	check.Equal(t, "interfaces after DEL", pod.InterfaceNames(), []string{})
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
 func TestNetnsCheckFindsWhatIsGone(t *testing.T) {
 	n, pod := threeNetworks(t)
 	conf := n.Conf(nil)
-	conf = prevResult(conf, add(n, pod, conf))
-	check(n, pod, conf)
+	conf = prevResult(conf, n.Add(pod, conf))
+	n.Check(pod, conf)
 	if out, err := pod.Run("ip", "addr", "flush", "dev", "net1"); err != nil {
 		t.Fatal(err, out)
 	}
 	failure := call(n, "CHECK", pod, conf).Fails(999) // the plugin's own code
-	contains(t, "error", failure.Msg, "default/c1", "default/second", "net1", "bridge")
-	del(n, pod, conf)
+	check.Contains(t, "error", failure.Msg, "default/c1", "default/second", "net1", "bridge")
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
@@ -77,10 +78,10 @@ func TestNetnsCheckAsksForPrevResultIn110Only(t *testing.T) {
 	n, pod := threeNetworks(t)
 	conf := n.Conf(node.Conf{"cniVersion": "1.1.0"})
 	call(n, "CHECK", pod, prevResult(conf, &node.Outcome{Stdout: "{}"})).Fails(3)
-	added := add(n, pod, conf)
-	contains(t, "error", call(n, "CHECK", pod, conf).Fails(7).Msg, "prevResult")
-	check(n, pod, prevResult(conf, added))
-	check(n, pod, n.Conf(nil))
+	added := n.Add(pod, conf)
+	check.Contains(t, "error", call(n, "CHECK", pod, conf).Fails(7).Msg, "prevResult")
+	n.Check(pod, prevResult(conf, added))
+	n.Check(pod, n.Conf(nil))
 }
 
 func TestNetnsVersion(t *testing.T) {
@@ -91,7 +92,7 @@ func TestNetnsVersion(t *testing.T) {
 		if err := json.Unmarshal([]byte(o.Stdout), &said); err != nil {
 			t.Fatal(err, o.Stdout)
 		}
-		equal(t, "versions", said.SupportedVersions, allVersions)
+		check.Equal(t, "versions", said.SupportedVersions, allVersions)
 	}
 }
 
@@ -102,7 +103,7 @@ func TestNetnsStatusAndGCAreOf110(t *testing.T) {
 		for _, command := range []string{"STATUS", "GC"} {
 			o := n.Call(node.Call{Command: command, Config: conf})
 			if version == "1.1.0" {
-				equal(t, command+" prints", o.OK().Stdout, "")
+				check.Equal(t, command+" prints", o.OK().Stdout, "")
 			} else {
 				o.Fails(1)
 			}
@@ -112,10 +113,10 @@ func TestNetnsStatusAndGCAreOf110(t *testing.T) {
 
 func TestNetnsDelBeforeAdd(t *testing.T) {
 	n, pod := threeNetworks(t)
-	del(n, pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
-	add(n, pod, n.Conf(nil))
-	del(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -123,20 +124,20 @@ func TestNetnsAddTwice(t *testing.T) {
 	n, pod := threeNetworks(t)
 	n.Wrap("bridge", "macvlan")
 	conf := n.Conf(nil)
-	added := add(n, pod, conf)
+	added := n.Add(pod, conf)
 	interfaces, routes, left := pod.Interfaces(), pod.DefaultRoutes(), n.Leftovers()
 	n.Calls()
 	failure := call(n, "ADD", pod, conf).Fails(100)
-	contains(t, "error", failure.Msg, "default/c1", "c1 is attached already", "eth0")
-	equal(t, "plugins that ran", n.CallNames(), []string{})
-	equal(t, "interfaces", pod.Interfaces(), interfaces)
-	equal(t, "routes", pod.DefaultRoutes(), routes)
-	equal(t, "files", n.Leftovers(), left)
-	check(n, pod, prevResult(conf, added))
+	check.Contains(t, "error", failure.Msg, "default/c1", "c1 is attached already", "eth0")
+	check.Equal(t, "plugins that ran", n.CallNames(), []string{})
+	check.Equal(t, "interfaces", pod.Interfaces(), interfaces)
+	check.Equal(t, "routes", pod.DefaultRoutes(), routes)
+	check.Equal(t, "files", n.Leftovers(), left)
+	n.Check(pod, prevResult(conf, added))
 	if err := pod.Ping("10.1.0.1"); err != nil {
 		t.Error(err)
 	}
-	del(n, pod, conf)
+	n.Del(pod, conf)
 	n.MustBeClean()
 }
 
@@ -145,13 +146,35 @@ func TestNetnsAddOfAnotherInterfaceOfTheSameContainer(t *testing.T) {
 	n.Pod("c1", nil)
 	pod := n.Sandbox("c1")
 	first, other := n.Conf(nil), n.Conf(node.Conf{"name": "other", "delegates": []node.Conf{node.Bridge("br9", "10.9.0.0/16")}})
-	add(n, pod, first)
+	n.Add(pod, first)
 	n.Call(node.Call{Command: "ADD", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "eth1"})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "eth1"})
 	n.Call(node.Call{Command: "DEL", Config: other, Sandbox: pod, IfName: "eth1"}).OK()
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
-	check(n, pod, first)
-	del(n, pod, first)
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0"})
+	n.Check(pod, first)
+	n.Del(pod, first)
+	n.MustBeClean()
+}
+
+// A container of podman has two networks of plexus, whose interfaces must not meet: the
+// undo of the second would take the first's away.
+func TestNetnsInterfaceOfTheOtherRecordIsRefused(t *testing.T) {
+	n, pod := threeNetworks(t)
+	n.Wrap("bridge", "macvlan")
+	first := n.Conf(nil)
+	second := n.Conf(node.Conf{"name": "other", "delegates": []node.Conf{node.Bridge("br8", "10.8.0.0/16"), node.Bridge("br9", "10.9.0.0/16")}})
+	n.Add(pod, first)
+	interfaces, files := pod.Interfaces(), n.Leftovers()
+	n.Calls()
+	failure := n.Call(node.Call{Command: "ADD", Config: second, Sandbox: pod, IfName: "eth1"}).Fails(7)
+	check.Contains(t, "error", failure.Msg, "default/c1", "network br9", `interface: "net0" is taken`)
+	check.Equal(t, "calls", n.CallNames(), []string{})
+	check.Equal(t, "interfaces", pod.Interfaces(), interfaces)
+	check.Equal(t, "files", n.Leftovers(), files)
+	n.Call(node.Call{Command: "DEL", Config: second, Sandbox: pod, IfName: "eth1"}).OK()
+	check.Equal(t, "interfaces after its DEL", pod.Interfaces(), interfaces)
+	n.Check(pod, first)
+	n.Del(pod, first)
 	n.MustBeClean()
 }
 
@@ -162,9 +185,9 @@ func TestNetnsAddAfterAFailedAdd(t *testing.T) {
 	call(n, "ADD", pod, n.Conf(nil)).Fails(101)
 	n.MustBeClean()
 	n.Hook("macvlan", "ADD", "")
-	add(n, pod, n.Conf(nil))
-	equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
-	del(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{"eth0", "net0", "net1"})
+	n.Del(pod, n.Conf(nil))
 	n.MustBeClean()
 }
 
@@ -173,12 +196,12 @@ func TestNetnsDelOfANamespaceThatIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, pod := threeNetworks(t)
 			n.Wrap("bridge", "macvlan")
-			add(n, pod, n.Conf(nil))
+			n.Add(pod, n.Conf(nil))
 			pod.Destroy(keepFile)
 			n.Calls()
-			del(n, pod, n.Conf(nil))
+			n.Del(pod, n.Conf(nil))
 			for _, c := range n.Calls() {
-				equal(t, "CNI_NETNS of "+c.String(), c.NetNS, "")
+				check.Equal(t, "CNI_NETNS of "+c.String(), c.NetNS, "")
 			}
 			n.MustBeClean()
 		})
@@ -187,10 +210,10 @@ func TestNetnsDelOfANamespaceThatIsGone(t *testing.T) {
 
 func TestNetnsDelWithoutNamespace(t *testing.T) {
 	n, pod := threeNetworks(t)
-	add(n, pod, n.Conf(nil))
+	n.Add(pod, n.Conf(nil))
 	n.Call(node.Call{Command: "DEL", Config: n.Conf(nil), Sandbox: pod, NetNS: ptr("")}).OK()
-	equal(t, "reservations", n.Reservations(), map[string][]string{})
-	equal(t, "records", n.Records(), []string{})
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+	check.Equal(t, "records", n.Records(), []string{})
 }
 
 func TestNetnsAddInTheHostsNamespaceIsRefused(t *testing.T) {
@@ -200,8 +223,8 @@ func TestNetnsAddInTheHostsNamespaceIsRefused(t *testing.T) {
 	n.WriteFile(host, "")
 	n.Run("mount", "--bind", "/proc/thread-self/ns/net", host)
 	o := n.Call(node.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &host})
-	contains(t, "error", o.Fails(4).Msg, "CNI_NETNS", host)
-	equal(t, "plugins that ran", n.CallNames(), []string{})
+	check.Contains(t, "error", o.Fails(4).Msg, "CNI_NETNS", host)
+	check.Equal(t, "plugins that ran", n.CallNames(), []string{})
 	if _, err := os.Stat(n.CNIDir); !os.IsNotExist(err) {
 		t.Errorf("%s was made: %v", n.CNIDir, err)
 	}

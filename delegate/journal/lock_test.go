@@ -19,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestLockIsExclusive(t *testing.T) {
@@ -175,30 +177,13 @@ func TestStartTime(t *testing.T) {
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, child.Process.Pid)
+	check.Ends(t, child.Process.Pid)
 	if got := startTime(child.Process.Pid); got != "" {
 		t.Errorf("of a process that has ended but was not waited for: %q", got)
 	}
 	_ = child.Wait()
 	if got := startTime(child.Process.Pid); got != "" {
 		t.Errorf("of no process: %q", got)
-	}
-}
-
-// waitFor waits until a process has ended, without reaping it.
-func waitFor(t *testing.T, pid int) {
-	t.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((10 * time.Second).Milliseconds()))
-	if err != nil || n != 1 {
-		t.Fatalf("process %d still lives (%v)", pid, err)
 	}
 }
 
@@ -283,7 +268,7 @@ func TestLockOverOrphansKillsAnOrphan(t *testing.T) {
 	if err := orphan.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("the orphan: %v", err)
 	}
-	waitFor(t, orphan.child) // the group goes with it
+	check.Ends(t, orphan.child) // the group goes with it
 }
 
 // Lines in a lock's file as a kill between two of its writes may leave them: an owner

@@ -15,8 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 const (
@@ -111,21 +112,13 @@ func (a *agent) again(wrap []string) *exec.Cmd {
 }
 
 func (a *agent) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, agentPatience)
-	defer cancel()
-	for {
-		_, err := a.get(ctx, "/readyz")
-		if err == nil {
-			if _, statErr := os.Stat(a.socket); statErr == nil {
-				return nil
-			}
+	return poll.Until(ctx, agentPatience, "the agent to be ready", func(ctx context.Context) error {
+		if _, err := a.get(ctx, "/readyz"); err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the agent is not ready: %w", err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		_, err := os.Stat(a.socket)
+		return err
+	})
 }
 
 // get gives the lines of what the agent answers.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestHealth(t *testing.T) {
@@ -41,9 +43,9 @@ func TestHealth(t *testing.T) {
 // The server ends with its context, even during an answer.
 func TestHealthEnds(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	check.Must(t, err)
 	address := listener.Addr().String()
-	must(t, listener.Close())
+	check.Must(t, listener.Close())
 	asked := atomic.Bool{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -64,7 +66,7 @@ func TestHealthEnds(t *testing.T) {
 			}
 		}
 	}()
-	await(t, "a question", func() error {
+	check.Eventually(t, "a question", patience, func() error {
 		if !asked.Load() {
 			return errors.New("none came")
 		}

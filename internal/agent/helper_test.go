@@ -14,42 +14,20 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func noLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// await waits until condition gives no error.
-func await(t testing.TB, what string, condition func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s: %v", what, err)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
 
 // socketDir is a folder whose path is short enough for a socket.
 func socketDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "agent-")
-	must(t, err)
+	check.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
@@ -77,7 +55,7 @@ func run(t testing.TB, s *server) *served {
 	t.Helper()
 	path := filepath.Join(socketDir(t), "s")
 	listener, err := net.Listen("unix", path)
-	must(t, err)
+	check.Must(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &served{server: s, t: t, path: path, stop: stop, ended: make(chan error, 1)}
 	go func() { r.ended <- s.serve(ctx, listener) }()
@@ -102,8 +80,8 @@ func (r *served) end() {
 func (r *served) dial() *net.UnixConn {
 	r.t.Helper()
 	conn, err := net.Dial("unix", r.path)
-	must(r.t, err)
-	must(r.t, conn.SetDeadline(time.Now().Add(patience)))
+	check.Must(r.t, err)
+	check.Must(r.t, conn.SetDeadline(time.Now().Add(patience)))
 	r.t.Cleanup(func() { _ = conn.Close() })
 	return conn.(*net.UnixConn)
 }
@@ -125,7 +103,7 @@ func goodRequest(name string) string {
 func send(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	_, err := io.WriteString(conn, text)
-	must(t, err)
+	check.Must(t, err)
 }
 
 func read(messages *rpc.Conn) (*types.Response, error) {
@@ -170,7 +148,7 @@ func (s *server) refusals(t testing.TB, reason string) float64 {
 func value(t testing.TB, m *metrics, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := m.registry.Gather()
-	must(t, err)
+	check.Must(t, err)
 	for _, family := range families {
 		if family.GetName() != name {
 			continue

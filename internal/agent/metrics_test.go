@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -69,7 +70,7 @@ func TestObserveIsBounded(t *testing.T) {
 	}
 	series := map[string]int{}
 	families, err := m.registry.Gather()
-	must(t, err)
+	check.Must(t, err)
 	for _, family := range families {
 		series[family.GetName()] = len(family.GetMetric())
 	}
@@ -92,9 +93,9 @@ func TestObserveIsBounded(t *testing.T) {
 func overTheWire(t *testing.T, report *types.CallReport) *types.CallReport {
 	t.Helper()
 	line, err := json.Marshal(types.Request{Version: types.WireVersion, Publish: &types.PublishRequest{Report: report}})
-	must(t, err)
+	check.Must(t, err)
 	request, err := types.ParseRequest(line)
-	must(t, err)
+	check.Must(t, err)
 	return request.Publish.Report
 }
 

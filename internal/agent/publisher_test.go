@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -74,7 +75,7 @@ func publishing(t *testing.T, known ...attachment) (*node, *api, *publisher) {
 		n.write(r)
 	}
 	_, err := n.records.scan()
-	must(t, err)
+	check.Must(t, err)
 	p := newPublisher(n.records, newMetrics(), noLog())
 	p.pod, p.patch = a.get, a.patch
 	return n, a, p
@@ -114,7 +115,7 @@ func TestSettle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, a, p := publishing(t, test.records...)
 			test.watch(a)
-			must(t, p.settle(t.Context(), web))
+			check.Must(t, p.settle(t.Context(), web))
 			wantPatches(t, a, test.want...)
 		})
 	}
@@ -125,7 +126,7 @@ func TestSettleKnowsItsOwnWrite(t *testing.T) {
 	n, a, p := publishing(t, attachment{id: "c1", uid: "u1", age: time.Minute})
 	settle := func(want ...patch) {
 		t.Helper()
-		must(t, p.settle(t.Context(), web))
+		check.Must(t, p.settle(t.Context(), web))
 		wantPatches(t, a, want...)
 	}
 	first, second := patch{"d/web", "u1", annotationFor(t, "c1")}, patch{"d/web", "u1", annotationFor(t, "c2")}
@@ -207,7 +208,7 @@ func goneError(t *testing.T, status int, body string) error {
 	}))
 	defer server.Close()
 	client, err := k8sclient.NewResident(&rest.Config{Host: server.URL}, server.Client(), k8sclient.Options{})
-	must(t, err)
+	check.Must(t, err)
 	_, err = client.PatchStatus(t.Context(), types.Pod{Namespace: "d", Name: "web", UID: "u1"}, statusFor("c1"))
 	if err == nil {
 		t.Fatal("the patch succeeded")
@@ -225,7 +226,7 @@ func TestSettleGone(t *testing.T) {
 			_, a, p := publishing(t, attachment{id: "c1", uid: "u1"})
 			a.set("u1", "10", "")
 			a.gone = err
-			must(t, p.settle(t.Context(), web))
+			check.Must(t, p.settle(t.Context(), web))
 			if err := wantValue(t, p.metrics, 1, "plexus_publications_total", "outcome", "gone"); err != nil {
 				t.Error(err)
 			}
@@ -267,16 +268,16 @@ func TestPublisherTriesAgain(t *testing.T) {
 	a.set("u1", "10", "")
 	a.failing = 3
 	p.start(t)
-	await(t, "the status", func() error {
+	check.Eventually(t, "the status", patience, func() error {
 		if got := a.written(); len(got) != 1 {
 			return fmt.Errorf("patches: %v", got)
 		}
 		return nil
 	})
 	for outcome, want := range map[string]float64{"ok": 1, "error": 3} {
-		await(t, outcome, func() error { return wantValue(t, p.metrics, want, "plexus_publications_total", "outcome", outcome) })
+		check.Eventually(t, outcome, patience, func() error { return wantValue(t, p.metrics, want, "plexus_publications_total", "outcome", outcome) })
 	}
-	await(t, "the backoff to be forgotten", func() error {
+	check.Eventually(t, "the backoff to be forgotten", patience, func() error {
 		if again := p.queue.NumRequeues(web); again != 0 {
 			return fmt.Errorf("%d", again)
 		}
@@ -290,7 +291,7 @@ func TestPublisherLooks(t *testing.T) {
 	p.start(t)
 	awaitWritten := func(count int) {
 		t.Helper()
-		await(t, "a patch", func() error {
+		check.Eventually(t, "a patch", patience, func() error {
 			if got := a.written(); len(got) != count {
 				return fmt.Errorf("patches: %v", got)
 			}
@@ -310,7 +311,7 @@ func TestPublisherLooks(t *testing.T) {
 	awaitWritten(3)
 	p.recordChanged("nobody")
 	p.recordChanged("../../etc/passwd")
-	await(t, "an empty queue", func() error {
+	check.Eventually(t, "an empty queue", patience, func() error {
 		if length := p.queue.Len(); length > 0 {
 			return fmt.Errorf("%d pods", length)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -60,10 +61,10 @@ func (n *node) write(r attachment) {
 		r.pod = web.Name
 	}
 	lock, err := journal.New(n.dir).Lock(n.t.Context(), r.id)
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer lock.Release()
 	key := keyOf(r.id)
-	must(n.t, lock.Create(key, types.Intent{
+	check.Must(n.t, lock.Create(key, types.Intent{
 		Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Unix(10_000, 0).Add(-r.age),
 		Plan: types.Plan{
 			Pod:         types.Pod{Namespace: web.Namespace, Name: r.pod, UID: r.uid},
@@ -89,7 +90,7 @@ func (n *node) write(r attachment) {
 func (n *node) append(id string, lock *journal.Lock, entries ...types.Entry) {
 	n.t.Helper()
 	for _, entry := range entries {
-		must(n.t, lock.Append(keyOf(id), entry))
+		check.Must(n.t, lock.Append(keyOf(id), entry))
 	}
 }
 
@@ -97,9 +98,9 @@ func (n *node) append(id string, lock *journal.Lock, entries ...types.Entry) {
 func (n *node) edit(id string, edit func(*journal.Lock) error) {
 	n.t.Helper()
 	lock, err := journal.New(n.dir).Lock(n.t.Context(), id)
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer lock.Release()
-	must(n.t, edit(lock))
+	check.Must(n.t, edit(lock))
 }
 
 // statusFor is the status in the record of a container.
@@ -110,7 +111,7 @@ func statusFor(id string) []types.NetworkStatus {
 func annotationFor(t testing.TB, id string) string {
 	t.Helper()
 	text, err := types.FormatStatus(statusFor(id))
-	must(t, err)
+	check.Must(t, err)
 	return text
 }
 
@@ -118,14 +119,14 @@ func annotationFor(t testing.TB, id string) string {
 func (n *node) scan(want ...string) {
 	n.t.Helper()
 	changed, err := n.records.scan()
-	must(n.t, err)
+	check.Must(n.t, err)
 	n.wantPods(changed, want)
 }
 
 func (n *node) of(id string, want ...string) {
 	n.t.Helper()
 	changed, err := n.records.of(id)
-	must(n.t, err)
+	check.Must(n.t, err)
 	n.wantPods(changed, want)
 }
 
@@ -225,7 +226,7 @@ func TestRecordsNewest(t *testing.T) {
 				n.write(r)
 			}
 			_, err := n.records.scan()
-			must(t, err)
+			check.Must(t, err)
 			if test.is == nil {
 				test.is = anyUID
 			}
@@ -244,7 +245,7 @@ func TestRecordsUnreadable(t *testing.T) {
 			n.write(attachment{id: "c2"})
 			n.scan("web", "web")
 			path := filepath.Join(n.dir, "c2@plexus@eth0.jsonl")
-			must(t, os.WriteFile(path, []byte(content), 0o600))
+			check.Must(t, os.WriteFile(path, []byte(content), 0o600))
 			n.scan()
 			n.newest("c1", anyUID)
 			want := tally{complete: 1, damaged: 1, attachments: 2}
@@ -265,9 +266,9 @@ func TestRecordsAmongOtherFiles(t *testing.T) {
 	n := newNode(t)
 	n.write(attachment{id: "c1"})
 	for _, name := range []string{"c2@plexus@eth0.jsonl.new", "c3@plexus@eth0.jsonl.corrupt", "c4.lock", "readme", "c5.jsonl"} {
-		must(t, os.WriteFile(filepath.Join(n.dir, name), []byte("x"), 0o600))
+		check.Must(t, os.WriteFile(filepath.Join(n.dir, name), []byte("x"), 0o600))
 	}
-	must(t, os.Mkdir(filepath.Join(n.dir, "c6@plexus@eth0.jsonl"), 0o700))
+	check.Must(t, os.Mkdir(filepath.Join(n.dir, "c6@plexus@eth0.jsonl"), 0o700))
 	n.scan("web")
 	if got := n.records.tally(); got.complete != 1 || got.incomplete != 0 {
 		t.Errorf("tally: %+v", got)
@@ -284,7 +285,7 @@ func TestRecordsTally(t *testing.T) {
 	var bytes int64
 	for _, id := range []string{"c1", "c2", "c3"} {
 		info, err := os.Stat(filepath.Join(n.dir, id+"@plexus@eth0.jsonl"))
-		must(t, err)
+		check.Must(t, err)
 		bytes += info.Size()
 	}
 	if want := (tally{complete: 2, incomplete: 1, attachments: 2 + 1 + 2, bytes: bytes}); got != want {
@@ -298,8 +299,8 @@ func TestRecordsFolderUnreadable(t *testing.T) {
 	n.write(attachment{id: "c1"})
 	n.scan("web")
 	moved := n.dir + ".moved"
-	must(t, os.Rename(n.dir, moved))
-	must(t, os.WriteFile(n.dir, nil, 0o600))
+	check.Must(t, os.Rename(n.dir, moved))
+	check.Must(t, os.WriteFile(n.dir, nil, 0o600))
 	if _, err := n.records.scan(); err == nil || !strings.Contains(err.Error(), "journal") {
 		t.Errorf("got %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -22,7 +23,7 @@ func ending(t *testing.T, traces *traces, log *slog.Logger, requests ...*types.P
 	t.Helper()
 	m := newMetrics()
 	events, err := newEvents(&rest.Config{Host: "http://127.0.0.1:1"}, http.DefaultClient, "n", false, m)
-	must(t, err)
+	check.Must(t, err)
 	a := &agent{
 		events: events, traces: traces, metrics: m, log: log, reports: make(chan *types.PublishRequest, maxReports),
 		publisher: newPublisher(newRecords(t.TempDir(), "boot", noLog()), m, noLog()),
@@ -42,7 +43,7 @@ func processed(t *testing.T, requests ...*types.PublishRequest) (lines []map[str
 	ending(t, nil, slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})), requests...)
 	for text := range strings.Lines(out.String()) {
 		var line map[string]any
-		must(t, json.Unmarshal([]byte(text), &line))
+		check.Must(t, json.Unmarshal([]byte(text), &line))
 		delete(line, "time")
 		lines = append(lines, line)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -101,16 +102,16 @@ func exchange(t *testing.T, s *server, sent []byte) (lines [][]byte) {
 func socketPair(t *testing.T) (ours, theirs *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
+	check.Must(t, err)
 	var conns [2]*net.UnixConn
 	for i, fd := range fds {
 		file := os.NewFile(uintptr(fd), "pair")
 		conn, err := net.FileConn(file)
 		_ = file.Close()
-		must(t, err)
+		check.Must(t, err)
 		conns[i] = conn.(*net.UnixConn)
 		t.Cleanup(func() { _ = conn.Close() })
 	}
-	must(t, conns[0].SetDeadline(time.Now().Add(patience)))
+	check.Must(t, conns[0].SetDeadline(time.Now().Add(patience)))
 	return conns[0], conns[1]
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -42,7 +43,7 @@ func TestServerAnswersNonsense(t *testing.T) {
 			send(t, conn, test.line+"\n"+goodRequest("after"))
 			messages := rpc.NewConn(conn)
 			answer, err := read(messages)
-			must(t, err)
+			check.Must(t, err)
 			wantError(t, answer, types.CodeFailed, test.words...)
 			if answer, err = read(messages); err != nil || answer.Facts == nil || answer.Facts.Pod.Name != "after" {
 				t.Errorf("the next request: %+v, %v", answer, err)
@@ -68,7 +69,7 @@ func TestServerMessageAtTheLimit(t *testing.T) {
 	}
 	send(t, conn, pad(maxRequest+1))
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeFailed, "too long", fmt.Sprint(maxRequest))
 	wantClosed(t, conn)
 }
@@ -89,7 +90,7 @@ func TestServerEndlessLine(t *testing.T) {
 		}
 	}
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeFailed, "too long")
 	wantClosed(t, conn)
 	r.ask(r.dial(), "another")
@@ -100,13 +101,13 @@ func TestServerTornMessage(t *testing.T) {
 	r := run(t, testServer())
 	conn := r.dial()
 	send(t, conn, goodRequest("whole")+strings.TrimSuffix(goodRequest("torn"), "\n"))
-	must(t, conn.CloseWrite())
+	check.Must(t, conn.CloseWrite())
 	messages := rpc.NewConn(conn)
 	if answer, err := read(messages); err != nil || answer.Facts == nil || answer.Facts.Pod.Name != "whole" {
 		t.Errorf("the first request: %+v, %v", answer, err)
 	}
 	answer, err := read(messages)
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeFailed, "unexpected EOF")
 	wantClosed(t, conn)
 }
@@ -147,8 +148,8 @@ func TestServerPeerThatDoesNotRead(t *testing.T) {
 	}
 	r := run(t, s)
 	send(t, r.dial(), goodRequest("a"))
-	await(t, "the request", func() error { return r.wantConnections(t, 1) })
-	await(t, "the connection's end", func() error { return r.wantConnections(t, 0) })
+	check.Eventually(t, "the request", patience, func() error { return r.wantConnections(t, 1) })
+	check.Eventually(t, "the connection's end", patience, func() error { return r.wantConnections(t, 0) })
 }
 
 func (s *server) wantConnections(t testing.TB, want float64) error {
@@ -167,7 +168,7 @@ func TestServerAnswerTooLong(t *testing.T) {
 	conn := run(t, s).dial()
 	send(t, conn, goodRequest("a"))
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeFailed, "too long")
 }
 
@@ -180,7 +181,7 @@ func TestServerIdleConnections(t *testing.T) {
 	for range maxConnections {
 		r.dial()
 	}
-	await(t, "the idle ones", func() error { return r.wantConnections(t, maxConnections) })
+	check.Eventually(t, "the idle ones", patience, func() error { return r.wantConnections(t, maxConnections) })
 	began := time.Now()
 	var others sync.WaitGroup
 	for i := range 44 {
@@ -240,7 +241,7 @@ func TestServerRefusesStrangers(t *testing.T) {
 	conn := r.dial()
 	_, _ = io.WriteString(conn, goodRequest("a")) // it may be gone already
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeFailed, "neither root nor this user", "65534")
 	wantClosed(t, conn)
 	if got := r.refusals(t, "peer"); got != 1 {
@@ -256,7 +257,7 @@ func TestServerTakesPublications(t *testing.T) {
 	conn := run(t, s).dial()
 	send(t, conn, `{"version":1,"publish":{"pod":{"namespace":"d","name":"p"},"events":[{"type":"Normal","reason":"R","message":"m","plain":true}],"report":{"command":"ADD","containerID":"c1","started":"2026-01-02T03:04:05Z","took":"12ms"}}}`+"\n")
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	if diff := cmp.Diff(&types.Response{Version: types.WireVersion}, answer); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
@@ -279,7 +280,7 @@ func TestServerErrorsHaveCodes(t *testing.T) {
 	conn := run(t, s).dial()
 	send(t, conn, goodRequest("a"))
 	answer, err := read(rpc.NewConn(conn))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeTryAgainLater, "not known yet")
 }
 
@@ -297,7 +298,7 @@ func TestServerBoundsTheWait(t *testing.T) {
 		}
 		send(t, conn, `{"version":1,"facts":{"pod":{}`+field+`}}`+"\n")
 		answer, err := read(rpc.NewConn(conn))
-		must(t, err)
+		check.Must(t, err)
 		if strings.Contains(answer.Error.Message, "not valid") && strings.Contains(asked, "-") {
 			continue // refused altogether
 		}
@@ -316,14 +317,14 @@ func TestServerEndsInOrder(t *testing.T) {
 	r := run(t, s)
 	idle, asking := r.dial(), r.dial()
 	send(t, asking, goodRequest("a"))
-	await(t, "both", func() error { return r.wantConnections(t, 2) })
+	check.Eventually(t, "both", patience, func() error { return r.wantConnections(t, 2) })
 	began := time.Now()
 	r.end()
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	answer, err := read(rpc.NewConn(asking))
-	must(t, err)
+	check.Must(t, err)
 	wantError(t, answer, types.CodeTryAgainLater, "being stopped")
 	wantClosed(t, asking)
 	wantClosed(t, idle)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // sit takes a seat in the background.
@@ -28,7 +30,7 @@ func sit(ctx context.Context, path string) (taken <-chan *seat, failed <-chan er
 
 func awaitWaiting(t *testing.T, waits *atomic.Int32) {
 	t.Helper()
-	await(t, "it to wait", func() error {
+	check.Eventually(t, "it to wait", patience, func() error {
 		if waits.Load() == 0 {
 			return errors.New("it does not")
 		}
@@ -53,17 +55,17 @@ func awaitSeat(t *testing.T, taken <-chan *seat, failed <-chan error) *seat {
 func listens(t *testing.T, s *seat) {
 	t.Helper()
 	conn, err := net.Dial("unix", s.path)
-	must(t, err)
+	check.Must(t, err)
 	defer conn.Close()
 	accepted, err := s.Accept()
-	must(t, err)
+	check.Must(t, err)
 	_ = accepted.Close()
 }
 
 func TestSeatModes(t *testing.T) {
 	dir := filepath.Join(socketDir(t), "run")
-	must(t, os.Mkdir(dir, 0o755))
-	must(t, os.Chmod(dir, 0o777)) // whatever the umask is
+	check.Must(t, os.Mkdir(dir, 0o755))
+	check.Must(t, os.Chmod(dir, 0o777)) // whatever the umask is
 	path := filepath.Join(dir, "s")
 	taken, failed, _ := sit(t.Context(), path)
 	s := awaitSeat(t, taken, failed)
@@ -84,14 +86,14 @@ func TestSeatLeftovers(t *testing.T) {
 	for name, leave := range map[string]func(t *testing.T, path string){
 		"a socket": func(t *testing.T, path string) {
 			listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-			must(t, err)
+			check.Must(t, err)
 			listener.SetUnlinkOnClose(false)
-			must(t, listener.Close())
+			check.Must(t, listener.Close())
 		},
-		"a file":               func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte("x"), 0o600)) },
-		"a link to nothing":    func(t *testing.T, path string) { must(t, os.Symlink("nowhere", path)) },
-		"a half-made socket":   func(t *testing.T, path string) { must(t, os.WriteFile(path+".new", nil, 0o600)) },
-		"the lock of the dead": func(t *testing.T, path string) { must(t, os.WriteFile(path+".lock", nil, 0o600)) },
+		"a file":               func(t *testing.T, path string) { check.Must(t, os.WriteFile(path, []byte("x"), 0o600)) },
+		"a link to nothing":    func(t *testing.T, path string) { check.Must(t, os.Symlink("nowhere", path)) },
+		"a half-made socket":   func(t *testing.T, path string) { check.Must(t, os.WriteFile(path+".new", nil, 0o600)) },
+		"the lock of the dead": func(t *testing.T, path string) { check.Must(t, os.WriteFile(path+".lock", nil, 0o600)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(socketDir(t), "s")
@@ -122,20 +124,20 @@ func TestSeatIsForOne(t *testing.T) {
 func TestSeatOfAStranger(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	stranger, err := net.Listen("unix", path)
-	must(t, err)
+	check.Must(t, err)
 	taken, failed, waits := sit(t.Context(), path)
 	awaitWaiting(t, waits)
 	conn, err := net.Dial("unix", path)
-	must(t, err)
+	check.Must(t, err)
 	_ = conn.Close()
-	must(t, stranger.Close())
+	check.Must(t, stranger.Close())
 	listens(t, awaitSeat(t, taken, failed))
 }
 
 func TestSeatWaitEnds(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	stranger, err := net.Listen("unix", path)
-	must(t, err)
+	check.Must(t, err)
 	defer stranger.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	taken, failed, waits := sit(ctx, path)
@@ -153,9 +155,9 @@ func TestSeatWaitEnds(t *testing.T) {
 
 func TestSeatImpossible(t *testing.T) {
 	file := filepath.Join(socketDir(t), "file")
-	must(t, os.WriteFile(file, nil, 0o600))
+	check.Must(t, os.WriteFile(file, nil, 0o600))
 	directory := filepath.Join(socketDir(t), "s")
-	must(t, os.Mkdir(directory, 0o700))
+	check.Must(t, os.Mkdir(directory, 0o700))
 	for name, path := range map[string]string{"its folder is a file": filepath.Join(file, "s"), "it is a folder": directory} {
 		if s, err := takeSeat(t.Context(), path, func() { t.Error(name + ": it waits") }); err == nil {
 			t.Errorf("%s: %v", name, s.path)
@@ -170,11 +172,11 @@ func TestLeaveSparesTheSocketOfAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "agent.sock")
 	waiting := func() { t.Error("it waits") }
 	first, err := takeSeat(t.Context(), path, waiting)
-	must(t, err)
-	must(t, first.Close()) // it drains
-	must(t, os.Remove(path+".lock"))
+	check.Must(t, err)
+	check.Must(t, first.Close()) // it drains
+	check.Must(t, os.Remove(path+".lock"))
 	second, err := takeSeat(t.Context(), path, waiting)
-	must(t, err)
+	check.Must(t, err)
 	defer second.leave()
 	if first.isOurs() || !second.isOurs() {
 		t.Errorf("ours: first %v, second %v", first.isOurs(), second.isOurs())

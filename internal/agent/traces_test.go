@@ -21,6 +21,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -80,7 +81,7 @@ func exporting(t *testing.T) *traces {
 	t.Helper()
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
 	traces, err := newTraces("node-1", newMetrics(), noLog())
-	must(t, err)
+	check.Must(t, err)
 	t.Cleanup(traces.stop)
 	return traces
 }
@@ -88,7 +89,7 @@ func exporting(t *testing.T) *traces {
 // awaitTraced waits until so many calls came to an end of their export.
 func (t *traces) awaitTraced(tb testing.TB, outcome string, calls float64) {
 	tb.Helper()
-	await(tb, "the calls to be "+outcome, func() error {
+	check.Eventually(tb, "the calls to be "+outcome, patience, func() error {
 		return wantValue(tb, t.metrics, calls, "plexus_traced_calls_total", "outcome", outcome)
 	})
 }
@@ -220,7 +221,7 @@ func TestTracesAreFlushed(t *testing.T) {
 	c := newCollector(t, http.StatusOK)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
 	traces, err := newTraces("node-1", newMetrics(), noLog())
-	must(t, err)
+	check.Must(t, err)
 	traces.add(&types.Pod{}, testCall())
 	traces.stop()
 	if err := wantValue(t, traces.metrics, 1, "plexus_traced_calls_total", "outcome", "ok"); err != nil {
@@ -287,7 +288,7 @@ func TestTracesNotSetUp(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
 	authority := filepath.Join(t.TempDir(), "ca.pem")
-	must(t, os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	check.Must(t, os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")
 	t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", authority) // which plain HTTP has no use for
 	if traces, err := newTraces("n", newMetrics(), noLog()); traces != nil || err != nil {
@@ -355,7 +356,7 @@ func uploading(t *testing.T) (*traces, *uploads) {
 	t.Helper()
 	u := &uploads{}
 	exporter, err := otlptrace.New(context.Background(), u)
-	must(t, err)
+	check.Must(t, err)
 	return tracesTo(exporter, "n", newMetrics(), noLog()), u
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestParseConfFile(t *testing.T) {
@@ -46,14 +48,14 @@ func TestParseConfFile(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			file := parseConfFile(filepath.Join(t.TempDir(), tc.file), []byte(tc.data))
-			equal(t, "file", file.name, tc.file)
-			equal(t, "owner", file.owner, tc.owner)
+			check.Equal(t, "file", file.name, tc.file)
+			check.Equal(t, "owner", file.owner, tc.owner)
 			if tc.network == "" {
-				fails(t, file.fault, tc.fault)
+				check.Error(t, file.fault, tc.fault)
 				return
 			}
-			must(t, file.fault)
-			equal(t, "network", file.conf.Name, tc.network)
+			check.Must(t, file.fault)
+			check.Equal(t, "network", file.conf.Name, tc.network)
 		})
 	}
 }
@@ -61,8 +63,8 @@ func TestParseConfFile(t *testing.T) {
 // TestParseConfFileWithAFolder: libcni adds the plugins of the folder of the list's name.
 func TestParseConfFileWithAFolder(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "net"), 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, "net", "1.conf"), []byte(`{"type":"tuning","capabilities":{"mac":true}}`), 0o600))
+	check.Must(t, os.Mkdir(filepath.Join(dir, "net"), 0o755))
+	check.Must(t, os.WriteFile(filepath.Join(dir, "net", "1.conf"), []byte(`{"type":"tuning","capabilities":{"mac":true}}`), 0o600))
 	for name, tc := range map[string]struct {
 		data string
 		want []string
@@ -73,14 +75,14 @@ func TestParseConfFileWithAFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := parseConfFile(filepath.Join(dir, "a.conflist"), []byte(tc.data))
-			must(t, file.fault)
-			equal(t, "executables", executablesOf(file.conf), tc.want)
+			check.Must(t, file.fault)
+			check.Equal(t, "executables", executablesOf(file.conf), tc.want)
 		})
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "net", "2.conf"), []byte(`{"type":"plexus"}`), 0o600))
-	equal(t, "owner", parseConfFile(filepath.Join(dir, "a.conflist"), []byte(`{"name":"net"}`)).owner, plexus)
-	must(t, os.WriteFile(filepath.Join(dir, "net", "3.conf"), []byte(`{`), 0o600))
-	fails(t, parseConfFile(filepath.Join(dir, "a.conflist"), []byte(`{"name":"net"}`)).fault, "error parsing configuration")
+	check.Must(t, os.WriteFile(filepath.Join(dir, "net", "2.conf"), []byte(`{"type":"plexus"}`), 0o600))
+	check.Equal(t, "owner", parseConfFile(filepath.Join(dir, "a.conflist"), []byte(`{"name":"net"}`)).owner, plexus)
+	check.Must(t, os.WriteFile(filepath.Join(dir, "net", "3.conf"), []byte(`{`), 0o600))
+	check.Error(t, parseConfFile(filepath.Join(dir, "a.conflist"), []byte(`{"name":"net"}`)).fault, "error parsing configuration")
 }
 
 func TestExecutables(t *testing.T) {
@@ -93,8 +95,8 @@ func TestExecutables(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := parseConfFile("/nowhere/a.conf", []byte(tc.data))
-			must(t, file.fault)
-			equal(t, "executables", executablesOf(file.conf), tc.want)
+			check.Must(t, file.fault)
+			check.Equal(t, "executables", executablesOf(file.conf), tc.want)
 		})
 	}
 }
@@ -104,13 +106,13 @@ func TestReadConfDir(t *testing.T) {
 	for _, name := range []string{"20-a.conf", "10-b.conflist", "10-a.json", "100.conflist", "x.cilium_bak", "y.conflist.bak", ".hidden.plexus-tmp", "README"} {
 		n.conf(name, bridgeList)
 	}
-	must(t, os.Mkdir(n.confPath("30-folder.conf"), 0o755))
-	must(t, os.Symlink("10-b.conflist", n.confPath("40-link.conflist")))
-	must(t, os.Symlink("nowhere", n.confPath("41-link.conflist")))
-	must(t, unix.Mkfifo(n.confPath("42-fifo.conflist"), 0o600))
-	must(t, os.WriteFile(n.confPath("43-big.conflist"), make([]byte, maxConfSize+1), 0o600))
+	check.Must(t, os.Mkdir(n.confPath("30-folder.conf"), 0o755))
+	check.Must(t, os.Symlink("10-b.conflist", n.confPath("40-link.conflist")))
+	check.Must(t, os.Symlink("nowhere", n.confPath("41-link.conflist")))
+	check.Must(t, unix.Mkfifo(n.confPath("42-fifo.conflist"), 0o600))
+	check.Must(t, os.WriteFile(n.confPath("43-big.conflist"), make([]byte, maxConfSize+1), 0o600))
 	files, err := readConfDir(n.options.ConfDir)
-	must(t, err)
+	check.Must(t, err)
 	got := []string{}
 	for _, file := range files {
 		fault := ""
@@ -119,7 +121,7 @@ func TestReadConfDir(t *testing.T) {
 		}
 		got = append(got, file.name+" "+strings.ReplaceAll(fault, n.options.ConfDir, ""))
 	}
-	equal(t, "files", got, []string{
+	check.Equal(t, "files", got, []string{
 		"10-a.json error parsing configuration: missing 'type' (a list belongs into a .conflist file)", "10-b.conflist ", "100.conflist ",
 		"20-a.conf error parsing configuration: missing 'type' (a list belongs into a .conflist file)",
 		"40-link.conflist ", "41-link.conflist stat /41-link.conflist: no such file or directory",
@@ -130,7 +132,7 @@ func TestReadConfDir(t *testing.T) {
 		t.Errorf("a folder that is not there has %v, error %v", files, err)
 	}
 	_, err = readConfDir(n.confPath("README"))
-	fails(t, err, "read the folder of configurations", "README")
+	check.Error(t, err, "read the folder of configurations", "README")
 }
 
 func FuzzParseConfFile(f *testing.F) {

@@ -3,10 +3,13 @@ package install
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // following installs on a node with a default network and follows until the test ends.
@@ -34,10 +37,12 @@ func TestFollowTheDefaultNetwork(t *testing.T) {
 		is     func(n *testNode) bool
 	}{
 		{"another comes before it", func(n *testNode) { n.conf("05-b.conf", single) }, func(n *testNode) bool { return n.around("05-b.conf")() }},
-		{"it is renamed", func(n *testNode) { must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("20-a.conflist"))) }, func(n *testNode) bool { return n.around("20-a.conflist")() }},
+		{"it is renamed", func(n *testNode) {
+			check.Must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("20-a.conflist")))
+		}, func(n *testNode) bool { return n.around("20-a.conflist")() }},
 		{"it is removed, and another is there", func(n *testNode) {
 			n.conf("20-b.conf", single)
-			must(n.t, os.Remove(n.confPath("10-a.conflist")))
+			check.Must(n.t, os.Remove(n.confPath("10-a.conflist")))
 		}, func(n *testNode) bool { return n.around("20-b.conf")() }},
 		{"another capability", func(n *testNode) {
 			n.conf("10-a.conflist", strings.ReplaceAll(bridgeList, "portMappings", "bandwidth"))
@@ -45,14 +50,14 @@ func TestFollowTheDefaultNetwork(t *testing.T) {
 			data, err := os.ReadFile(n.ours())
 			return err == nil && strings.Contains(string(data), `"bandwidth": true`) && !strings.Contains(string(data), "portMappings")
 		}},
-		{"ours is removed", func(n *testNode) { must(n.t, os.Remove(n.ours())) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
-		{"ours is renamed", func(n *testNode) { must(n.t, os.Rename(n.ours(), n.ours()+".bak")) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
+		{"ours is removed", func(n *testNode) { check.Must(n.t, os.Remove(n.ours())) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
+		{"ours is renamed", func(n *testNode) { check.Must(n.t, os.Rename(n.ours(), n.ours()+".bak")) }, func(n *testNode) bool { return n.around("10-a.conflist")() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n, stop := following(t)
 			tc.change(n)
 			n.eventually("the configuration is as it should be", func() bool { return tc.is(n) })
-			must(t, stop())
+			check.Must(t, stop())
 			if !tc.is(n) {
 				t.Error("the end of following has changed the configuration")
 			}
@@ -67,9 +72,9 @@ func TestFollowKeeps(t *testing.T) {
 		change func(n *testNode)
 		words  string
 	}{
-		{"no default network is left", func(n *testNode) { must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
+		{"no default network is left", func(n *testNode) { check.Must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
 		{"it is put aside by Cilium", func(n *testNode) {
-			must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("10-a.conflist.cilium_bak")))
+			check.Must(n.t, os.Rename(n.confPath("10-a.conflist"), n.confPath("10-a.conflist.cilium_bak")))
 		}, "no configuration of a default network"},
 		{"another is not ready", func(n *testNode) { n.conf("05-b.conf", missingConf) }, "yet: not-there"},
 		{"it is half written, and another is there", func(n *testNode) {
@@ -82,8 +87,8 @@ func TestFollowKeeps(t *testing.T) {
 			was := read(t, n.ours())
 			tc.change(n)
 			n.eventually("it says so", n.logged(tc.words))
-			must(t, stop())
-			equal(t, "configuration", read(t, n.ours()), was)
+			check.Must(t, stop())
+			check.Equal(t, "configuration", read(t, n.ours()), was)
 		})
 	}
 }
@@ -91,30 +96,30 @@ func TestFollowKeeps(t *testing.T) {
 // TestFollowDoesNotPutBackWithoutADefaultNetwork: it would lead nowhere.
 func TestFollowDoesNotPutBackWithoutADefaultNetwork(t *testing.T) {
 	n, stop := following(t)
-	must(t, os.Remove(n.confPath("10-a.conflist")))
+	check.Must(t, os.Remove(n.confPath("10-a.conflist")))
 	n.eventually("it is noticed", n.logged("kept as it is"))
-	must(t, os.Remove(n.ours()))
+	check.Must(t, os.Remove(n.ours()))
 	n.eventually("it is noticed", n.logged("is put back once the default network is ready"))
 	if exists(n.ours()) {
 		t.Error("it was put back")
 	}
 	n.conf("10-a.conflist", bridgeList)
 	n.eventually("it is put back", n.around("10-a.conflist"))
-	must(t, stop())
+	check.Must(t, stop())
 }
 
 // TestFollowCilium: Cilium renames what is not its own, again and again.
 func TestFollowCilium(t *testing.T) {
 	n, stop := following(t)
 	for round := 1; round <= 3; round++ {
-		must(t, os.Rename(n.ours(), n.ours()+ciliumSuffix))
+		check.Must(t, os.Rename(n.ours(), n.ours()+ciliumSuffix))
 		n.eventually("it is put back", n.around("10-a.conflist"))
 		n.eventually("it says so each time", func() bool {
 			return countLines(n.logs.String(), "Cilium has renamed") == round && !exists(n.ours()+ciliumSuffix)
 		})
 	}
-	contains(t, "log", n.logs.String(), "cni.exclusive: false", "cilium-config")
-	must(t, stop())
+	check.Contains(t, "log", n.logs.String(), "cni.exclusive: false", "cilium-config")
+	check.Must(t, stop())
 }
 
 // TestFollowLeavesAlone what others have put in the place of ours.
@@ -131,10 +136,10 @@ func TestFollowLeavesAlone(t *testing.T) {
 			n.conf("05-b.conf", single)
 			n.conf("04-x.conf", "no JSON")
 			n.eventually("it has looked again", n.logged("04-x.conf"))
-			equal(t, "content", read(t, n.ours()), tc.content)
-			must(t, os.Remove(n.ours()))
+			check.Equal(t, "content", read(t, n.ours()), tc.content)
+			check.Must(t, os.Remove(n.ours()))
 			n.eventually("it is made anew", n.around("05-b.conf"))
-			must(t, stop())
+			check.Must(t, stop())
 		})
 	}
 }
@@ -143,7 +148,7 @@ func TestFollowEndsWhileItWaits(t *testing.T) {
 	n := newTestNode(t)
 	stop := n.background(n.installer().Follow)
 	n.eventually("it waits", n.logged("waiting for the default network"))
-	must(t, stop())
+	check.Must(t, stop())
 	if exists(n.ours()) {
 		t.Error("there is a configuration")
 	}
@@ -152,34 +157,35 @@ func TestFollowEndsWhileItWaits(t *testing.T) {
 func TestFollowRefuses(t *testing.T) {
 	n := newTestNode(t)
 	n.conf("00-plexus.conflist", single)
-	fails(t, n.installer().Follow(context.Background()), "is no configuration of plexus")
+	check.Error(t, n.installer().Follow(context.Background()), "is no configuration of plexus")
 }
 
 // TestFollowGoesOnWhenItCannotWrite: a full disk, a folder that is mounted read-only.
 func TestFollowGoesOnWhenItCannotWrite(t *testing.T) {
 	n, stop := following(t)
 	blocker := n.confPath(".00-plexus.conflist.plexus-tmp")
-	must(t, os.MkdirAll(blocker+"/x", 0o755)) // a temporary file that cannot be removed
-	must(t, os.Remove(n.ours()))
+	check.Must(t, os.MkdirAll(blocker+"/x", 0o755)) // a temporary file that cannot be removed
+	check.Must(t, os.Remove(n.ours()))
 	n.eventually("it says so", n.logged("write the configuration of plexus"))
-	must(t, os.RemoveAll(blocker))
+	// At once: it would write its file between the removal of the content and that of the folder.
+	check.Must(t, os.Rename(blocker, filepath.Join(t.TempDir(), "blocker")))
 	n.eventually("it is put back", n.around("10-a.conflist"))
-	must(t, stop())
+	check.Must(t, stop())
 }
 
 func TestUninstallRefusesBesideAFollower(t *testing.T) {
 	n, stop := following(t)
-	fails(t, n.uninstaller(false).Uninstall(context.Background()), "delete plexus's DaemonSet first")
+	check.Error(t, n.uninstaller(false).Uninstall(context.Background()), "delete plexus's DaemonSet first")
 	if !exists(n.ours()) || !exists(n.bin("plexus")) {
 		t.Error("something is gone")
 	}
-	must(t, stop())
-	must(t, n.uninstaller(false).Uninstall(context.Background()))
+	check.Must(t, stop())
+	check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
 	// An uninstall that is under way keeps a follower out.
 	release, err := tryLockFolder(n.options.ConfDir, unix.LOCK_EX)
-	must(t, err)
+	check.Must(t, err)
 	stop = n.background(n.installer().Follow)
-	must(t, stop())
+	check.Must(t, stop())
 	release()
 	if exists(n.ours()) {
 		t.Error("it was installed all the same")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -18,7 +19,7 @@ func generated(t *testing.T, options Options) (string, error) {
 		return "", err
 	}
 	master := parseConfFile("/here/10-cbr0.conflist", []byte(bridgeList))
-	must(t, master.fault)
+	check.Must(t, master.fault)
 	content, err := i.generate(&master)
 	return string(content), err
 }
@@ -75,8 +76,8 @@ const wantGenerated = `{
 func TestGenerate(t *testing.T) {
 	for range 20 { // maps have another order each time
 		got, err := generated(t, hostOptions())
-		must(t, err)
-		equal(t, "configuration", got, wantGenerated)
+		check.Must(t, err)
+		check.Equal(t, "configuration", got, wantGenerated)
 	}
 }
 
@@ -84,36 +85,36 @@ func TestGenerate(t *testing.T) {
 func TestGenerateAsItIsRead(t *testing.T) {
 	options := newTestNode(t).options
 	content, err := generated(t, options)
-	must(t, err)
+	check.Must(t, err)
 	list, err := libcni.ConfListFromBytes([]byte(content))
-	must(t, err)
-	equal(t, "name", list.Name, "plexus")
-	equal(t, "version of a libcni that knows cniVersions", list.CNIVersion, "1.1.0")
-	equal(t, "number of plugins", len(list.Plugins), 1)
-	equal(t, "capabilities", list.Plugins[0].Network.Capabilities, map[string]bool{"portMappings": true, types.CapabilityPodAnnotations: true})
+	check.Must(t, err)
+	check.Equal(t, "name", list.Name, "plexus")
+	check.Equal(t, "version of a libcni that knows cniVersions", list.CNIVersion, "1.1.0")
+	check.Equal(t, "number of plugins", len(list.Plugins), 1)
+	check.Equal(t, "capabilities", list.Plugins[0].Network.Capabilities, map[string]bool{"portMappings": true, types.CapabilityPodAnnotations: true})
 	config, unknown, err := types.ParseConfig(list.Plugins[0].Bytes)
-	must(t, err)
-	equal(t, "unknown keys", unknown, nil)
-	equal(t, "default network", config.ClusterNetwork, options.ConfDir+"/10-cbr0.conflist")
-	equal(t, "binDir", config.BinDir, options.BinDir)
-	equal(t, "cniDir", config.CNIDir, options.CNIDir)
-	equal(t, "agentSocket", config.AgentSocket, options.Socket)
-	equal(t, "kubeconfig", config.Kubeconfig, "")
+	check.Must(t, err)
+	check.Equal(t, "unknown keys", unknown, nil)
+	check.Equal(t, "default network", config.ClusterNetwork, options.ConfDir+"/10-cbr0.conflist")
+	check.Equal(t, "binDir", config.BinDir, options.BinDir)
+	check.Equal(t, "cniDir", config.CNIDir, options.CNIDir)
+	check.Equal(t, "agentSocket", config.AgentSocket, options.Socket)
+	check.Equal(t, "kubeconfig", config.Kubeconfig, "")
 }
 
 func TestGenerateWithoutAgent(t *testing.T) {
 	options := newTestNode(t).options
 	options.Socket, options.PodResources = "", "" // nor a kubelet
 	content, err := generated(t, options)
-	must(t, err)
-	contains(t, "configuration", content, `"agentSocket": ""`, `"podResourcesSocket": ""`)
+	check.Must(t, err)
+	check.Contains(t, "configuration", content, `"agentSocket": ""`, `"podResourcesSocket": ""`)
 }
 
 func TestOptionsRefused(t *testing.T) {
 	extra := func(text string) func(*Options) {
 		return func(o *Options) {
 			keys, err := ReadExtra(text)
-			must(t, err)
+			check.Must(t, err)
 			o.Extra = keys
 		}
 	}
@@ -142,7 +143,7 @@ func TestOptionsRefused(t *testing.T) {
 			options := newTestNode(t).options
 			tc.change(&options)
 			_, err := New(options, (&logBuffer{}).logger())
-			fails(t, err, tc.words...)
+			check.Error(t, err, tc.words...)
 			if !IsMisuse(err) {
 				t.Errorf("it is no misuse: %v", err)
 			}
@@ -170,11 +171,11 @@ func TestReadExtra(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			keys, err := ReadExtra(tc.text)
 			if tc.words != nil {
-				fails(t, err, tc.words...)
+				check.Error(t, err, tc.words...)
 				return
 			}
-			must(t, err)
-			equal(t, "keys", strings.Join(sortedKeys(keys), ","), tc.want)
+			check.Must(t, err)
+			check.Equal(t, "keys", strings.Join(sortedKeys(keys), ","), tc.want)
 		})
 	}
 }

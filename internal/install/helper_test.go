@@ -2,7 +2,7 @@ package install
 
 import (
 	"bytes"
-	"io/fs"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -40,7 +39,7 @@ func newTestNode(t *testing.T) *testNode {
 		NetworkName: DefaultNetworkName, Socket: "/run/plexus/agent.sock", PodResources: types.DefaultPodResourcesSocket, CNIDir: filepath.Join(dir, "cni"),
 	}}
 	for _, folder := range []string{n.options.From, n.options.BinDir, n.options.ConfDir} {
-		must(t, os.Mkdir(folder, 0o755))
+		check.Must(t, os.Mkdir(folder, 0o755))
 	}
 	for _, name := range []string{"bridge", "host-local", "portmap"} {
 		n.executable(filepath.Join(n.options.BinDir, name), "")
@@ -54,15 +53,15 @@ func newTestNode(t *testing.T) *testNode {
 // executable writes a script.
 func (n *testNode) executable(path, body string) {
 	n.t.Helper()
-	must(n.t, os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755))
+	check.Must(n.t, os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755))
 }
 
 // conf writes a file into the folder of configurations as careful people do.
 func (n *testNode) conf(name, content string) {
 	n.t.Helper()
 	temp := filepath.Join(n.options.ConfDir, name+".new")
-	must(n.t, os.WriteFile(temp, []byte(content), 0o600))
-	must(n.t, os.Rename(temp, n.confPath(name)))
+	check.Must(n.t, os.WriteFile(temp, []byte(content), 0o600))
+	check.Must(n.t, os.Rename(temp, n.confPath(name)))
 }
 
 func (n *testNode) confPath(name string) string { return filepath.Join(n.options.ConfDir, name) }
@@ -71,7 +70,7 @@ func (n *testNode) ours() string                { return n.confPath(n.options.Co
 func (n *testNode) installer() *Installer {
 	n.t.Helper()
 	i, err := New(n.options, n.logs.logger())
-	must(n.t, err)
+	check.Must(n.t, err)
 	i.pace = testPace
 	return i
 }
@@ -82,7 +81,7 @@ func (n *testNode) files() []string {
 	names := []string{}
 	for _, dir := range []string{n.options.BinDir, n.options.ConfDir} {
 		entries, err := os.ReadDir(dir)
-		must(n.t, err)
+		check.Must(n.t, err)
 		for _, entry := range entries {
 			names = append(names, filepath.Base(dir)+"/"+entry.Name())
 		}
@@ -93,20 +92,7 @@ func (n *testNode) files() []string {
 // tree gives the content and the mode of every file below the folders of the node.
 func (n *testNode) tree() map[string]string {
 	n.t.Helper()
-	all := map[string]string{}
-	for _, dir := range []string{n.options.BinDir, n.options.ConfDir} {
-		must(n.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			info, err := entry.Info()
-			must(n.t, err)
-			data, err := os.ReadFile(path)
-			all[path] = info.Mode().String() + " " + string(data)
-			return err
-		}))
-	}
-	return all
+	return check.Tree(n.t, n.options.BinDir, n.options.ConfDir)
 }
 
 // logBuffer keeps what is logged.
@@ -129,18 +115,15 @@ func (b *logBuffer) String() string {
 
 func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
-// eventually demands that something comes true.
+// eventually demands that something comes true, and shows the log if it does not.
 func (n *testNode) eventually(what string, is func() bool) {
 	n.t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.After(30 * time.Second); !is(); {
-		select {
-		case <-deadline:
-			n.t.Fatalf("it never came about: %s; the log is\n%s", what, n.logs)
-		case <-ticker.C:
+	check.Eventually(n.t, what, 30*time.Second, func() error {
+		if !is() {
+			return fmt.Errorf("the log is\n%s", n.logs)
 		}
-	}
+		return nil
+	})
 }
 
 func (n *testNode) logged(words string) func() bool {
@@ -150,47 +133,13 @@ func (n *testNode) logged(words string) func() bool {
 func read(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	must(t, err)
+	check.Must(t, err)
 	return string(data)
 }
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T any](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
-// contains demands every part in the text.
-func contains(t testing.TB, what, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("%s lacks %q: %s", what, part, text)
-		}
-	}
-}
-
-// fails demands an error with every part in its message.
-func fails(t testing.TB, err error, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("there is no error, want one with %q", parts)
-		return
-	}
-	contains(t, "error", err.Error(), parts...)
 }
 
 func (n *testNode) bin(name string) string { return filepath.Join(n.options.BinDir, name) }

@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/install"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -75,20 +75,15 @@ func (p *program) run() error {
 type host struct {
 	*node.Node
 	t       *testing.T
-	confDir string
-	binDir  string
+	runtime *node.Runtime
 }
 
 func newHost(t *testing.T) *host {
 	n := node.New(t)
-	h := &host{Node: n, t: t, confDir: n.Path("etc"), binDir: n.Path("bin")}
+	h := &host{Node: n, t: t, runtime: n.Runtime("/var/lib/cni", n.Plugins("bridge", "host-local", "portmap")...)}
 	master := node.List("cbr0", "1.0.0", node.ClusterBridge(), node.Conf{"type": "portmap", "capabilities": node.Conf{"portMappings": true}})
-	h.WriteFile(filepath.Join(h.confDir, "10-cbr0.conflist"), master.String())
-	h.WriteFile(filepath.Join(h.confDir, "00-multus.conf.off"), "not a configuration")
-	must(t, os.Mkdir(h.binDir, 0o755))
-	for _, plugin := range []string{"bridge", "host-local", "portmap"} {
-		must(t, os.Symlink(filepath.Join(n.CNIBin, plugin), filepath.Join(h.binDir, plugin)))
-	}
+	h.WriteFile(filepath.Join(h.runtime.ConfDir, "10-cbr0.conflist"), master.String())
+	h.WriteFile(filepath.Join(h.runtime.ConfDir, "00-multus.conf.off"), "not a configuration")
 	return h
 }
 
@@ -96,16 +91,16 @@ func newHost(t *testing.T) *host {
 func (h *host) run(p program, wrapper ...string) (string, error) {
 	h.t.Helper()
 	text, err := json.Marshal(p)
-	must(h.t, err)
+	check.Must(h.t, err)
 	self, err := os.Executable()
-	must(h.t, err)
+	check.Must(h.t, err)
 	args := append([]string{programVar + "=" + string(text)}, append(wrapper, self)...)
 	return h.Try("env", args...)
 }
 
 func (h *host) options() install.Options {
 	return install.Options{
-		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName,
+		From: h.Bin, BinDir: h.runtime.BinDir, ConfDir: h.runtime.ConfDir, ConfName: install.DefaultConfName,
 		NetworkName: "plexus", CNIDir: h.CNIDir,
 		Extra: map[string]json.RawMessage{"manifests": quote(h.Manifests), "confDir": quote(h.ConfDir)},
 	}
@@ -133,31 +128,14 @@ func (h *host) mustInstall() {
 func (h *host) uninstall(release bool) (string, error) {
 	h.t.Helper()
 	return h.run(program{Uninstall: &install.UninstallOptions{
-		From: h.Bin, BinDir: h.binDir, ConfDir: h.confDir, ConfName: install.DefaultConfName, Release: release,
+		From: h.Bin, BinDir: h.runtime.BinDir, ConfDir: h.runtime.ConfDir, ConfName: install.DefaultConfName, Release: release,
 	}})
 }
 
-// runtime calls as a container runtime does: with the first configuration of the folder.
-func (h *host) runtime(call func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error) error {
-	h.t.Helper()
-	files, err := libcni.ConfFiles(h.confDir, []string{".conf", ".conflist", ".json"})
-	must(h.t, err)
-	list, err := libcni.ConfListFromFile(files[0])
-	must(h.t, err)
-	var called error
-	h.Do(func() error {
-		called = call(libcni.NewCNIConfigWithCacheDir([]string{h.binDir}, "/var/lib/cni", nil), list)
-		return nil
-	})
-	return called
-}
-
 func runtimeConf(s *node.Sandbox) *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
-		ContainerID: s.ID, NetNS: s.Path, IfName: "eth0",
-		Args:           [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", s.PodName}},
-		CapabilityArgs: map[string]any{"portMappings": []map[string]any{}},
-	}
+	conf := s.RuntimeConf("eth0")
+	conf.CapabilityArgs = map[string]any{"portMappings": []map[string]any{}}
+	return conf
 }
 
 // add attaches a sandbox whose pod asks for one more network.
@@ -165,11 +143,9 @@ func (h *host) add(id string) *node.Sandbox {
 	h.t.Helper()
 	h.PodWith(id, "second")
 	s := h.Sandbox(id)
-	must(h.t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		_, err := cni.AddNetworkList(context.Background(), list, runtimeConf(s))
-		return err
-	}))
-	equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
+	_, err := h.runtime.Add(runtimeConf(s))
+	check.Must(h.t, err)
+	check.Equal(h.t, "interfaces", s.InterfaceNames(), []string{"eth0", "net0"})
 	return s
 }
 
@@ -177,20 +153,7 @@ func (h *host) add(id string) *node.Sandbox {
 // an install changes.
 func (h *host) tree() map[string]string {
 	h.t.Helper()
-	all := map[string]string{}
-	for _, dir := range []string{h.confDir, h.binDir} {
-		must(h.t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			info, err := entry.Info()
-			must(h.t, err)
-			data, err := os.ReadFile(path)
-			all[path] = info.Mode().String() + " " + string(data)
-			return err
-		}))
-	}
-	return all
+	return check.Tree(h.t, h.runtime.ConfDir, h.runtime.BinDir)
 }
 
 func TestNetnsInstallAndUninstall(t *testing.T) {
@@ -199,21 +162,19 @@ func TestNetnsInstallAndUninstall(t *testing.T) {
 	was := h.tree()
 	h.mustInstall()
 	s := h.add("c1")
-	must(t, s.Ping("10.1.0.1"))
+	check.Must(t, s.Ping("10.1.0.1"))
 	there := h.tree()
 	out, err := h.uninstall(false)
 	if err == nil || !strings.Contains(out, "sandbox c1 (pod default/c1): drain the node") {
 		t.Errorf("uninstall while c1 lives: error %v\n%s", err, out)
 	}
-	equal(t, "files after a refusal", h.tree(), there)
-	must(t, h.runtime(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.DelNetworkList(context.Background(), list, runtimeConf(s))
-	}))
+	check.Equal(t, "files after a refusal", h.tree(), there)
+	check.Must(t, h.runtime.Del(runtimeConf(s)))
 	if out, err := h.uninstall(false); err != nil {
 		t.Fatalf("uninstall: %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-	equal(t, "interfaces", s.InterfaceNames(), []string{})
+	check.Equal(t, "files", h.tree(), was)
+	check.Equal(t, "interfaces", s.InterfaceNames(), []string{})
 	h.MustBeClean()
 }
 
@@ -227,9 +188,9 @@ func TestNetnsUninstallReleases(t *testing.T) {
 	if out, err := h.uninstall(true); err != nil {
 		t.Fatalf("uninstall --release: %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-	equal(t, "interfaces", alive.InterfaceNames(), []string{})
-	equal(t, "reservations", h.Reservations(), map[string][]string{})
+	check.Equal(t, "files", h.tree(), was)
+	check.Equal(t, "interfaces", alive.InterfaceNames(), []string{})
+	check.Equal(t, "reservations", h.Reservations(), map[string][]string{})
 	if _, err := os.Stat(h.CNIDir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of the state is left: %v", err)
 	}
@@ -246,11 +207,11 @@ func TestNetnsInstallIsOnDisk(t *testing.T) {
 	if out, err := h.run(program{Install: &options}, wrapper...); err != nil {
 		t.Fatalf("install: %v\n%s", err, out)
 	}
-	conf := filepath.Join(h.confDir, install.DefaultConfName)
+	conf := filepath.Join(h.runtime.ConfDir, install.DefaultConfName)
 	for _, name := range []string{"plexus", "plexus-once"} {
-		path := filepath.Join(h.binDir, name)
-		trace.MustFollow("sync "+tempOf(path), "rename "+tempOf(path)+" "+path, "sync "+h.binDir,
-			"sync "+tempOf(conf), "rename "+tempOf(conf)+" "+conf, "sync "+h.confDir)
+		path := filepath.Join(h.runtime.BinDir, name)
+		trace.MustFollow("sync "+tempOf(path), "rename "+tempOf(path)+" "+path, "sync "+h.runtime.BinDir,
+			"sync "+tempOf(conf), "rename "+tempOf(conf)+" "+conf, "sync "+h.runtime.ConfDir)
 	}
 }
 
@@ -268,32 +229,18 @@ func TestNetnsUninstallReleasesTheDead(t *testing.T) {
 	if out, err := h.uninstall(false); err != nil {
 		t.Fatalf("uninstall: %v\n%s", err, out)
 	}
-	equal(t, "reservations", h.Reservations(), map[string][]string{})
+	check.Equal(t, "reservations", h.Reservations(), map[string][]string{})
 }
 
 // TestNetnsInstallWhereRootMayNotWrite: some distributions give the folder of the
 // plugins to another user, and root without capabilities is nobody special.
 func TestNetnsInstallWhereRootMayNotWrite(t *testing.T) {
 	h := newHost(t)
-	must(t, os.Chown(h.binDir, 1001, 0))
+	check.Must(t, os.Chown(h.runtime.BinDir, 1001, 0))
 	was := h.tree()
 	out, err := h.install()
-	if err == nil || !strings.Contains(out, h.binDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
+	if err == nil || !strings.Contains(out, h.runtime.BinDir+" belongs to user 1001: give it to user 0 (chown), or give this container the capability DAC_OVERRIDE") {
 		t.Errorf("error %v\n%s", err, out)
 	}
-	equal(t, "files", h.tree(), was)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T any](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
+	check.Equal(t, "files", h.tree(), was)
 }

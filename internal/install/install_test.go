@@ -11,13 +11,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestInstall(t *testing.T) {
 	n := newTestNode(t)
 	n.conf("10-a.conflist", bridgeList)
-	must(t, n.installer().Install(context.Background()))
-	equal(t, "files", n.files(), []string{
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Equal(t, "files", n.files(), []string{
 		"bin/bridge", "bin/host-local", "bin/plexus", "bin/plexus-once", "bin/portmap", "net.d/00-plexus.conflist", "net.d/10-a.conflist",
 	})
 	for _, tc := range []struct {
@@ -25,11 +27,11 @@ func TestInstall(t *testing.T) {
 		mode os.FileMode
 	}{{n.bin("plexus"), 0o755}, {n.bin("plexus-once"), 0o755}, {n.ours(), 0o600}} {
 		info, err := os.Stat(tc.path)
-		must(t, err)
-		equal(t, "mode of "+tc.path, info.Mode(), tc.mode)
+		check.Must(t, err)
+		check.Equal(t, "mode of "+tc.path, info.Mode(), tc.mode)
 	}
-	equal(t, "plexus", read(t, n.bin("plexus")), read(t, n.options.From+"/plexus"))
-	contains(t, "configuration", read(t, n.ours()), n.confPath("10-a.conflist"))
+	check.Equal(t, "plexus", read(t, n.bin("plexus")), read(t, n.options.From+"/plexus"))
+	check.Contains(t, "configuration", read(t, n.ours()), n.confPath("10-a.conflist"))
 }
 
 // TestInstallDevicePlugins: what --from has of them is installed, and taken off again.
@@ -38,14 +40,14 @@ func TestInstallDevicePlugins(t *testing.T) {
 	n.conf("10-a.conflist", bridgeList)
 	before := n.files()
 	n.executable(filepath.Join(n.options.From, "plexus-sriov"), "echo plexus-sriov v1")
-	must(t, n.installer().Install(context.Background()))
-	equal(t, "plexus-sriov", read(t, n.bin("plexus-sriov")), read(t, n.options.From+"/plexus-sriov"))
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Equal(t, "plexus-sriov", read(t, n.bin("plexus-sriov")), read(t, n.options.From+"/plexus-sriov"))
 	if _, err := os.Stat(n.bin("plexus-vhostuser")); err == nil {
 		t.Error("plexus-vhostuser is installed, which --from does not have")
 	}
-	must(t, os.Remove(filepath.Join(n.options.From, "plexus-sriov"))) // known by what it says, too
-	must(t, n.uninstaller(false).Uninstall(context.Background()))
-	equal(t, "files", n.files(), before)
+	check.Must(t, os.Remove(filepath.Join(n.options.From, "plexus-sriov"))) // known by what it says, too
+	check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
+	check.Equal(t, "files", n.files(), before)
 }
 
 // TestInstallAgain: what is up to date is not touched, what is not is.
@@ -57,8 +59,8 @@ func TestInstallAgain(t *testing.T) {
 	}{
 		{"nothing", func(*testNode) {}, []string{}},
 		{"a new plexus", func(n *testNode) { n.executable(n.options.From+"/plexus", "echo plexus v2") }, []string{"plexus"}},
-		{"a mode", func(n *testNode) { must(n.t, os.Chmod(n.bin("plexus-once"), 0o700)) }, []string{"plexus-once"}},
-		{"the mode of the configuration", func(n *testNode) { must(n.t, os.Chmod(n.ours(), 0o644)) }, []string{"00-plexus.conflist"}},
+		{"a mode", func(n *testNode) { check.Must(n.t, os.Chmod(n.bin("plexus-once"), 0o700)) }, []string{"plexus-once"}},
+		{"the mode of the configuration", func(n *testNode) { check.Must(n.t, os.Chmod(n.ours(), 0o644)) }, []string{"00-plexus.conflist"}},
 		{"a flag", func(n *testNode) { n.options.PluginLogLevel = "debug" }, []string{"00-plexus.conflist"}},
 		{"the default network", func(n *testNode) { n.conf("05-b.conf", single) }, []string{"00-plexus.conflist"}},
 		{"its content, which plexus follows itself", func(n *testNode) {
@@ -69,17 +71,17 @@ func TestInstallAgain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			n := newTestNode(t)
 			n.conf("10-a.conflist", bridgeList)
-			must(t, n.installer().Install(context.Background()))
+			check.Must(t, n.installer().Install(context.Background()))
 			tc.change(n)
 			inodes := n.inodes()
-			must(t, n.installer().Install(context.Background()))
+			check.Must(t, n.installer().Install(context.Background()))
 			changed := []string{}
 			for _, name := range []string{"plexus", "plexus-once", "00-plexus.conflist"} {
 				if n.inodes()[name] != inodes[name] {
 					changed = append(changed, name)
 				}
 			}
-			equal(t, "what was written", changed, tc.changed)
+			check.Equal(t, "what was written", changed, tc.changed)
 		})
 	}
 }
@@ -89,7 +91,7 @@ func (n *testNode) inodes() map[string]uint64 {
 	all := map[string]uint64{}
 	for name, path := range map[string]string{"plexus": n.bin("plexus"), "plexus-once": n.bin("plexus-once"), "00-plexus.conflist": n.ours()} {
 		var stat unix.Stat_t
-		must(n.t, unix.Stat(path, &stat))
+		check.Must(n.t, unix.Stat(path, &stat))
 		all[name] = stat.Ino
 	}
 	return all
@@ -103,19 +105,19 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		{"another's file of our name", func(n *testNode) { n.conf("00-plexus.conflist", bridgeList) }, []string{"00-plexus.conflist is there, and is no configuration of plexus", "--conf-name"}},
 		{"a broken file of our name", func(n *testNode) { n.conf("00-plexus.conflist", ourList[:20]) }, []string{"is no configuration of plexus"}},
-		{"a folder of our name", func(n *testNode) { must(n.t, os.Mkdir(n.ours(), 0o755)) }, []string{"00-plexus.conflist: is not a regular file"}},
-		{"nothing to install", func(n *testNode) { must(n.t, os.Remove(n.options.From+"/plexus")) }, []string{"install plexus: --from:", "plexus: no such file"}},
-		{"no executable to install", func(n *testNode) { must(n.t, os.Chmod(n.options.From+"/plexus-once", 0o644)) }, []string{"install plexus-once: --from:", "is not an executable file"}},
+		{"a folder of our name", func(n *testNode) { check.Must(n.t, os.Mkdir(n.ours(), 0o755)) }, []string{"00-plexus.conflist: is not a regular file"}},
+		{"nothing to install", func(n *testNode) { check.Must(n.t, os.Remove(n.options.From+"/plexus")) }, []string{"install plexus: --from:", "plexus: no such file"}},
+		{"no executable to install", func(n *testNode) { check.Must(n.t, os.Chmod(n.options.From+"/plexus-once", 0o644)) }, []string{"install plexus-once: --from:", "is not an executable file"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := newTestNode(t)
 			n.conf("10-a.conflist", bridgeList)
 			tc.change(n)
 			was := n.tree()
-			fails(t, n.installer().Install(context.Background()), tc.words...)
-			fails(t, n.installer().Preview(io.Discard), tc.words...)
+			check.Error(t, n.installer().Install(context.Background()), tc.words...)
+			check.Error(t, n.installer().Preview(io.Discard), tc.words...)
 			for path, content := range was {
-				equal(t, path, n.tree()[path], content)
+				check.Equal(t, path, n.tree()[path], content)
 			}
 		})
 	}
@@ -126,10 +128,10 @@ func TestInstallAfterAKill(t *testing.T) {
 	n := newTestNode(t)
 	n.conf("10-a.conflist", bridgeList)
 	for _, path := range []string{n.bin(".plexus.plexus-tmp"), n.bin(".old-name.plexus-tmp"), n.confPath(".00-plexus.conflist.plexus-tmp"), n.bin(".theirs.tmp"), n.confPath("plexus-tmp")} {
-		must(t, os.WriteFile(path, []byte("half"), 0o600))
+		check.Must(t, os.WriteFile(path, []byte("half"), 0o600))
 	}
-	must(t, n.installer().Install(context.Background()))
-	equal(t, "files", n.files(), []string{
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Equal(t, "files", n.files(), []string{
 		"bin/.theirs.tmp", "bin/bridge", "bin/host-local", "bin/plexus", "bin/plexus-once", "bin/portmap",
 		"net.d/00-plexus.conflist", "net.d/10-a.conflist", "net.d/plexus-tmp",
 	})
@@ -147,13 +149,13 @@ func TestInstallIsNeverSeenHalf(t *testing.T) {
 		n.options.PluginLogLevel = levels[v]
 		master := parseConfFile(n.confPath("10-a.conflist"), []byte(bridgeList))
 		content, err := n.installer().generate(&master)
-		must(t, err)
+		check.Must(t, err)
 		versions[string(content)] = true
 	}
 	install := func(v int) {
 		n.options.PluginLogLevel = levels[v]
-		must(t, os.WriteFile(n.options.From+"/plexus", variants[v], 0o755))
-		must(t, n.installer().Install(context.Background()))
+		check.Must(t, os.WriteFile(n.options.From+"/plexus", variants[v], 0o755))
+		check.Must(t, n.installer().Install(context.Background()))
 	}
 	install(0)
 	stop := make(chan struct{})
@@ -191,21 +193,21 @@ func readWhole(t *testing.T, path string, versions map[string]bool, stop <-chan 
 // TestInstallOverARunningPlexus: it goes on, and the next call is of the new one.
 func TestInstallOverARunningPlexus(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
-	must(t, err)
+	check.Must(t, err)
 	n := newTestNode(t)
 	n.conf("10-a.conflist", bridgeList)
-	must(t, os.WriteFile(n.options.From+"/plexus", []byte(read(t, sleep)), 0o755))
-	must(t, n.installer().Install(context.Background()))
+	check.Must(t, os.WriteFile(n.options.From+"/plexus", []byte(read(t, sleep)), 0o755))
+	check.Must(t, n.installer().Install(context.Background()))
 	cmd := exec.Command(n.bin("plexus"), "1000")
-	must(t, cmd.Start())
+	check.Must(t, cmd.Start())
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
 	n.executable(n.options.From+"/plexus", "echo plexus v2")
-	must(t, n.installer().Install(context.Background()))
-	must(t, cmd.Process.Signal(unix.Signal(0)))
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Must(t, cmd.Process.Signal(unix.Signal(0)))
 	out, err := exec.Command(n.bin("plexus")).Output()
-	must(t, err)
-	equal(t, "the new one", string(out), "plexus v2\n")
+	check.Must(t, err)
+	check.Equal(t, "the new one", string(out), "plexus v2\n")
 }
 
 // TestInstallTogether: many installs at once do not get into each other's way.
@@ -222,22 +224,22 @@ func TestInstallTogether(t *testing.T) {
 		})
 	}
 	all.Wait()
-	equal(t, "number of files", len(n.files()), 7)
+	check.Equal(t, "number of files", len(n.files()), 7)
 }
 
 func TestInstallWaitsForAnotherInstall(t *testing.T) {
 	n := newTestNode(t)
 	n.conf("10-a.conflist", bridgeList)
 	release, err := tryLockFolder(n.options.BinDir, unix.LOCK_EX)
-	must(t, err)
+	check.Must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	fails(t, n.installer().Install(ctx), n.options.BinDir, "another plexus-agent works on it")
+	check.Error(t, n.installer().Install(ctx), n.options.BinDir, "another plexus-agent works on it")
 	done := make(chan error, 1)
 	i := n.installer()
 	go func() { done <- i.Install(context.Background()) }()
 	release()
-	must(t, <-done)
+	check.Must(t, <-done)
 }
 
 func TestInstallWarnsOfRivals(t *testing.T) {
@@ -247,16 +249,16 @@ func TestInstallWarnsOfRivals(t *testing.T) {
 	n.conf("01-plexus.conflist", ourList)
 	n.conf("70-multus.conf", multusConf)
 	n.conf("00-a.conf", "{")
-	must(t, n.installer().Install(context.Background()))
+	check.Must(t, n.installer().Install(context.Background()))
 	for _, words := range []string{
 		`sorts before the configuration of plexus, so that the runtime takes it instead: choose a --conf-name that sorts before it, or move it away" file=00-multus.conf owner=Multus's`,
 		`sorts before the configuration of plexus, so that the runtime takes it instead: choose a --conf-name that sorts before it, or move it away" file=00-a.conf`,
 		`another configuration of plexus, which is not used: remove it" file=01-plexus.conflist`,
 		`the configuration of Multus is passed over`, `file=70-multus.conf`,
 	} {
-		contains(t, "log", n.logs.String(), words)
+		check.Contains(t, "log", n.logs.String(), words)
 	}
-	equal(t, "lines of the default network", countLines(n.logs.String(), "before the configuration of plexus"), 2)
+	check.Equal(t, "lines of the default network", countLines(n.logs.String(), "before the configuration of plexus"), 2)
 }
 
 func TestInstallAfterCilium(t *testing.T) {
@@ -264,31 +266,31 @@ func TestInstallAfterCilium(t *testing.T) {
 	n.conf("05-cilium.conflist", bridgeList)
 	n.conf("00-plexus.conflist.cilium_bak", ourList)
 	n.conf("10-old.conflist.cilium_bak", bridgeList)
-	must(t, n.installer().Install(context.Background()))
-	contains(t, "log", n.logs.String(), "cni.exclusive: false", "cilium-config")
-	equal(t, "files", n.files()[5:], []string{"net.d/00-plexus.conflist", "net.d/05-cilium.conflist", "net.d/10-old.conflist.cilium_bak"})
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Contains(t, "log", n.logs.String(), "cni.exclusive: false", "cilium-config")
+	check.Equal(t, "files", n.files()[5:], []string{"net.d/00-plexus.conflist", "net.d/05-cilium.conflist", "net.d/10-old.conflist.cilium_bak"})
 }
 
 func TestInstallWarnsOfAKubeconfigThatIsNotThere(t *testing.T) {
 	n := newTestNode(t)
 	n.conf("10-a.conflist", bridgeList)
 	n.options.Kubeconfig = "/nowhere/kubelet.conf"
-	must(t, n.installer().Install(context.Background()))
-	contains(t, "log", n.logs.String(), "level=WARN", "/nowhere/kubelet.conf")
-	contains(t, "configuration", read(t, n.ours()), `"kubeconfig": "/nowhere/kubelet.conf"`)
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Contains(t, "log", n.logs.String(), "level=WARN", "/nowhere/kubelet.conf")
+	check.Contains(t, "configuration", read(t, n.ours()), `"kubeconfig": "/nowhere/kubelet.conf"`)
 }
 
 func TestInstallPreview(t *testing.T) {
 	n := newTestNode(t)
-	fails(t, n.installer().Preview(io.Discard), "no configuration of a default network")
+	check.Error(t, n.installer().Preview(io.Discard), "no configuration of a default network")
 	n.conf("10-a.conflist", bridgeList)
-	must(t, os.Remove(n.bin("portmap")))
+	check.Must(t, os.Remove(n.bin("portmap")))
 	was := n.tree()
 	var out bytes.Buffer
-	must(t, n.installer().Preview(&out))
-	equal(t, "files", n.tree(), was)
-	contains(t, "log", n.logs.String(), "would install an executable", "would wait for the default network", "yet: portmap", "would write the configuration")
+	check.Must(t, n.installer().Preview(&out))
+	check.Equal(t, "files", n.tree(), was)
+	check.Contains(t, "log", n.logs.String(), "would install an executable", "would wait for the default network", "yet: portmap", "would write the configuration")
 	n.executable(n.bin("portmap"), "")
-	must(t, n.installer().Install(context.Background()))
-	equal(t, "what is printed", out.String(), read(t, n.ours()))
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Equal(t, "what is printed", out.String(), read(t, n.ours()))
 }

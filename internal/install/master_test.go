@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Configurations by whose they are, for tables of folders.
@@ -56,12 +58,12 @@ func TestFindMaster(t *testing.T) {
 			if master != nil {
 				got = master.name
 			}
-			equal(t, "master", got, tc.want)
+			check.Equal(t, "master", got, tc.want)
 			if tc.words == nil {
-				must(t, err)
+				check.Must(t, err)
 				return
 			}
-			fails(t, err, tc.words...)
+			check.Error(t, err, tc.words...)
 			if !errors.Is(err, errNotYet) {
 				t.Errorf("it is no matter of time: %v", err)
 			}
@@ -76,13 +78,13 @@ func TestFindMasterSaysOnceWhatIsPassedOver(t *testing.T) {
 	i := n.installer()
 	for range 3 {
 		_, err := i.findMaster()
-		must(t, err)
+		check.Must(t, err)
 	}
-	equal(t, "lines", countLines(n.logs.String(), "05-a.conf"), 1)
+	check.Equal(t, "lines", countLines(n.logs.String(), "05-a.conf"), 1)
 	n.conf("05-a.conf", "no JSON")
 	_, err := i.findMaster()
-	must(t, err)
-	equal(t, "lines", countLines(n.logs.String(), "05-a.conf"), 2)
+	check.Must(t, err)
+	check.Equal(t, "lines", countLines(n.logs.String(), "05-a.conf"), 2)
 }
 
 func TestReady(t *testing.T) {
@@ -92,9 +94,12 @@ func TestReady(t *testing.T) {
 		words  []string // nil if it is ready
 	}{
 		{"all is there", func(*testNode) {}, nil},
-		{"no executable of IPAM", func(n *testNode) { must(n.t, os.Remove(n.bin("host-local"))) }, []string{"not in", "yet: host-local"}},
-		{"one that is a folder", func(n *testNode) { must(n.t, os.Remove(n.bin("bridge"))); must(n.t, os.Mkdir(n.bin("bridge"), 0o755)) }, []string{"yet: bridge"}},
-		{"one that is no executable", func(n *testNode) { must(n.t, os.Chmod(n.bin("portmap"), 0o644)) }, []string{"yet: portmap"}},
+		{"no executable of IPAM", func(n *testNode) { check.Must(n.t, os.Remove(n.bin("host-local"))) }, []string{"not in", "yet: host-local"}},
+		{"one that is a folder", func(n *testNode) {
+			check.Must(n.t, os.Remove(n.bin("bridge")))
+			check.Must(n.t, os.Mkdir(n.bin("bridge"), 0o755))
+		}, []string{"yet: bridge"}},
+		{"one that is no executable", func(n *testNode) { check.Must(n.t, os.Chmod(n.bin("portmap"), 0o644)) }, []string{"yet: portmap"}},
 		{"no readiness file", func(n *testNode) { n.options.ReadinessFile = n.bin("ready") }, []string{"--readiness-file", "ready: no such file"}},
 		{"a readiness file", func(n *testNode) { n.options.ReadinessFile = n.bin("bridge") }, nil},
 	} {
@@ -104,10 +109,10 @@ func TestReady(t *testing.T) {
 			tc.change(n)
 			_, err := n.installer().findMaster()
 			if tc.words == nil {
-				must(t, err)
+				check.Must(t, err)
 				return
 			}
-			fails(t, err, tc.words...)
+			check.Error(t, err, tc.words...)
 		})
 	}
 }
@@ -127,7 +132,7 @@ func TestInstallWaits(t *testing.T) {
 	n := newTestNode(t)
 	ready := filepath.Join(t.TempDir(), "ready")
 	n.options.ReadinessFile = ready
-	must(t, os.Remove(n.bin("portmap")))
+	check.Must(t, os.Remove(n.bin("portmap")))
 	i := n.installer()
 	i.pace.recheck = time.Hour
 	done := make(chan error, 1)
@@ -140,9 +145,9 @@ func TestInstallWaits(t *testing.T) {
 	if exists(n.ours()) {
 		t.Error("the configuration is there before the default network is")
 	}
-	must(t, os.WriteFile(ready, nil, 0o600))
-	must(t, <-done)
-	contains(t, "configuration", read(t, n.ours()), "10-a.conflist", `"readinessindicatorfile": "`+ready)
+	check.Must(t, os.WriteFile(ready, nil, 0o600))
+	check.Must(t, <-done)
+	check.Contains(t, "configuration", read(t, n.ours()), "10-a.conflist", `"readinessindicatorfile": "`+ready)
 }
 
 // TestInstallWaitsWithoutInotify: what is not heard of is looked at.
@@ -154,35 +159,35 @@ func TestInstallWaitsWithoutInotify(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- i.Install(context.Background()) }()
 	n.eventually("it waits for the file", n.logged("--readiness-file"))
-	must(t, os.Mkdir(filepath.Dir(n.options.ReadinessFile), 0o755))
-	must(t, os.WriteFile(n.options.ReadinessFile, nil, 0o600))
-	must(t, <-done)
+	check.Must(t, os.Mkdir(filepath.Dir(n.options.ReadinessFile), 0o755))
+	check.Must(t, os.WriteFile(n.options.ReadinessFile, nil, 0o600))
+	check.Must(t, <-done)
 }
 
 func TestInstallGivesUp(t *testing.T) {
 	n := newTestNode(t)
 	n.options.Timeout = time.Millisecond
-	fails(t, n.installer().Install(context.Background()), "--timeout: gave up after 1ms", "no configuration of a default network")
+	check.Error(t, n.installer().Install(context.Background()), "--timeout: gave up after 1ms", "no configuration of a default network")
 	n.options.Timeout = 0
 	stop := n.background(n.installer().Install)
 	n.eventually("it waits", n.logged("waiting for the default network"))
-	fails(t, stop(), "interrupted", "no configuration of a default network")
-	equal(t, "files", n.files(), []string{"bin/bridge", "bin/host-local", "bin/plexus", "bin/plexus-once", "bin/portmap"})
+	check.Error(t, stop(), "interrupted", "no configuration of a default network")
+	check.Equal(t, "files", n.files(), []string{"bin/bridge", "bin/host-local", "bin/plexus", "bin/plexus-once", "bin/portmap"})
 }
 
 func TestBackoff(t *testing.T) {
 	b := backoff{first: time.Second, longest: 5 * time.Second}
 	now := time.Unix(1000, 0)
-	equal(t, "before the first time", b.remaining(now), 0)
+	check.Equal(t, "before the first time", b.remaining(now), 0)
 	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
 		b.strike(now)
-		equal(t, "pause", b.remaining(now), want*time.Second)
+		check.Equal(t, "pause", b.remaining(now), want*time.Second)
 		now = now.Add(want * time.Second)
-		equal(t, "after the pause", b.remaining(now), 0)
+		check.Equal(t, "after the pause", b.remaining(now), 0)
 	}
 	now = now.Add(time.Hour)
 	b.strike(now)
-	equal(t, "after a long time of peace", b.remaining(now), time.Second)
+	check.Equal(t, "after a long time of peace", b.remaining(now), time.Second)
 }
 
 func TestReminder(t *testing.T) {
@@ -193,6 +198,6 @@ func TestReminder(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{{"a", 0, true}, {"a", 59 * time.Second, false}, {"a", time.Minute, true}, {"b", time.Minute, true}, {"b", 2 * time.Minute, true}} {
-		equal(t, tc.text+" after "+tc.after.String(), r.due(tc.text, start.Add(tc.after)), tc.want)
+		check.Equal(t, tc.text+" after "+tc.after.String(), r.due(tc.text, start.Add(tc.after)), tc.want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -29,7 +30,7 @@ func installed(t *testing.T) *testNode {
 	n := newTestNode(t)
 	n.executable(n.options.From+"/plexus", strings.ReplaceAll(fakePlexus, "@DIR@", n.dir()))
 	n.conf("10-a.conflist", bridgeList)
-	must(t, n.installer().Install(context.Background()))
+	check.Must(t, n.installer().Install(context.Background()))
 	return n
 }
 
@@ -39,7 +40,7 @@ func (n *testNode) uninstaller(release bool) *Uninstaller {
 	n.t.Helper()
 	o := n.options
 	u, err := NewUninstaller(UninstallOptions{From: o.From, BinDir: o.BinDir, ConfDir: o.ConfDir, ConfName: o.ConfName, CNIDir: o.CNIDir, Release: release}, n.logs.logger())
-	must(n.t, err)
+	check.Must(n.t, err)
 	return u
 }
 
@@ -47,12 +48,12 @@ func (n *testNode) uninstaller(release bool) *Uninstaller {
 func (n *testNode) record(id, netns string, inode uint64, bootID ...string) {
 	n.t.Helper()
 	boot, err := host.BootID()
-	must(n.t, err)
+	check.Must(n.t, err)
 	if len(bootID) > 0 {
 		boot = bootID[0]
 	}
 	lock, _, err := journal.New(filepath.Join(n.options.CNIDir, "plexus")).TryLock(id)
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer lock.Release()
 	intent := types.Intent{
 		Format: types.RecordFormat, BootID: boot, Network: "plexus", NetNSInode: inode, Created: time.Unix(0, 0),
@@ -62,7 +63,7 @@ func (n *testNode) record(id, netns string, inode uint64, bootID ...string) {
 			Attachments: []types.Attachment{{Network: "cbr0", Name: "cbr0", Interface: "eth0", Default: true, Config: bridgeList}},
 		},
 	}
-	must(n.t, lock.Create(journal.Key{ContainerID: id, Network: "plexus", IfName: "eth0"}, intent))
+	check.Must(n.t, lock.Create(journal.Key{ContainerID: id, Network: "plexus", IfName: "eth0"}, intent))
 }
 
 // ownNetNS is a network namespace that lives: this process's own.
@@ -71,14 +72,14 @@ const ownNetNS = "/proc/self/ns/net"
 func ownInode(t *testing.T) uint64 {
 	t.Helper()
 	var stat unix.Stat_t
-	must(t, unix.Stat(ownNetNS, &stat))
+	check.Must(t, unix.Stat(ownNetNS, &stat))
 	return stat.Ino
 }
 
 func TestSandboxMayLive(t *testing.T) {
 	dir := t.TempDir()
 	left := filepath.Join(dir, "left")
-	must(t, os.WriteFile(left, nil, 0o600))
+	check.Must(t, os.WriteFile(left, nil, 0o600))
 	for _, tc := range []struct {
 		name, path string
 		inode      uint64
@@ -95,7 +96,7 @@ func TestSandboxMayLive(t *testing.T) {
 		{"it cannot be looked at", strings.Repeat("/x", 3000), 1, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			equal(t, "lives", mayLive(journal.Whereabouts{BootID: "b", NetNS: tc.path, NetNSInode: tc.inode}, "b"), tc.want)
+			check.Equal(t, "lives", mayLive(journal.Whereabouts{BootID: "b", NetNS: tc.path, NetNSInode: tc.inode}, "b"), tc.want)
 		})
 	}
 }
@@ -105,14 +106,14 @@ func TestUninstallRestores(t *testing.T) {
 	n.conf("10-a.conflist", bridgeList)
 	n.conf("05-b.conf", "broken")
 	was := n.tree()
-	must(t, n.installer().Install(context.Background()))
-	must(t, os.WriteFile(n.bin(".plexus.plexus-tmp"), nil, 0o600))
-	must(t, os.WriteFile(n.confPath(".00-plexus.conflist.plexus-tmp"), nil, 0o600))
-	must(t, os.WriteFile(n.ours()+ciliumSuffix, []byte(ourList), 0o600))
-	must(t, n.uninstaller(false).Uninstall(context.Background()))
-	equal(t, "files", n.tree(), was)
-	must(t, n.uninstaller(false).Uninstall(context.Background()))
-	equal(t, "files after another", n.tree(), was)
+	check.Must(t, n.installer().Install(context.Background()))
+	check.Must(t, os.WriteFile(n.bin(".plexus.plexus-tmp"), nil, 0o600))
+	check.Must(t, os.WriteFile(n.confPath(".00-plexus.conflist.plexus-tmp"), nil, 0o600))
+	check.Must(t, os.WriteFile(n.ours()+ciliumSuffix, []byte(ourList), 0o600))
+	check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
+	check.Equal(t, "files", n.tree(), was)
+	check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
+	check.Equal(t, "files after another", n.tree(), was)
 }
 
 func TestUninstallLeavesWhatIsNotOurs(t *testing.T) {
@@ -126,28 +127,28 @@ func TestUninstallLeavesWhatIsNotOurs(t *testing.T) {
 		{"another's executable of our name", func(n *testNode) { n.executable(n.bin("plexus"), "echo plexiglass v1") }, []string{"bin/plexus"}, "nor does it say that it is plexus's"},
 		{"another version", func(n *testNode) { n.executable(n.bin("plexus"), "echo 'plexus v0.9 (commit x)'") }, nil, "removed an executable"},
 		{"one that fails", func(n *testNode) { n.executable(n.bin("plexus-once"), "echo plexus-once v1; exit 1") }, []string{"bin/plexus-once"}, "left as it is"},
-		{"no folder to compare with", func(n *testNode) { must(n.t, os.RemoveAll(n.options.From)) }, nil, "removed an executable"},
+		{"no folder to compare with", func(n *testNode) { check.Must(n.t, os.RemoveAll(n.options.From)) }, nil, "removed an executable"},
 		{"a second configuration", func(n *testNode) { n.conf("20-p.conflist", ourList) }, []string{"bin/plexus", "bin/plexus-once", "net.d/20-p.conflist"}, "another configuration of plexus needs them"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := installed(t)
 			tc.change(n)
 			var preview bytes.Buffer
-			must(t, n.uninstaller(false).Preview(context.Background(), &preview))
+			check.Must(t, n.uninstaller(false).Preview(context.Background(), &preview))
 			for _, left := range tc.left {
 				if strings.Contains(preview.String(), left+"\n") {
 					t.Errorf("the preview removes %s: %s", left, &preview)
 				}
 			}
-			must(t, n.uninstaller(false).Uninstall(context.Background()))
+			check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
 			left := []string{}
 			for _, name := range n.files() {
 				if strings.Contains(name, "plexus") || strings.Contains(name, "20-p") {
 					left = append(left, name)
 				}
 			}
-			equal(t, "what is left", strings.Join(left, " "), strings.Join(tc.left, " "))
-			contains(t, "log", n.logs.String(), tc.words)
+			check.Equal(t, "what is left", strings.Join(left, " "), strings.Join(tc.left, " "))
+			check.Contains(t, "log", n.logs.String(), tc.words)
 		})
 	}
 }
@@ -160,14 +161,14 @@ func TestUninstallRefusesWhileSandboxesLive(t *testing.T) {
 	n.record("dead", "/proc/4194305/ns/net", 1)
 	was := n.tree()
 	err := n.uninstaller(false).Uninstall(context.Background())
-	fails(t, err, "sandbox c00 (pod demo/pod-c00), sandbox c01", "sandbox c09 (pod demo/pod-c09), and 2 more: drain the node", "--release")
+	check.Error(t, err, "sandbox c00 (pod demo/pod-c00), sandbox c01", "sandbox c09 (pod demo/pod-c09), and 2 more: drain the node", "--release")
 	for _, not := range []string{"c10", "dead"} {
 		if strings.Contains(err.Error(), not) {
 			t.Errorf("the error names %s: %v", not, err)
 		}
 	}
-	fails(t, n.uninstaller(false).Preview(context.Background(), &bytes.Buffer{}), "and 2 more: drain the node")
-	equal(t, "files", n.tree(), was)
+	check.Error(t, n.uninstaller(false).Preview(context.Background(), &bytes.Buffer{}), "and 2 more: drain the node")
+	check.Equal(t, "files", n.tree(), was)
 	if exists(n.dir() + "/calls") {
 		t.Errorf("plexus was called: %s", read(t, n.dir()+"/calls"))
 	}
@@ -177,10 +178,10 @@ func TestUninstallRefusesWhileSandboxesLive(t *testing.T) {
 func TestUninstallOfDamagedRecords(t *testing.T) {
 	n := installed(t)
 	n.record("c1", "", 0)
-	must(t, os.WriteFile(n.recordPath("c1"), []byte("damage"), 0o600))
-	fails(t, n.uninstaller(false).Uninstall(context.Background()), "sandbox c1 (record of container c1", "the record is damaged")
-	must(t, n.uninstaller(true).Uninstall(context.Background()))
-	contains(t, "calls", read(t, n.dir()+"/calls"), "DEL c1 eth0 netns= args=\n")
+	check.Must(t, os.WriteFile(n.recordPath("c1"), []byte("damage"), 0o600))
+	check.Error(t, n.uninstaller(false).Uninstall(context.Background()), "sandbox c1 (record of container c1", "the record is damaged")
+	check.Must(t, n.uninstaller(true).Uninstall(context.Background()))
+	check.Contains(t, "calls", read(t, n.dir()+"/calls"), "DEL c1 eth0 netns= args=\n")
 }
 
 func (n *testNode) recordPath(id string) string {
@@ -194,8 +195,8 @@ func TestUninstallReleases(t *testing.T) {
 	n.record("older", ownNetNS, ownInode(t), "another boot")
 	n.record("c1", ownNetNS, ownInode(t))
 	var out bytes.Buffer
-	must(t, n.uninstaller(true).Preview(context.Background(), &out))
-	equal(t, "preview", out.String(), fmt.Sprintf(`would release sandbox c1 (pod demo/pod-c1)
+	check.Must(t, n.uninstaller(true).Preview(context.Background(), &out))
+	check.Equal(t, "preview", out.String(), fmt.Sprintf(`would release sandbox c1 (pod demo/pod-c1)
 would release sandbox gone (pod demo/pod-gone)
 would release sandbox older (pod demo/pod-older)
 would remove %s
@@ -204,12 +205,12 @@ would remove %s
 `, n.ours(), n.bin("plexus"), n.bin("plexus-once")))
 	u := n.uninstaller(true)
 	u.CNIDir = "" // as the configuration says
-	must(t, u.Uninstall(context.Background()))
+	check.Must(t, u.Uninstall(context.Background()))
 	calls := read(t, n.dir()+"/calls")
-	contains(t, "calls", calls,
+	check.Contains(t, "calls", calls,
 		"DEL c1 eth0 netns=/proc/self/ns/net args=K8S_POD_NAME=pod-c1\n", "DEL gone eth0 netns= args=K8S_POD_NAME=pod-gone\n", "DEL older eth0 netns= args=",
 		`"type":"plexus"`, `"name":"plexus"`, `"cniVersion":"1.1.0"`, `"cniDir":"`+n.options.CNIDir+`"`, `"clusterNetwork":"`+n.confPath("10-a.conflist"))
-	equal(t, "files", n.files(), []string{"bin/bridge", "bin/host-local", "bin/portmap", "net.d/10-a.conflist"})
+	check.Equal(t, "files", n.files(), []string{"bin/bridge", "bin/host-local", "bin/portmap", "net.d/10-a.conflist"})
 	if exists(n.options.CNIDir) {
 		t.Errorf("the empty folder of the state is left: %s", n.options.CNIDir)
 	}
@@ -218,25 +219,25 @@ would remove %s
 // TestUninstallWithoutConfiguration: what a record says is enough to release it.
 func TestUninstallWithoutConfiguration(t *testing.T) {
 	n := installed(t)
-	must(t, os.Remove(n.ours()))
+	check.Must(t, os.Remove(n.ours()))
 	n.record("c1", ownNetNS, ownInode(t))
 	u := n.uninstaller(true)
-	must(t, u.Uninstall(context.Background()))
-	contains(t, "calls", read(t, n.dir()+"/calls"), `"delegates":[{`, `"name":"cbr0"`, `"name":"plexus"`, `"cniDir":"`+n.options.CNIDir)
+	check.Must(t, u.Uninstall(context.Background()))
+	check.Contains(t, "calls", read(t, n.dir()+"/calls"), `"delegates":[{`, `"name":"cbr0"`, `"name":"plexus"`, `"cniDir":"`+n.options.CNIDir)
 }
 
 func TestUninstallWhenAReleaseFails(t *testing.T) {
 	n := installed(t)
 	n.record("c1", ownNetNS, ownInode(t))
 	n.record("c2", "/proc/4194305/ns/net", 1)
-	must(t, os.WriteFile(n.dir()+"/fail", nil, 0o600))
+	check.Must(t, os.WriteFile(n.dir()+"/fail", nil, 0o600))
 	was := n.tree()
-	fails(t, n.uninstaller(true).Uninstall(context.Background()),
+	check.Error(t, n.uninstaller(true).Uninstall(context.Background()),
 		"release sandbox c1 (pod demo/pod-c1)", "release sandbox c2", "not today", "the executables and the configuration stay", "run this again")
-	equal(t, "files", n.tree(), was)
-	must(t, os.Remove(n.dir()+"/fail"))
-	must(t, n.uninstaller(true).Uninstall(context.Background()))
-	equal(t, "number of files", len(n.files()), 4)
+	check.Equal(t, "files", n.tree(), was)
+	check.Must(t, os.Remove(n.dir()+"/fail"))
+	check.Must(t, n.uninstaller(true).Uninstall(context.Background()))
+	check.Equal(t, "number of files", len(n.files()), 4)
 }
 
 // TestUninstallWhenASandboxComesMeanwhile: it is attached while the configuration goes.
@@ -244,18 +245,18 @@ func TestUninstallWhenASandboxComesMeanwhile(t *testing.T) {
 	n := installed(t)
 	u := n.uninstaller(false)
 	conf, err := u.installed()
-	must(t, err)
+	check.Must(t, err)
 	n.record("late", ownNetNS, ownInode(t))
 	was := n.tree()
-	fails(t, u.removeConf(context.Background(), conf), "sandbox late (pod demo/pod-late)", "drain the node")
-	equal(t, "files", n.tree(), was)
+	check.Error(t, u.removeConf(context.Background(), conf), "sandbox late (pod demo/pod-late)", "drain the node")
+	check.Equal(t, "files", n.tree(), was)
 }
 
 func TestUninstallNothing(t *testing.T) {
 	n := newTestNode(t)
-	must(t, os.RemoveAll(n.options.BinDir))
-	must(t, os.RemoveAll(n.options.ConfDir))
-	must(t, n.uninstaller(false).Uninstall(context.Background()))
+	check.Must(t, os.RemoveAll(n.options.BinDir))
+	check.Must(t, os.RemoveAll(n.options.ConfDir))
+	check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
 }
 
 func TestUninstallFindsTheState(t *testing.T) {
@@ -269,14 +270,14 @@ func TestUninstallFindsTheState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := n.uninstaller(false)
 			u.CNIDir = tc.flag
-			equal(t, "cniDir", u.cniDir([]byte(tc.conf)), tc.want)
+			check.Equal(t, "cniDir", u.cniDir([]byte(tc.conf)), tc.want)
 		})
 	}
 }
 
 func TestUninstallOptionsRefused(t *testing.T) {
 	_, err := NewUninstaller(UninstallOptions{BinDir: "bin", ConfDir: "net.d", ConfName: "x", CNIDir: "cni"}, (&logBuffer{}).logger())
-	fails(t, err, "--conf-name", "--bin-dir", "--conf-dir", "--cni-dir: must be an absolute path")
+	check.Error(t, err, "--conf-name", "--bin-dir", "--conf-dir", "--cni-dir: must be an absolute path")
 	if !IsMisuse(err) {
 		t.Errorf("it is no misuse: %v", err)
 	}

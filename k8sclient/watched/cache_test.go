@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apitypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -82,8 +83,8 @@ func filled(t *testing.T) (*Cache, *live, *counts) {
 	c, l, counts := newTestCache()
 	static := podMeta("static", "mirror", "a")
 	static.Annotations[types.AnnotationConfigMirror] = "hash"
-	must(t, c.pods.Replace([]any{podMeta("web", "u1", "a,b"), static}, "1"))
-	must(t, c.networks.Replace([]any{nad("a", "A"), nad("b", "B")}, "1"))
+	check.Must(t, c.pods.Replace([]any{podMeta("web", "u1", "a,b"), static}, "1"))
+	check.Must(t, c.networks.Replace([]any{nad("a", "A"), nad("b", "B")}, "1"))
 	return c, l, counts
 }
 
@@ -123,7 +124,7 @@ func TestReadPod(t *testing.T) {
 func TestReadNetworks(t *testing.T) {
 	c, l, counts := filled(t)
 	got, err := c.ReadNetworks(t.Context(), []types.Ref{ref("new"), ref("b"), ref("missing"), ref("a"), {Namespace: "other", Name: "a"}})
-	must(t, err)
+	check.Must(t, err)
 	want := []types.Network{
 		{Ref: ref("new"), Config: "live-new"},
 		{Ref: ref("b"), Config: "B"},
@@ -173,7 +174,7 @@ func TestReadWhatCannotBeWatched(t *testing.T) {
 	c.pods.note(status(404))
 	c.networks.note(status(404))
 	facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web"}, Networks: []types.Ref{ref("a")}})
-	must(t, err)
+	check.Must(t, err)
 	want := &types.Facts{
 		Pod:      types.Pod{Namespace: "d", Name: "web", UID: "live-uid", Annotations: map[string]string{types.AnnotationNetworks: "live"}},
 		Networks: []types.Network{{Ref: ref("a"), Config: "live-a"}, {Ref: ref("live"), Config: "live-live"}},
@@ -193,7 +194,7 @@ func TestReadWhatCannotBeWatched(t *testing.T) {
 func TestReadWhatMayNotBeWatched(t *testing.T) {
 	for _, code := range []int{401, 403} {
 		c, l, _ := newTestCache()
-		must(t, c.pods.Replace([]any{podMeta("web", "u1", "a")}, "1"))
+		check.Must(t, c.pods.Replace([]any{podMeta("web", "u1", "a")}, "1"))
 		c.networks.note(status(code))
 		facts, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web", UID: "u1"}})
 		if types.CodeOf(err, 0) != types.CodeTryAgainLater || len(l.asked) > 0 {
@@ -228,7 +229,7 @@ func TestReadNetworksFails(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	c, _, _ := filled(t)
-	must(t, c.Synced(t.Context()))
+	check.Must(t, c.Synced(t.Context()))
 	want := map[string]Size{KindPods: {Objects: 2, Synced: true}, KindNetworks: {Objects: 2, Synced: true}}
 	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
@@ -237,7 +238,7 @@ func TestSizes(t *testing.T) {
 		t.Error(err)
 	}
 	c, _, _ = newTestCache()
-	must(t, c.networks.Replace(nil, "1"))
+	check.Must(t, c.networks.Replace(nil, "1"))
 	want = map[string]Size{KindPods: {}, KindNetworks: {Synced: true}}
 	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)

@@ -19,19 +19,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func noLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -92,7 +86,7 @@ func TestStoreFollowsAReflector(t *testing.T) {
 		{"all there are, again", func() error { return s.Replace([]any{nad("b", "3"), nad("e", "3")}, "9") }, []string{"a", "b", "e"}, map[string]string{"b": "3", "e": "3"}},
 		{"nothing", func() error { return errors.Join(s.Replace(nil, "10"), s.Resync()) }, []string{"b", "e"}, map[string]string{}},
 	} {
-		must(t, step.do())
+		check.Must(t, step.do())
 		got := map[string]string{}
 		for ref, item := range s.items {
 			got[ref.Name] = item.config.text()
@@ -140,7 +134,7 @@ func TestStoreReady(t *testing.T) {
 		{func() { s.note(errors.New("connection refused")) }, "networks are not known yet: connection refused"},
 		{func() { s.note(nil) }, "networks are not known yet: the API server has not answered"},
 		{func() { s.note(status(http.StatusNotFound)) }, "networks are not known yet: the API server does not know the kind, apply deploy/crd.yaml: "},
-		{func() { must(t, s.Replace(nil, "1")) }, ""},
+		{func() { check.Must(t, s.Replace(nil, "1")) }, ""},
 		{func() { s.note(errors.New("a watch that ends later")) }, ""},
 	} {
 		step.do()
@@ -159,14 +153,14 @@ func TestStoreWait(t *testing.T) {
 		code           uint
 		atOnce         bool // waiting would not help
 	}{
-		"it knows all":                     {before: func(s *store[network]) { must(t, s.Replace(nil, "1")) }},
-		"it comes to know":                 {during: func(s *store[network]) { must(t, s.Replace(nil, "1")) }},
-		"it comes to know after a failure": {before: func(s *store[network]) { s.note(status(500)) }, during: func(s *store[network]) { s.note(nil); must(t, s.Replace(nil, "1")) }},
+		"it knows all":                     {before: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
+		"it comes to know":                 {during: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
+		"it comes to know after a failure": {before: func(s *store[network]) { s.note(status(500)) }, during: func(s *store[network]) { s.note(nil); check.Must(t, s.Replace(nil, "1")) }},
 		"it may not":                       {before: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
 		"it may not, as it turns out":      {during: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
 		"there is no such kind":            {during: func(s *store[network]) { s.note(status(http.StatusNotFound)) }, live: true},
 		"its credentials are no good":      {during: func(s *store[network]) { s.note(status(http.StatusUnauthorized)) }, code: types.CodeTryAgainLater, atOnce: true},
-		"it was refused, but knows all":    {before: func(s *store[network]) { must(t, s.Replace(nil, "1")); s.note(status(http.StatusForbidden)) }},
+		"it was refused, but knows all":    {before: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")); s.note(status(http.StatusForbidden)) }},
 		"nobody answers":                   {code: types.CodeTryAgainLater},
 		"the server is in trouble":         {during: func(s *store[network]) { s.note(status(500)); s.note(errors.New("reset")) }, code: types.CodeTryAgainLater},
 	} {
@@ -214,7 +208,7 @@ func TestStoreWakesAll(t *testing.T) {
 	for i := range 10 {
 		s.note(fmt.Errorf("failure %d", i))
 	}
-	must(t, s.Replace(nil, "1"))
+	check.Must(t, s.Replace(nil, "1"))
 	waiting.Wait()
 }
 
@@ -230,7 +224,7 @@ func TestStrip(t *testing.T) {
 		},
 	}}
 	stripped, err := strip(pod)
-	must(t, err)
+	check.Must(t, err)
 	meta := stripped.(*metav1.PartialObjectMetadata)
 	if meta.Labels != nil || meta.Finalizers != nil || meta.OwnerReferences != nil || meta.ManagedFields != nil {
 		t.Errorf("kept: %+v", meta)
@@ -246,7 +240,7 @@ func TestStrip(t *testing.T) {
 	definition := nad("n", "{}")
 	definition.Annotations = map[string]string{types.AnnotationResourceName: "vendor/vf", "other": "x"}
 	_, err = strip(definition)
-	must(t, err)
+	check.Must(t, err)
 	if got, ok := networkOf(definition); !ok || got.config.text() != "{}" || got.resourceName != "vendor/vf" || len(definition.Annotations) != 1 {
 		t.Errorf("network %+v of %+v", got, definition.Annotations)
 	}

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -115,7 +115,7 @@ func watching(t *testing.T, s *apiServer) (*Cache, *changes) {
 		Config: &rest.Config{Host: server.URL, QPS: -1}, HTTP: server.Client(), Node: "node-1", Live: &live{},
 		PodChanged: changed.of, Count: func(string, bool) {}, Log: noLog(),
 	})
-	must(t, err)
+	check.Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -130,25 +130,10 @@ func watching(t *testing.T, s *apiServer) (*Cache, *changes) {
 	return c, changed
 }
 
-func await(t *testing.T, what string, condition func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s: %v", what, err)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // config demands that the cache comes to know a network so; "" for not at all.
 func awaitConfig(t *testing.T, c *Cache, name, config string) {
 	t.Helper()
-	await(t, "network "+name, func() error {
+	check.Eventually(t, "network "+name, patience, func() error {
 		if got, known := c.networks.get(ref(name)); got.config.text() != config || known != (config != "") {
 			return fmt.Errorf("it is %q, known %v", got.config.text(), known)
 		}
@@ -161,7 +146,7 @@ func TestWatch(t *testing.T) {
 	s.set(KindPods, fmt.Sprintf(podList, podJSON("web", "u1")))
 	s.set(KindNetworks, fmt.Sprintf(nadList, networkJSON("a", "A")+","+networkJSON("b", "B")))
 	c, changed := watching(t, s)
-	must(t, c.Synced(t.Context()))
+	check.Must(t, c.Synced(t.Context()))
 	pod, known := c.Pod(ref("web"))
 	if diff := cmp.Diff(map[string]string{types.AnnotationNetworks: "a"}, pod.Annotations); !known || pod.UID != "u1" || diff != "" {
 		t.Errorf("pod %+v, known %v: %s", pod, known, diff)
@@ -178,7 +163,7 @@ func TestWatch(t *testing.T) {
 	changed.take()
 	say(KindPods, "ADDED", podJSON("db", "u2"))
 	say(KindPods, "DELETED", podJSON("web", "u1"))
-	await(t, "the pods", func() error {
+	check.Eventually(t, "the pods", patience, func() error {
 		_, old := c.Pod(ref("web"))
 		if _, come := c.Pod(ref("db")); old || !come {
 			return fmt.Errorf("the old one is known: %v, the new one: %v", old, come)
@@ -186,7 +171,7 @@ func TestWatch(t *testing.T) {
 		return nil
 	})
 	var news []string
-	await(t, "the news of them", func() error {
+	check.Eventually(t, "the news of them", patience, func() error {
 		news = append(news, changed.take()...)
 		slices.Sort(news)
 		if diff := cmp.Diff([]string{"db", "web"}, news); diff != "" {
@@ -220,7 +205,7 @@ func TestWatchRefused(t *testing.T) {
 	s.refuses = http.StatusForbidden
 	c, _ := watching(t, s)
 	for _, kind := range []string{KindPods, KindNetworks} {
-		await(t, kind+" to be refused", func() error {
+		check.Eventually(t, kind+" to be refused", patience, func() error {
 			if err := c.Ready(); err == nil || !strings.Contains(err.Error(), kind+" are not known yet: may not") {
 				return fmt.Errorf("it says %w", err)
 			}
@@ -232,5 +217,5 @@ func TestWatchRefused(t *testing.T) {
 	s.mu.Lock()
 	s.refuses = 0
 	s.mu.Unlock()
-	await(t, "it to know all", c.Ready)
+	check.Eventually(t, "it to know all", patience, c.Ready)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 // Mode says how Plexus is put on the nodes of a cluster.
@@ -45,10 +46,7 @@ type Options struct {
 
 // patience is how long the harness and the scenarios wait for what must come. Nothing is judged
 // by it: it bounds a run that would otherwise hang.
-const (
-	patience     = 3 * time.Minute
-	pollInterval = 100 * time.Millisecond
-)
+const patience = 3 * time.Minute
 
 // Cluster is a running Kubernetes: control plane and nodes.
 type Cluster struct {
@@ -187,28 +185,10 @@ func (c *Cluster) Apply(manifest string) error {
 	return err
 }
 
-// hopeless is an error after which there is nothing to wait for.
-type hopeless struct{ error }
-
 // await polls condition until it gives no error, and otherwise says what it waited for and the
 // last error.
 func await(ctx context.Context, what string, condition func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		err := condition(ctx)
-		if err == nil {
-			return nil
-		}
-		if _, end := err.(hopeless); end { //nolint:errorlint // a condition returns it as it is
-			return fmt.Errorf("waiting for %s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited in vain for %s: %w", what, err)
-		case <-time.After(pollInterval):
-		}
-	}
+	return poll.Until(ctx, patience, what, condition)
 }
 
 // removeAll removes a folder in which containers had their files. An empty path is nothing.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 const (
@@ -61,22 +63,16 @@ func sweep() {
 	}
 }
 
-// remove removes all that a run has made on the machine, once its processes have gone.
+// remove removes all that a run has made on the machine, once the kernel has ended its processes.
 func remove(run string) {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := removeCgroups(run)
-		if err == nil {
-			err = os.RemoveAll(filepath.Join(os.TempDir(), run))
+	err := poll.Until(context.Background(), 20*time.Second, "what the run has made to go", func(context.Context) error {
+		if err := removeCgroups(run); err != nil {
+			return err
 		}
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, "remove what the run has made:", err)
-			return
-		}
-		time.Sleep(pollInterval) // until the kernel has ended the processes
+		return os.RemoveAll(filepath.Join(os.TempDir(), run))
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 // Node is a machine of the cluster: processes, network, mounts and a disk of its own. What it
@@ -218,7 +219,7 @@ func (n *Node) StartDaemon(name string, env []string, argv ...string) (*proc.Pro
 func (n *Node) AwaitDaemon(ctx context.Context, p *proc.Process, what string, condition func() error) error {
 	return await(ctx, what+" on "+n.Name, func(context.Context) error {
 		if err := p.ExitError(); err != nil {
-			return hopeless{err}
+			return poll.Stop(err)
 		}
 		return condition()
 	})
@@ -272,7 +273,7 @@ func (n *Node) get(ctx context.Context) (*corev1.Node, error) {
 func (n *Node) awaitRegistered(ctx context.Context) error {
 	return await(ctx, "the kubelet to register "+n.Name, func(ctx context.Context) error {
 		if err := n.kubelet.ExitError(); err != nil {
-			return hopeless{err}
+			return poll.Stop(err)
 		}
 		node, err := n.get(ctx)
 		if err != nil {

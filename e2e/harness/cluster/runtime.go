@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 // Runtime is the container runtime of a node.
@@ -72,7 +74,7 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 	}
 	return await(ctx, "containerd of "+n.Name, func(context.Context) error {
 		if err := n.containerd.ExitError(); err != nil {
-			return hopeless{err}
+			return poll.Stop(err)
 		}
 		_, err := n.CRI("version")
 		return err

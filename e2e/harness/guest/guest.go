@@ -29,8 +29,11 @@ package guest
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Options say what runs in the guest and what machine it is. The zero value runs the
@@ -91,9 +94,9 @@ func boot(t *testing.T, o Options) *outcome {
 	if deadline, ok := t.Deadline(); ok {
 		m.Timeout = min(m.Timeout, time.Until(deadline)-bootLimit-10*time.Second)
 	}
-	must(t, m.fill())
+	check.Must(t, m.fill())
 	ended, err := m.run(t.Context())
-	must(t, err)
+	check.Must(t, err)
 	return ended
 }
 
@@ -108,9 +111,16 @@ func Inside(t testing.TB) {
 	}
 }
 
-func must(t testing.TB, err error) {
+// AwaitFile waits for a file of a pattern and gives the first one: what the kernel makes of a
+// device comes a little after it.
+func AwaitFile(t testing.TB, pattern string) (path string) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check.Eventually(t, "a file "+pattern, time.Minute, func() bool {
+		found, _ := filepath.Glob(pattern)
+		if len(found) > 0 {
+			path = found[0]
+		}
+		return len(found) > 0
+	})
+	return path
 }

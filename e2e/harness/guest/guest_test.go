@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // TestE2EGuest shows what a scenario may count on.
 func TestE2EGuest(t *testing.T) {
 	t.Setenv("PLEXUS_GUEST_TEST_BIN", t.TempDir())
-	must(t, os.WriteFile(filepath.Join(os.Getenv("PLEXUS_GUEST_TEST_BIN"), "hello"), []byte("#!/bin/sh\necho hello\n"), 0o755))
+	check.Must(t, os.WriteFile(filepath.Join(os.Getenv("PLEXUS_GUEST_TEST_BIN"), "hello"), []byte("#!/bin/sh\necho hello\n"), 0o755))
 	Run(t, Options{Folders: []string{"PLEXUS_GUEST_TEST_BIN"}, NICs: 2, IOMMU: true})
 }
 
@@ -54,38 +56,25 @@ func TestGuestVirtualFunctions(t *testing.T) {
 	sh(t, "modprobe igb && modprobe igbvf && modprobe vfio-pci")
 	for _, pf := range []string{"0000:01:00.0", "0000:02:00.0"} {
 		dir := "/sys/bus/pci/devices/" + pf
-		waitFor(t, dir+"/net/*")
-		must(t, os.WriteFile(dir+"/sriov_numvfs", []byte("7"), 0o200))
-		waitFor(t, dir+"/virtfn6/net/*")
+		AwaitFile(t, dir+"/net/*")
+		check.Must(t, os.WriteFile(dir+"/sriov_numvfs", []byte("7"), 0o200))
+		AwaitFile(t, dir+"/virtfn6/net/*")
 	}
 	// The IOMMU lets vfio-pci have one.
 	vf, err := os.Readlink("/sys/bus/pci/devices/0000:01:00.0/virtfn0")
-	must(t, err)
+	check.Must(t, err)
 	vf = filepath.Base(vf)
-	must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver/unbind", []byte(vf), 0o200))
-	must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver_override", []byte("vfio-pci"), 0o200))
-	must(t, os.WriteFile("/sys/bus/pci/drivers_probe", []byte(vf), 0o200))
-	waitFor(t, "/sys/bus/pci/drivers/vfio-pci/"+vf)
-	waitFor(t, "/dev/vfio/[0-9]*")
+	check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver/unbind", []byte(vf), 0o200))
+	check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+vf+"/driver_override", []byte("vfio-pci"), 0o200))
+	check.Must(t, os.WriteFile("/sys/bus/pci/drivers_probe", []byte(vf), 0o200))
+	AwaitFile(t, "/sys/bus/pci/drivers/vfio-pci/"+vf)
+	AwaitFile(t, "/dev/vfio/[0-9]*")
 }
 
 func sh(t *testing.T, command string) {
 	t.Helper()
 	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", command, err, out)
-	}
-}
-
-// waitFor waits for a file of a pattern.
-func waitFor(t *testing.T, pattern string) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s never was there", pattern)
-		}
 	}
 }
 
@@ -168,9 +157,9 @@ func TestE2EGuestWithoutTests(t *testing.T) {
 
 func TestE2EGuestThatNeverBoots(t *testing.T) {
 	m := &machine{Options: Options{Timeout: 2*time.Second - bootLimit, QEMU: []string{"-S"}}.withDefaults(), image: image(t), dir: t.TempDir()}
-	must(t, os.Mkdir(m.share(), 0o755))
+	check.Must(t, os.Mkdir(m.share(), 0o755))
 	ended, err := m.run(t.Context())
-	must(t, err)
+	check.Must(t, err)
 	if err := ended.fault(); err == nil || ended.killedAfter != 2*time.Second {
 		t.Errorf("killed after %v, fault %v", ended.killedAfter, err)
 	}
@@ -178,9 +167,9 @@ func TestE2EGuestThatNeverBoots(t *testing.T) {
 
 func TestE2EGuestThatCannotStart(t *testing.T) {
 	m := &machine{Options: Options{QEMU: []string{"-no-such-option"}}.withDefaults(), image: image(t), dir: t.TempDir()}
-	must(t, os.Mkdir(m.share(), 0o755))
+	check.Must(t, os.Mkdir(m.share(), 0o755))
 	ended, err := m.run(t.Context())
-	must(t, err)
+	check.Must(t, err)
 	if err := ended.fault(); err == nil || !strings.Contains(ended.console, "-no-such-option") {
 		t.Errorf("fault %v, console %s", err, ended.console)
 	}

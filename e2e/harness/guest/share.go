@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // image gives the folder of the guest's kernel and initramfs, which it builds if need be.
@@ -20,9 +22,9 @@ func image(t testing.TB) string {
 		t.Skip("the guest is of the architecture amd64, and runs executables of this machine's")
 	}
 	gomod, err := output("go", "env", "GOMOD")
-	must(t, err)
+	check.Must(t, err)
 	dir, err := output(filepath.Join(filepath.Dir(gomod), "harness", "guest", "build"))
-	must(t, err)
+	check.Must(t, err)
 	return dir
 }
 
@@ -77,14 +79,14 @@ func (m *machine) alone(t testing.TB) (release func()) {
 	t.Helper()
 	cache := filepath.Dir(m.image)
 	lock, err := os.OpenFile(filepath.Join(cache, "guest-run.lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	must(t, err)
+	check.Must(t, err)
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		t.Logf("waiting for another guest, which has %s", lock.Name())
-		must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+		check.Must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	}
 	m.dir = filepath.Join(cache, "guest-run")
-	must(t, os.RemoveAll(m.dir)) // what a killed test left: we hold the lock
-	must(t, os.Mkdir(m.dir, 0o755))
+	check.Must(t, os.RemoveAll(m.dir)) // what a killed test left: we hold the lock
+	check.Must(t, os.Mkdir(m.dir, 0o755))
 	return func() {
 		_ = os.RemoveAll(m.dir)
 		_ = lock.Close()

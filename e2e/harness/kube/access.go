@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 const (
@@ -95,4 +99,15 @@ func RESTConfig(kubeconfig string) (*rest.Config, error) {
 	}
 	config.QPS = -1
 	return config, nil
+}
+
+// ClientOf makes a client from a kubeconfig file that a method of [Access] has made.
+func ClientOf(t testing.TB, kubeconfig string, err error) kubernetes.Interface {
+	t.Helper()
+	check.Must(t, err)
+	config, err := RESTConfig(kubeconfig)
+	check.Must(t, err)
+	client, err := kubernetes.NewForConfig(config)
+	check.Must(t, err)
+	return client
 }

@@ -31,23 +31,6 @@ func TestMain(m *testing.M) {
 	os.Exit(kube.Main(m))
 }
 
-// client makes a client from a kubeconfig file that a method of Access has made.
-func client(t *testing.T, kubeconfig string, err error) kubernetes.Interface {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := kube.RESTConfig(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // own starts a control plane for one test.
 func own(t *testing.T) *kube.Cluster {
 	t.Helper()
@@ -74,7 +57,7 @@ func TestKubeLife(t *testing.T) {
 	began := time.Now()
 	c := own(t)
 	t.Logf("ready after %s", time.Since(began).Round(time.Millisecond))
-	admin := client(t, c.AdminKubeconfig(), nil)
+	admin := kube.ClientOf(t, c.AdminKubeconfig(), nil)
 	c.MakeNamespace(t, "kept")
 
 	if err := c.Pause(); err != nil {

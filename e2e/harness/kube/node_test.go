@@ -71,7 +71,7 @@ func TestKubeNodeReads(t *testing.T) {
 	c.MakePod(t, kube.Pod{Namespace: "reads", Name: "own", Node: "rd1"})
 	c.MakePod(t, kube.Pod{Namespace: "reads", Name: "other", Node: "rd2"})
 	kubeconfig, err := c.NodeKubeconfig("rd1")
-	node := client(t, kubeconfig, err)
+	node := kube.ClientOf(t, kubeconfig, err)
 	get := func(pod string) error {
 		_, err := node.CoreV1().Pods("reads").Get(t.Context(), pod, metav1.GetOptions{})
 		return err
@@ -96,7 +96,7 @@ func TestKubeNodePatches(t *testing.T) {
 	other := c.MakePod(t, kube.Pod{Namespace: "patches", Name: "other", Node: "id2"})
 	missing := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "patches", Name: "missing"}}
 	kubeconfig, err := c.NodeKubeconfig("id1")
-	node := client(t, kubeconfig, err)
+	node := kube.ClientOf(t, kubeconfig, err)
 	for _, kind := range []types.PatchType{types.StrategicMergePatchType, types.MergePatchType, types.ApplyPatchType} {
 		t.Run(string(kind), func(t *testing.T) {
 			patch := func(pod *corev1.Pod, uid types.UID, value string) error {
@@ -146,7 +146,7 @@ func TestKubeMirrorPod(t *testing.T) {
 		t.Errorf("annotations %v", pod.Annotations)
 	}
 	kubeconfig, err := c.NodeKubeconfig("m1")
-	node := client(t, kubeconfig, err)
+	node := kube.ClientOf(t, kubeconfig, err)
 	wantCode(t, "patch with the UID of the API", annotate(t.Context(), node, pod, types.MergePatchType, pod.UID, "x"), 200)
 	wantCode(t, "patch with the hash", annotate(t.Context(), node, pod, types.MergePatchType, types.UID(hash), "y"), 422)
 	ordinary := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "o"}, Spec: pod.Spec}
@@ -218,7 +218,7 @@ func TestKubeTokenFile(t *testing.T) {
 	}
 	whoami := func() (authenticationv1.UserInfo, error) {
 		review := &authenticationv1.SelfSubjectReview{}
-		review, err := client(t, kubeconfig, nil).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		review, err := kube.ClientOf(t, kubeconfig, nil).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), review, metav1.CreateOptions{})
 		return review.Status.UserInfo, err
 	}
 	_, err = whoami()

@@ -33,7 +33,7 @@ func through(t *testing.T, node string) (*kube.Proxy, kubernetes.Interface) {
 		}
 	})
 	kubeconfig, err := p.NodeKubeconfig(node)
-	return p, client(t, kubeconfig, err)
+	return p, kube.ClientOf(t, kubeconfig, err)
 }
 
 func TestKubeProxyKeepsRights(t *testing.T) {
@@ -46,18 +46,18 @@ func TestKubeProxyKeepsRights(t *testing.T) {
 	wantCode(t, "own pod", annotate(t.Context(), node, own, types.MergePatchType, own.UID, "x"), 200)
 	wantCode(t, "wrong UID", annotate(t.Context(), node, own, types.MergePatchType, "no-such-uid", "x"), 422)
 	wantCode(t, "another node's pod", annotate(t.Context(), node, other, types.MergePatchType, other.UID, "x"), 403)
-	nobody := client(t, must(p.Kubeconfig("nobody", "nothing")), nil)
+	nobody := kube.ClientOf(t, must(p.Kubeconfig("nobody", "nothing")), nil)
 	wantCode(t, "a user without rights", listNamespaces(t.Context(), nobody), 403)
-	admin := client(t, p.AdminKubeconfig(), nil)
+	admin := kube.ClientOf(t, p.AdminKubeconfig(), nil)
 	wantCode(t, "an administrator", listNamespaces(t.Context(), admin), 200)
 	kubeconfig, _, err := p.TokenKubeconfig("stale")
-	wantCode(t, "a token that is none", listNamespaces(t.Context(), client(t, kubeconfig, err)), 401)
+	wantCode(t, "a token that is none", listNamespaces(t.Context(), kube.ClientOf(t, kubeconfig, err)), 401)
 	token, err := c.ServiceAccountToken(t.Context(), "rights", "account", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	kubeconfig, _, err = p.TokenKubeconfig(token)
-	wantCode(t, "a token without rights", listNamespaces(t.Context(), client(t, kubeconfig, err)), 403)
+	wantCode(t, "a token without rights", listNamespaces(t.Context(), kube.ClientOf(t, kubeconfig, err)), 403)
 	proxyCounts(t, p, map[faultproxy.Match]int{
 		{}:                            7,
 		{User: "system:node:pr1"}:     3,
@@ -191,7 +191,7 @@ func TestKubeAudit(t *testing.T) {
 	c.MakeNode(t, "au1")
 	pod := c.MakePod(t, kube.Pod{Namespace: "audit", Name: "p", Node: "au1"})
 	kubeconfig, err := c.NodeKubeconfig("au1")
-	direct := client(t, kubeconfig, err)
+	direct := kube.ClientOf(t, kubeconfig, err)
 	_, proxied := through(t, "au1")
 	patches := func(e kube.AuditEvent) bool { return e.Verb == "patch" && e.ObjectRef.Namespace == "audit" }
 	before, err := c.Audit(patches) // of an earlier run with -count

@@ -17,6 +17,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 const (
@@ -104,25 +105,17 @@ func (d *Daemon) mountCredentials() error {
 
 // awaitReady waits for the socket and for the configuration that the daemon writes last.
 func (d *Daemon) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
+	return poll.Until(ctx, patience, "multus-daemon to be ready", func(context.Context) error {
+		if err := d.ExitError(); err != nil {
+			return poll.Stop(err)
+		}
 		conn, err := net.Dial("unix", filepath.Join(d.m.socketDir(), "multus.sock"))
 		if err == nil {
 			_ = conn.Close()
 			_, err = d.Conf()
 		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("multus-daemon is not ready: %w", err)
-		case <-d.Done():
-			return fmt.Errorf("multus-daemon has ended: %w", d.ExitError())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		return err
+	})
 }
 
 // Conf gives the plugin's configuration that the daemon has written: it names the file of the

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // left is what a call answers and leaves.
@@ -171,7 +172,7 @@ func (s *sandbox) killInAdd() {
 	}
 	s.destroy()
 	if s.daemon != nil {
-		s.must(s.daemon.Restart(s.Context()))
+		check.Must(s, s.daemon.Restart(s.Context()))
 	}
 }
 
@@ -179,7 +180,7 @@ func (s *sandbox) killInAdd() {
 func (n *node) pipe(name string) *os.File {
 	n.Helper()
 	pipe, err := os.OpenFile(n.path(name), os.O_RDWR, 0)
-	n.must(err)
+	check.Must(n, err)
 	n.Cleanup(func() { _ = pipe.Close() })
 	return pipe
 }
@@ -212,5 +213,5 @@ func (s *sandbox) remove(prefix string) {
 	if i < 0 {
 		s.Fatalf("none of the interfaces %v begins with %s", names, prefix)
 	}
-	s.must(exec.Command("ip", "-n", s.id, "link", "delete", names[i]).Run())
+	check.Must(s, exec.Command("ip", "-n", s.id, "link", "delete", names[i]).Run())
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/e2e/harness/multus"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -81,12 +83,12 @@ func newNode(t *testing.T, plugin string) *node {
 		t.Skip("needs root: it makes network namespaces (make test-integration)")
 	}
 	n := &node{T: t, cluster: kube.Shared(t), name: fmt.Sprintf("compare-%d", nodes.Add(1)), dir: t.TempDir()}
-	n.must(n.cluster.ApplyNADCRD(t.Context()))
-	n.must(n.cluster.BindNodesReadNADs(t.Context()))
+	check.Must(n, n.cluster.ApplyNADCRD(t.Context()))
+	check.Must(n, n.cluster.BindNodesReadNADs(t.Context()))
 	proxy, err := n.cluster.Proxy()
-	n.must(err)
+	check.Must(n, err)
 	n.proxy = proxy
-	t.Cleanup(func() { n.must(proxy.Close()) })
+	t.Cleanup(func() { check.Must(n, proxy.Close()) })
 	n.cluster.MakeNode(t, n.name)
 	n.makePlugins()
 	for name, config := range map[string]conf{"a": n.bridge("a"), "missing": n.missing(), "stuck": {"cniVersion": "1.0.0", "name": "stuck", "type": "stuck"}} {
@@ -96,30 +98,14 @@ func newNode(t *testing.T, plugin string) *node {
 	return n
 }
 
-func (n *node) must(err error) {
-	n.Helper()
-	if err != nil {
-		n.Fatal(err)
-	}
-}
-
 func (n *node) json(value any) string {
 	n.Helper()
 	data, err := json.Marshal(value)
-	n.must(err)
+	check.Must(n, err)
 	return string(data)
 }
 
 func (n *node) path(name string) string { return filepath.Join(n.dir, name) }
-
-func folder(t testing.TB, variable string) string {
-	t.Helper()
-	dir := os.Getenv(variable)
-	if dir == "" {
-		t.Skipf("%s is not set: run make test-integration", variable)
-	}
-	return dir
-}
 
 // stuck is a plugin whose ADD does not end until the test lets it, and then fails.
 const stuck = `#!/bin/sh
@@ -137,15 +123,15 @@ esac
 // makePlugins makes the node's folder of plugins: the real ones, and stuck with its two pipes.
 func (n *node) makePlugins() {
 	n.Helper()
-	real, err := filepath.Glob(filepath.Join(folder(n, "PLEXUS_CNI_BIN"), "*"))
-	n.must(err)
-	n.must(os.Mkdir(n.path("plugins"), 0o755))
+	real, err := filepath.Glob(filepath.Join(testnode.Folder(n, "PLEXUS_CNI_BIN"), "*"))
+	check.Must(n, err)
+	check.Must(n, os.Mkdir(n.path("plugins"), 0o755))
 	for _, path := range real {
-		n.must(os.Symlink(path, filepath.Join(n.path("plugins"), filepath.Base(path))))
+		check.Must(n, os.Symlink(path, filepath.Join(n.path("plugins"), filepath.Base(path))))
 	}
-	n.must(os.WriteFile(filepath.Join(n.path("plugins"), "stuck"), fmt.Appendf(nil, stuck, n.dir), 0o755)) //nolint:gosec // an executable
+	check.Must(n, os.WriteFile(filepath.Join(n.path("plugins"), "stuck"), fmt.Appendf(nil, stuck, n.dir), 0o755)) //nolint:gosec // an executable
 	for _, name := range []string{"started", "goon"} {
-		n.must(exec.Command("mkfifo", n.path(name)).Run())
+		check.Must(n, exec.Command("mkfifo", n.path(name)).Run())
 	}
 }
 
@@ -169,7 +155,7 @@ func (n *node) install(plugin string) {
 	var config conf
 	if plugin == plexus {
 		kubeconfig, err := n.proxy.NodeKubeconfig(n.name)
-		n.must(err)
+		check.Must(n, err)
 		config = conf{
 			"type": "plexus", "agentSocket": "", "kubeconfig": kubeconfig, "delegates": []conf{n.bridge("cluster")},
 			"cniDir": n.path("state"), "binDir": n.path("plugins"),
@@ -179,30 +165,30 @@ func (n *node) install(plugin string) {
 	}
 	data := n.json(conf{"cniVersion": "1.1.0", "name": "meta", "plugins": []conf{config}})
 	list, err := libcni.NetworkConfFromBytes([]byte(data))
-	n.must(err)
+	check.Must(n, err)
 	n.list = list
-	path := []string{folder(n, "PLEXUS_BIN"), folder(n, multus.BinVar), n.path("plugins")}
+	path := []string{testnode.Folder(n, "PLEXUS_BIN"), testnode.Folder(n, multus.BinVar), n.path("plugins")}
 	n.cni = libcni.NewCNIConfigWithCacheDir(path, n.path("cache"), &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
 func (n *node) installMultus(plugin string) conf {
 	n.Helper()
 	m, err := multus.Install(n.Context(), multus.Options{
-		BinDir: folder(n, multus.BinVar), Plugins: n.path("plugins"), Dir: n.path("multus"), CNIDir: n.path("state"),
+		BinDir: testnode.Folder(n, multus.BinVar), Plugins: n.path("plugins"), Dir: n.path("multus"), CNIDir: n.path("state"),
 		Cluster: n.cluster, Access: n.proxy.Access, Node: n.name, Network: n.bridge("cluster"),
 	})
-	n.must(err)
+	check.Must(n, err)
 	if plugin == thin {
 		return m.Thin()
 	}
 	n.daemon, err = m.StartDaemon(n.Context())
-	n.must(err)
+	check.Must(n, err)
 	n.Cleanup(n.daemon.End)
 	config, err := n.daemon.Delegating()
 	if plugin == published {
 		config, err = n.daemon.Conf()
 	}
-	n.must(err)
+	check.Must(n, err)
 	return config
 }
 
@@ -253,7 +239,7 @@ func (s *sandbox) add(ctx context.Context) error {
 // mustAdd attaches a sandbox from which all is expected to be there.
 func (s *sandbox) mustAdd() {
 	s.Helper()
-	s.must(s.add(s.Context()))
+	check.Must(s, s.add(s.Context()))
 	if got := len(s.interfaces()); got < 2 {
 		s.Fatalf("the sandbox has the interfaces %v", s.interfaces())
 	}
@@ -276,11 +262,11 @@ func (n *node) gc(valid ...*sandbox) error {
 func (s *sandbox) interfaces() []string {
 	s.Helper()
 	out, err := exec.Command("ip", "-n", s.id, "-json", "link", "show").Output()
-	s.must(err)
+	check.Must(s, err)
 	var links []struct {
 		Name string `json:"ifname"`
 	}
-	s.must(json.Unmarshal(out, &links))
+	check.Must(s, json.Unmarshal(out, &links))
 	names := []string{}
 	for _, link := range links {
 		if link.Name != "lo" {
@@ -294,7 +280,7 @@ func (s *sandbox) interfaces() []string {
 func (n *node) reserved() []string {
 	n.Helper()
 	files, err := filepath.Glob(filepath.Join(n.path("ipam"), "*", "10.*"))
-	n.must(err)
+	check.Must(n, err)
 	addresses := []string{}
 	for _, file := range files {
 		addresses = append(addresses, filepath.Base(filepath.Dir(file))+"/"+filepath.Base(file))

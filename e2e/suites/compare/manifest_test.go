@@ -12,6 +12,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/multus"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // powers are what a DaemonSet's pod may do to its node, and the limits that it runs in.
@@ -29,11 +30,11 @@ func TestKubeCompareManifests(t *testing.T) {
 	}{
 		plexus: {"../../../deploy/base/daemonset.yaml", powers{AllCapabilitiesDropped: true, HostNetwork: true, Memory: "100Mi", CPU: "0"}},
 		thin: {
-			filepath.Join(folder(t, multus.BinVar), multus.ThinManifest),
+			filepath.Join(testnode.Folder(t, multus.BinVar), multus.ThinManifest),
 			powers{Privileged: true, HostNetwork: true, Memory: "50Mi", CPU: "100m"},
 		},
 		thick: {
-			filepath.Join(folder(t, multus.BinVar), multus.Manifest),
+			filepath.Join(testnode.Folder(t, multus.BinVar), multus.Manifest),
 			powers{Privileged: true, HostPID: true, HostNetwork: true, WholeDisk: true, Memory: "50Mi", CPU: "100m"},
 		},
 	} {
@@ -48,7 +49,7 @@ func TestKubeCompareManifests(t *testing.T) {
 // The configuration that the daemon of Multus publishes is of a version that has neither CHECK nor
 // GC nor STATUS.
 func TestKubeCompareVersion(t *testing.T) {
-	for _, o := range manifest(t, filepath.Join(folder(t, multus.BinVar), multus.Manifest)) {
+	for _, o := range manifest(t, filepath.Join(testnode.Folder(t, multus.BinVar), multus.Manifest)) {
 		if o["kind"] != "ConfigMap" {
 			continue
 		}

@@ -65,23 +65,7 @@ func (s *site) account(t *testing.T, namespace, name string, pod *corev1.Pod) ku
 		t.Fatal(err)
 	}
 	kubeconfig, _, err := s.TokenKubeconfig(token)
-	return client(t, kubeconfig, err)
-}
-
-func client(t *testing.T, kubeconfig string, err error) kubernetes.Interface {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := kube.RESTConfig(kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return kube.ClientOf(t, kubeconfig, err)
 }
 
 // change is a patch of pods/status; a merge patch unless it says otherwise.
@@ -234,7 +218,7 @@ func TestKubeDeployPolicyOthers(t *testing.T) {
 	s := newSite(t)
 	ready := change{body: `{"metadata":{"annotations":{"other":"x"}},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`}
 	kubeconfig, err := s.NodeKubeconfig("b")
-	kubelet := client(t, kubeconfig, err)
+	kubelet := kube.ClientOf(t, kubeconfig, err)
 	if err := patch(t.Context(), kubelet, s.other, ready); err != nil {
 		t.Errorf("the kubelet: %v", err)
 	}

@@ -1,6 +1,7 @@
 package kubeclient
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -162,15 +164,13 @@ func TestKubeTokenFileIsReadAnew(t *testing.T) {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) { // RBAC learns by a watch
-		var facts *types.Facts
-		if facts, err = client(t, kubeconfig, nil).Facts(t.Context(), &types.FactsRequest{Pod: pod}); err == nil && facts.Networks[1].Config != "" {
-			return
+	check.Eventually(t, "the rights, of which RBAC learns by a watch", 10*time.Second, func() error {
+		facts, err := client(t, kubeconfig, nil).Facts(t.Context(), &types.FactsRequest{Pod: pod})
+		if err == nil && facts.Networks[1].Config == "" {
+			err = errors.New("the second network has no configuration")
 		}
-		if time.Since(begin) > 10*time.Second {
-			t.Fatal(err)
-		}
-	}
+		return err
+	})
 }
 
 // TestKubeAPIServerThatIsNotThere has a cluster of its own, which has no networks' kind either.

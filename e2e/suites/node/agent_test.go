@@ -7,6 +7,7 @@ import (
 
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -15,10 +16,10 @@ const statusAnnotation = types.AnnotationNetworkStatus
 // recorded gives the status that the journal has for a sandbox.
 func (s *sandbox) recorded() string {
 	s.node.t.Helper()
-	record, err := journal.New(s.node.dir + "/cni/plexus").Read(journal.Key{ContainerID: s.id, Network: "plexus", IfName: "eth0"})
-	must(s.node.t, err)
+	record, err := journal.New(s.node.stateDir()).Read(journal.Key{ContainerID: s.ID, Network: "plexus", IfName: "eth0"})
+	check.Must(s.node.t, err)
 	status, err := types.FormatStatus(record.Status)
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	return status
 }
 

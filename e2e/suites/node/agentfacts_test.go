@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -118,7 +119,7 @@ func TestKubeAgentSeesChanges(t *testing.T) {
 	n.proxy.Forget()
 	_, err := n.cluster.Dynamic().Resource(kube.NADs).Namespace("changes").Patch(t.Context(), "n", apitypes.MergePatchType,
 		[]byte(toJSON(t, map[string]any{"spec": map[string]any{"config": plainBridge("n", "br-after")}})), metav1.PatchOptions{})
-	must(t, err)
+	check.Must(t, err)
 	n.await("the change to be known", func() error {
 		facts, err := n.ask(s)
 		if err == nil && !strings.Contains(facts.Networks[0].Config, "br-after") {
@@ -157,18 +158,12 @@ func TestKubeAgentRefusesAsOnceDoes(t *testing.T) {
 		// To a kubelet's credentials the API server does not say so.
 		"no such pod": {n.sandbox(gone), types.CodeFailed, types.CodeTryAgainLater, []string{"same/gone"}},
 	} {
-		n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil}
-		ofAgent := test.s.call("ADD")
-		n.config = map[string]any{"agentSocket": "", "addTimeout": "3s"}
-		ofOnce := test.s.call("ADD")
-		if ofAgent.OK || ofOnce.OK || ofAgent.Code != test.agent || ofOnce.Code != test.once {
-			t.Errorf("%s: code %d of the agent, %d of plexus-once, want %d and %d: %s", name, ofAgent.Code, ofOnce.Code, test.agent, test.once, ofAgent.Msg)
-		}
-		for _, word := range test.words {
-			if !strings.Contains(ofAgent.Msg, word) || !strings.Contains(ofOnce.Msg, word) {
-				t.Errorf("%s: does not say %q: %s; %s", name, word, ofAgent.Msg, ofOnce.Msg)
-			}
-		}
+		n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil}
+		ofAgent := test.s.call("ADD").Fails(test.agent)
+		n.config = testnode.Conf{"agentSocket": "", "addTimeout": "3s"}
+		ofOnce := test.s.call("ADD").Fails(test.once)
+		check.Contains(t, name+": of the agent", ofAgent.Msg, test.words...)
+		check.Contains(t, name+": of plexus-once", ofOnce.Msg, test.words...)
 		if name == "no such network" && ofAgent.Msg != ofOnce.Msg {
 			t.Errorf("%s: (-agent +once):\n%s", name, cmp.Diff(ofAgent.Msg, ofOnce.Msg))
 		}
@@ -196,7 +191,7 @@ func TestKubeAgentNotReady(t *testing.T) {
 		return errors.Join(err, a.wantMetric("plexus_serving", "1"))
 	})
 
-	n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil, "addTimeout": "3s"}
+	n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil, "addTimeout": "3s"}
 	began := time.Now()
 	s.fails("ADD", types.CodeTryAgainLater, "notready/web", "not known yet")
 	if took := time.Since(began); took < 2*time.Second {
@@ -204,14 +199,14 @@ func TestKubeAgentNotReady(t *testing.T) {
 	}
 	s.must("DEL")
 
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	s.must("ADD")
 	s.awaitStatus()
 	s.must("DEL")
 
 	// Without a kubeconfig it waits as long as it takes.
-	n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil}
-	answered := make(chan outcome)
+	n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil}
+	answered := make(chan *testnode.Outcome)
 	go func() { answered <- s.call("ADD") }()
 	n.await("the question", func() error {
 		if got := a.metric("plexus_connections"); got == "0" {
@@ -224,8 +219,8 @@ func TestKubeAgentNotReady(t *testing.T) {
 	}
 	a.kill() // what was held back stays so; the next agent's is not
 	a = n.startAgent(a.kubeconfig)
-	if out := <-answered; !out.OK {
-		t.Errorf("ADD: code %d: %s", out.Code, out.Msg)
+	if out := <-answered; out.Err != nil {
+		t.Errorf("ADD: code %d: %s", out.Err.Code, out.Err.Msg)
 	}
 	s.awaitStatus()
 	s.must("DEL")
@@ -236,7 +231,7 @@ func TestKubeAgentNotReady(t *testing.T) {
 // Where no agent answers, an API server that is away for a while costs time, and no pod.
 func TestKubeAgentAbsentAndAPIAway(t *testing.T) {
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	s := n.sandbox(n.annotated("bothaway"))
 	outage := n.proxy.Inject(faultproxy.Fault{Reset: true})
 	const away = 5 * time.Second // longer than an agent is waited for
@@ -276,18 +271,11 @@ func TestKubeAgentWatchHeals(t *testing.T) {
 // bareNode is a node of a cluster of its own, which knows no networks.
 func bareNode(t *testing.T) *node {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: it makes network namespaces (make test-integration)")
-	}
+	base := testnode.NewFrom(t, testnode.Options{SharedNetwork: true})
 	cluster, err := kube.Start(t.Context(), kube.Options{BinDir: kube.BinDir(t), Dir: t.TempDir()})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Stop()) })
-	n := &node{t: t, cluster: cluster, name: "bare", dir: t.TempDir()}
-	n.plugins = folder(t, "PLEXUS_CNI_BIN") + ":" + folder(t, "PLEXUS_BIN")
-	n.proxy, err = cluster.Proxy()
-	must(t, err)
-	cluster.MakeNode(t, n.name)
-	return n
+	check.Must(t, err)
+	t.Cleanup(func() { check.Must(t, cluster.Stop()) })
+	return newNodeOf(t, base, cluster, "bare")
 }
 
 // In a cluster without the definition of networks the agent is not ready and says why,
@@ -295,7 +283,7 @@ func bareNode(t *testing.T) *node {
 // that, pods whose networks are known start, and their status comes later.
 func TestKubeAgentWithoutTheDefinition(t *testing.T) {
 	n := bareNode(t)
-	n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil}
+	n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil}
 	a := n.startAgent(n.agentKubeconfig())
 	n.await("the agent to say what is missing", func() error {
 		status, body, err := a.get("/readyz")
@@ -310,7 +298,7 @@ func TestKubeAgentWithoutTheDefinition(t *testing.T) {
 	asking := n.sandbox(n.podWith("bare", "asking", "a"))
 	asking.fails("ADD", types.CodeInvalidConfig, "bare/asking", "bare/a", "deploy/crd.yaml")
 
-	must(t, n.cluster.ApplyNADCRD(t.Context()))
+	check.Must(t, n.cluster.ApplyNADCRD(t.Context()))
 	var pods []*corev1.Pod
 	pods = append(pods, n.annotated("bare"))
 	a.awaitReady()
@@ -330,7 +318,7 @@ func TestKubeAgentWithoutTheDefinition(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, n.cluster.StartAPI(t.Context()))
+	check.Must(t, n.cluster.StartAPI(t.Context()))
 	down.awaitStatus()
 	down.must("DEL")
 	a.stop()

@@ -22,7 +22,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
-	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -48,17 +49,17 @@ type agent struct {
 // agentKubeconfig gives the agent's credentials, through the node's proxy.
 func (n *node) agentKubeconfig() string {
 	n.t.Helper()
-	must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/namespace.yaml"))
-	must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/rbac.yaml"))
+	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/namespace.yaml"))
+	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/rbac.yaml"))
 	pod := n.cluster.MakePod(n.t, kube.Pod{Namespace: agentNamespace, Name: "agent-" + n.name, Node: n.name, ServiceAccount: agentAccount})
 	token, err := n.cluster.ServiceAccountToken(n.t.Context(), agentNamespace, agentAccount, pod)
-	must(n.t, err)
+	check.Must(n.t, err)
 	kubeconfig, _, err := n.proxy.TokenKubeconfig(token)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return kubeconfig
 }
 
-func (n *node) socket() string { return filepath.Join(n.dir, "run", "agent.sock") }
+func (n *node) socket() string { return n.Path("run", "agent.sock") }
 
 // startAgent starts an agent and does not wait for it. It is ended with the test. A flag
 // in more counts more than the harness's own.
@@ -82,7 +83,7 @@ func (n *node) startAgent(kubeconfig string, more ...string) *agent {
 func (n *node) agentCommand(kubeconfig string, more ...string) *exec.Cmd {
 	args := append([]string{
 		"--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--",
-		n.executable("plexus-agent"), "serve", "--kubeconfig", kubeconfig, "--node-name", n.name,
+		filepath.Join(n.Bin, "plexus-agent"), "serve", "--kubeconfig", kubeconfig, "--node-name", n.name,
 		"--socket", n.socket(), "--state-dir", n.stateDir(), "--metrics-address", metricsAddress, "--log-level", "debug",
 	}, more...)
 	return exec.Command("setpriv", args...)
@@ -92,21 +93,16 @@ func (n *node) agentCommand(kubeconfig string, more ...string) *exec.Cmd {
 func (n *node) launch(log string, cmd *exec.Cmd) *agent {
 	n.t.Helper()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	must(n.t, err)
+	check.Must(n.t, err)
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // it must not outlive the tests
-	must(n.t, proc.Lasting().Do(cmd.Start))
+	n.Do(cmd.Start)                                              // where the sandboxes are
 	return &agent{n: n, cmd: cmd, log: log, address: metricsAddress}
 }
 
-// executable gives the path of one of our own commands.
-func (n *node) executable(name string) string {
-	return filepath.Join(strings.Split(n.plugins, ":")[1], name)
-}
-
 // stateDir is the folder of the journal.
-func (n *node) stateDir() string { return filepath.Join(n.dir, "cni", "plexus") }
+func (n *node) stateDir() string { return filepath.Join(n.CNIDir, "plexus") }
 
 // logged gives what the agent has logged so far.
 func (a *agent) logged() string {
@@ -125,7 +121,7 @@ func (a *agent) kill() {
 // stop asks the agent to end, and fails the test unless it does so in order.
 func (a *agent) stop() {
 	a.n.t.Helper()
-	must(a.n.t, a.cmd.Process.Signal(os.Interrupt))
+	check.Must(a.n.t, a.cmd.Process.Signal(os.Interrupt))
 	if err := a.cmd.Wait(); err != nil {
 		a.n.t.Errorf("the agent ended with %v", err)
 	}
@@ -186,19 +182,7 @@ func (a *agent) metric(series string) string {
 // await waits until condition gives no error.
 func (n *node) await(what string, condition func() error) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
-	defer cancel()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			n.t.Fatalf("waited in vain for %s: %v", what, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	check.Eventually(n.t, what, patience, condition)
 }
 
 // awaitStatus waits until the pod's annotation is what the sandbox's record says.
@@ -222,7 +206,7 @@ func (s *sandbox) awaitStatus() {
 func withAgent(t *testing.T, alone bool, more ...string) (*node, *agent) {
 	t.Helper()
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	if alone {
 		n.config["kubeconfig"] = nil
 	}
@@ -235,7 +219,7 @@ func withAgent(t *testing.T, alone bool, more ...string) (*node, *agent) {
 func (a *agent) capabilities() string {
 	a.n.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
-	must(a.n.t, err)
+	check.Must(a.n.t, err)
 	for line := range bytes.Lines(status) {
 		if value, ok := bytes.CutPrefix(line, []byte("CapEff:")); ok {
 			return strings.TrimSpace(string(value))
@@ -253,16 +237,6 @@ func (a *agent) wantMetric(series, want string) error {
 	return nil
 }
 
-// sandboxOf makes another sandbox of a pod, with an ID of its own.
-func (n *node) sandboxOf(pod *corev1.Pod, id string) *sandbox {
-	n.t.Helper()
-	if out, err := exec.Command("ip", "netns", "add", id).CombinedOutput(); err != nil {
-		n.t.Fatalf("ip netns add: %v: %s", err, out)
-	}
-	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", id).Run() })
-	return &sandbox{node: n, id: id, netns: "/run/netns/" + id, pod: pod, uid: string(pod.UID), annotations: pod.Annotations}
-}
-
 // podWith makes a pod of the node that asks for networks.
 func (n *node) podWith(namespace, name, networks string) *corev1.Pod {
 	n.t.Helper()
@@ -275,7 +249,7 @@ func (n *node) podWith(namespace, name, networks string) *corev1.Pod {
 func (n *node) annotation(pod *corev1.Pod) string {
 	n.t.Helper()
 	found, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Get(n.t.Context(), pod.Name, metav1.GetOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 	return found.Annotations[statusAnnotation]
 }
 
@@ -284,14 +258,14 @@ func (n *node) annotate(pod *corev1.Pod, value any) {
 	n.t.Helper()
 	patch := toJSON(n.t, map[string]any{"metadata": map[string]any{"annotations": map[string]any{statusAnnotation: value}}})
 	_, err := n.cluster.Client().CoreV1().Pods(pod.Namespace).Patch(n.t.Context(), pod.Name, apitypes.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 }
 
 // deletePod deletes a pod at once, as a kubelet does in the end.
 func (n *node) deletePod(pod *corev1.Pod) {
 	n.t.Helper()
 	now := int64(0)
-	must(n.t, n.cluster.Client().CoreV1().Pods(pod.Namespace).Delete(n.t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	check.Must(n.t, n.cluster.Client().CoreV1().Pods(pod.Namespace).Delete(n.t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 }
 
 // awaitHits waits until a fault has met so many requests.

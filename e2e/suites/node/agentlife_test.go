@@ -21,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -59,8 +61,8 @@ func (n *node) callers(namespace string, count int) *callers {
 		c.all.Go(func() {
 			for !over(c.quit) {
 				for _, command := range []string{"ADD", "DEL"} {
-					if out := s.call(command); !out.OK {
-						n.t.Errorf("%s: code %d: %s\n%s", command, out.Code, out.Msg, out.Stderr)
+					if out := s.call(command); out.Err != nil {
+						n.t.Errorf("%s: code %d: %s\n%s", command, out.Err.Code, out.Err.Msg, out.Stderr)
 					}
 				}
 				c.calls.Add(1)
@@ -138,7 +140,7 @@ func TestKubeAgentStandbyEnds(t *testing.T) {
 func (a *agent) endsInOrder() {
 	a.n.t.Helper()
 	began := time.Now()
-	must(a.n.t, a.cmd.Process.Signal(unix.SIGTERM))
+	check.Must(a.n.t, a.cmd.Process.Signal(unix.SIGTERM))
 	watchdog := time.AfterFunc(patience, func() { _ = a.cmd.Process.Kill() })
 	defer watchdog.Stop()
 	if err := a.cmd.Wait(); err != nil {
@@ -155,7 +157,7 @@ func TestKubeAgentEndsInOrder(t *testing.T) {
 		"with-peers-that-say-nothing": func(t *testing.T, n *node) {
 			for range 3 {
 				conn, err := net.Dial("unix", n.socket())
-				must(t, err)
+				check.Must(t, err)
 				t.Cleanup(func() { _ = conn.Close() })
 			}
 		},
@@ -184,8 +186,8 @@ func TestKubeAgentEndsInOrder(t *testing.T) {
 func TestKubeAgentSocketFile(t *testing.T) {
 	n := newNode(t)
 	dir := filepath.Dir(n.socket())
-	must(t, os.Mkdir(dir, 0o755))
-	must(t, os.Chmod(dir, 0o755)) // whatever the umask is
+	check.Must(t, os.Mkdir(dir, 0o755))
+	check.Must(t, os.Chmod(dir, 0o755)) // whatever the umask is
 	a := n.startAgent(n.agentKubeconfig())
 	a.awaitReady()
 	for path, want := range map[string]fs.FileMode{dir: fs.ModeDir | 0o700, n.socket(): fs.ModeSocket | 0o600} {
@@ -208,15 +210,15 @@ func TestKubeAgentSocketFile(t *testing.T) {
 // Somebody who listens on the socket and is no agent of ours is waited for, not robbed.
 func TestKubeAgentForeignListener(t *testing.T) {
 	n := newNode(t)
-	must(t, os.Mkdir(filepath.Dir(n.socket()), 0o700))
+	check.Must(t, os.Mkdir(filepath.Dir(n.socket()), 0o700))
 	foreign, err := net.Listen("unix", n.socket())
-	must(t, err)
+	check.Must(t, err)
 	a := n.startAgent(n.agentKubeconfig())
 	a.awaitStandby()
 	conn, err := net.Dial("unix", n.socket())
-	must(t, err)
+	check.Must(t, err)
 	_ = conn.Close()
-	must(t, foreign.Close())
+	check.Must(t, foreign.Close())
 	a.awaitReady()
 	a.stop()
 }
@@ -238,9 +240,9 @@ func TestKubeAgentNoStateFolder(t *testing.T) {
 // An agent whose address for metrics is taken serves, says so, and gets it when it is free.
 func TestKubeAgentMetricsAddressTaken(t *testing.T) {
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket(), "kubeconfig": nil}
+	n.config = testnode.Conf{"agentSocket": n.socket(), "kubeconfig": nil}
 	taken, err := net.Listen("tcp", otherAddress)
-	must(t, err)
+	check.Must(t, err)
 	a := n.startAgent(n.agentKubeconfig(), "--metrics-address", otherAddress)
 	n.await("it to say so", func() error {
 		if !strings.Contains(a.logged(), "no probes and no metrics for now") {
@@ -255,7 +257,7 @@ func TestKubeAgentMetricsAddressTaken(t *testing.T) {
 	})
 	s.must("ADD")
 	s.awaitStatus()
-	must(t, taken.Close())
+	check.Must(t, taken.Close())
 	a.awaitReady()
 	s.must("DEL")
 	a.stop()
@@ -281,7 +283,7 @@ func as(uid int, do func()) {
 func TestKubeAgentRefusesOtherUsers(t *testing.T) {
 	n := newNode(t)
 	dir, err := os.MkdirTemp("", "agent-")
-	must(t, err)
+	check.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
 	a := n.startAgent(n.agentKubeconfig(), "--socket", socket)
@@ -292,8 +294,8 @@ func TestKubeAgentRefusesOtherUsers(t *testing.T) {
 			t.Errorf("the folder lets everybody in: %v, %v", conn, err)
 		}
 	})
-	must(t, os.Chmod(dir, 0o755))
-	must(t, os.Chmod(socket, 0o666))
+	check.Must(t, os.Chmod(dir, 0o755))
+	check.Must(t, os.Chmod(socket, 0o666))
 	var answer []byte
 	as(nobody, func() {
 		var conn net.Conn
@@ -318,7 +320,7 @@ func TestKubeAgentRefusesOtherUsers(t *testing.T) {
 func TestKubeAgentCommandLine(t *testing.T) {
 	n := newNode(t)
 	file := filepath.Join(t.TempDir(), "agent.yaml")
-	must(t, os.WriteFile(file, []byte("node-name: x\nsocket-mode: 0600\n"), 0o600))
+	check.Must(t, os.WriteFile(file, []byte("node-name: x\nsocket-mode: 0600\n"), 0o600))
 	for line, want := range map[string]struct {
 		code  int
 		words []string
@@ -333,7 +335,7 @@ func TestKubeAgentCommandLine(t *testing.T) {
 		"serve --node-name n --kubeconfig " + file: {1, []string{file}},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		out, err := exec.CommandContext(ctx, n.executable("plexus-agent"), strings.Fields(line)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, filepath.Join(n.Bin, "plexus-agent"), strings.Fields(line)...).CombinedOutput()
 		cancel()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
@@ -365,7 +367,7 @@ func TestKubeAgentWaitsForCredentials(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, os.Symlink(kubeconfig, later))
+	check.Must(t, os.Symlink(kubeconfig, later))
 	a.awaitReady()
 	a.endsInOrder()
 	a = n.startAgent(later + ".never")
@@ -383,11 +385,11 @@ func TestKubeAgentWaitsForCredentials(t *testing.T) {
 func TestKubeAgentSettings(t *testing.T) {
 	n := newNode(t)
 	file := filepath.Join(t.TempDir(), "agent.yaml")
-	must(t, os.WriteFile(file, []byte(toJSON(t, map[string]any{ // which is YAML too
+	check.Must(t, os.WriteFile(file, []byte(toJSON(t, map[string]any{ // which is YAML too
 		"node-name": "of-the-file", "kubeconfig": n.agentKubeconfig(), "socket": n.socket(), "state-dir": n.stateDir(),
 		"metrics-address": "127.0.0.1:1", "log-format": "json", "log-level": "debug",
 	})), 0o600))
-	cmd := exec.Command(n.executable("plexus-agent"), "serve", "--metrics-address", metricsAddress)
+	cmd := exec.Command(filepath.Join(n.Bin, "plexus-agent"), "serve", "--metrics-address", metricsAddress)
 	cmd.Env = append(os.Environ(), "PLEXUS_AGENT_CONFIG="+file, "PLEXUS_AGENT_NODE_NAME="+n.name, "PLEXUS_AGENT_METRICS_ADDRESS=127.0.0.1:2")
 	a := n.launch(filepath.Join(t.TempDir(), "agent.log"), cmd)
 	defer a.kill()
@@ -404,7 +406,7 @@ func TestKubeAgentSettings(t *testing.T) {
 // A socket that somebody removes is made anew, and is found by calls that wait for it.
 func TestKubeAgentSocketRemoved(t *testing.T) {
 	n, a := withAgent(t, true)
-	must(t, os.Remove(n.socket()))
+	check.Must(t, os.Remove(n.socket()))
 	s := n.sandbox(n.annotated("socket-removed"))
 	s.must("ADD")
 	s.awaitStatus()

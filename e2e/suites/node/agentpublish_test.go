@@ -15,6 +15,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -22,11 +24,11 @@ import (
 func (n *node) journalBytes() map[string]string {
 	n.t.Helper()
 	files, err := filepath.Glob(n.stateDir() + "/*")
-	must(n.t, err)
+	check.Must(n.t, err)
 	all := map[string]string{}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
-		must(n.t, err)
+		check.Must(n.t, err)
 		all[filepath.Base(file)] = string(content)
 	}
 	return all
@@ -107,7 +109,7 @@ func TestKubeAgentPutsRight(t *testing.T) {
 // published by the agent as it starts.
 func TestKubeAgentPublishesWhatItFinds(t *testing.T) {
 	n := newNode(t)
-	n.config = map[string]any{"agentSocket": n.socket()}
+	n.config = testnode.Conf{"agentSocket": n.socket()}
 	pod := n.annotated("found")
 	s := n.sandbox(pod)
 	fault := n.proxy.Inject(faultproxy.Fault{Match: statusPatches, Status: 500})
@@ -142,16 +144,16 @@ func TestKubeAgentAfterNodeRestart(t *testing.T) {
 		s.awaitStatus()
 	}
 	a.kill()
-	record := filepath.Join(n.stateDir(), dead.id+"@plexus@eth0.jsonl")
+	record := filepath.Join(n.stateDir(), dead.ID+"@plexus@eth0.jsonl")
 	content, err := os.ReadFile(record)
-	must(t, err)
+	check.Must(t, err)
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	must(t, err)
+	check.Must(t, err)
 	changed := strings.Replace(string(content), strings.TrimSpace(string(boot)), "00000000-0000-0000-0000-000000000000", 1)
 	if changed == string(content) {
 		t.Fatalf("the record has no boot ID: %s", content)
 	}
-	must(t, os.WriteFile(record, []byte(changed), 0o600))
+	check.Must(t, os.WriteFile(record, []byte(changed), 0o600))
 	n.annotate(dead.pod, nil)
 	n.annotate(living.pod, nil)
 	n.proxy.Forget()
@@ -214,12 +216,12 @@ func TestKubeAgentTwoSandboxesOfOnePod(t *testing.T) {
 	older.awaitStatus()
 	newer.must("ADD")
 	newer.awaitStatus()
-	broken := failed.netns
-	failed.netns = "/run/netns/none"
-	if out := failed.call("ADD"); out.OK {
+	broken := failed.Path
+	failed.Path = "/run/netns/none"
+	if out := failed.call("ADD"); out.Err == nil {
 		t.Fatal("an ADD without a namespace succeeded")
 	}
-	failed.netns = broken
+	failed.Path = broken
 	newer.awaitStatus()
 	newer.must("DEL")
 	older.awaitStatus()
@@ -255,7 +257,7 @@ func TestKubeAgentStaticPods(t *testing.T) {
 	again := mirror.DeepCopy()
 	again.UID, again.ResourceVersion, again.Generation = "", "", 0
 	_, err := pods.Create(t.Context(), again, metav1.CreateOptions{})
-	must(t, err)
+	check.Must(t, err)
 	later.awaitStatus()
 	later.must("DEL")
 	n.deletePod(mirror)
@@ -281,7 +283,7 @@ exit 1
 func TestKubeAgentEvents(t *testing.T) {
 	n, a := withAgent(t, true)
 	plugins := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(plugins, "noisy"), []byte(noisy), 0o700))
+	check.Must(t, os.WriteFile(filepath.Join(plugins, "noisy"), []byte(noisy), 0o700))
 	n.config["binDir"] = plugins
 	pod := n.annotated("told")
 	n.cluster.MakeNAD(t, kube.NAD{Namespace: "told", Name: "noisy", Config: `{"cniVersion":"1.0.0","name":"noisy","type":"noisy"}`})
@@ -318,8 +320,8 @@ func TestKubeAgentEvents(t *testing.T) {
 
 	failing := n.sandbox(n.podWith("told", "failing", "noisy"))
 	failing.fails("ADD", 123, "it did not work")
-	must(t, os.WriteFile(filepath.Join(plugins, "noisy.silent"), nil, 0o600))
-	if out := failing.call("ADD"); out.OK {
+	check.Must(t, os.WriteFile(filepath.Join(plugins, "noisy.silent"), nil, 0o600))
+	if out := failing.call("ADD"); out.Err == nil {
 		t.Error("a plugin that says nothing has succeeded")
 	}
 	for _, event := range n.awaitEvents(failing.pod, "Warning NetworkAttachFailed", 2) {
@@ -328,7 +330,7 @@ func TestKubeAgentEvents(t *testing.T) {
 		}
 	}
 	list, err := n.cluster.Client().CoreV1().Events("told").List(t.Context(), metav1.ListOptions{})
-	must(t, err)
+	check.Must(t, err)
 	for _, event := range list.Items {
 		if event.InvolvedObject.Name == "plain" {
 			t.Errorf("a plain pod got an event: %s", event.Message)

@@ -1,12 +1,12 @@
 package node
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -31,7 +33,7 @@ func (n *node) annotated(namespace string) *corev1.Pod {
 	n.t.Helper()
 	for name, subnet := range map[string]string{"a": "10.91.0.0/24", "b": "10.92.0.0/24"} {
 		config, err := json.Marshal(bridge(name, subnet, false))
-		must(n.t, err)
+		check.Must(n.t, err)
 		n.cluster.MakeNAD(n.t, kube.NAD{Namespace: namespace, Name: name, Config: string(config)})
 	}
 	return n.cluster.MakePod(n.t, kube.Pod{Namespace: namespace, Name: "web", Node: n.name, Annotations: map[string]string{types.AnnotationNetworks: "a,b"}})
@@ -93,26 +95,20 @@ func checkStatus(t *testing.T, s *sandbox) {
 
 // awaitEvents waits until so many events, "Type Reason", are on the pod: they come after
 // the answer.
-func (n *node) awaitEvents(pod *corev1.Pod, kind string, count int) []corev1.Event {
+func (n *node) awaitEvents(pod *corev1.Pod, kind string, count int) (found []corev1.Event) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		list, err := n.cluster.Client().CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{})
-		if ctx.Err() != nil {
-			n.t.Fatalf("only these events came: %+v", list)
+	n.await("events "+kind, func() error {
+		list, err := n.cluster.Client().CoreV1().Events(pod.Namespace).List(n.t.Context(), metav1.ListOptions{})
+		check.Must(n.t, err)
+		found = slices.DeleteFunc(list.Items, func(event corev1.Event) bool {
+			return event.InvolvedObject.UID != pod.UID || event.Type+" "+event.Reason != kind
+		})
+		if len(found) < count {
+			return fmt.Errorf("only these events came: %+v", found)
 		}
-		must(n.t, err)
-		var found []corev1.Event
-		for _, event := range list.Items {
-			if event.InvolvedObject.UID == pod.UID && event.Type+" "+event.Reason == kind {
-				found = append(found, event)
-			}
-		}
-		if len(found) >= count {
-			return found
-		}
-	}
+		return nil
+	})
+	return found
 }
 
 // A plain pod asks nobody where the runtime hands its annotations over, gets its status
@@ -141,7 +137,7 @@ func TestKubePlainPod(t *testing.T) {
 func TestKubeAPIServerDown(t *testing.T) {
 	n := newNode(t)
 	n.handOver = true
-	n.config = map[string]any{"addTimeout": "3s"}
+	n.config = testnode.Conf{"addTimeout": "3s"}
 	attached := n.sandbox(n.annotated("down"))
 	attached.must("ADD")
 	waiting := n.sandbox(n.cluster.MakePod(t, kube.Pod{Namespace: "down", Name: "waits", Node: n.name, Annotations: map[string]string{types.AnnotationNetworks: "a"}}))
@@ -166,12 +162,7 @@ func TestKubeAPIServerDown(t *testing.T) {
 
 func (n *node) awaitStatus(s *sandbox) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for s.status() == nil {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("the status of %s/%s never came", s.pod.Namespace, s.pod.Name)
-		}
-	}
+	check.Eventually(n.t, "the status of "+s.pod.Namespace+"/"+s.pod.Name, patience, func() bool { return s.status() != nil })
 }
 
 func TestKubeRefusals(t *testing.T) {
@@ -212,12 +203,12 @@ func TestKubeRefusals(t *testing.T) {
 // awaitRequests waits until the API server was asked so often.
 func (n *node) awaitRequests(match faultproxy.Match, count int) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for n.proxy.Count(match) < count {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("only %d requests match %+v", n.proxy.Count(match), match)
+	n.await("requests of the API server", func() error {
+		if got := n.proxy.Count(match); got < count {
+			return fmt.Errorf("only %d requests match %+v", got, match)
 		}
-	}
+		return nil
+	})
 }
 
 // A static pod is known to the runtime under another UID than to the API server.
@@ -239,9 +230,9 @@ func TestKubeNoRightToReadNetworks(t *testing.T) {
 	n := newNode(t)
 	pod := n.annotated("norights")
 	kubeconfig, err := n.cluster.Kubeconfig("nobody-in-particular", "system:authenticated")
-	must(t, err)
+	check.Must(t, err)
 	n.handOver = true
-	n.config = map[string]any{"kubeconfig": kubeconfig}
+	n.config = testnode.Conf{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
 	s.fails("ADD", types.CodeInvalidConfig, "norights/web", "norights/a", "rbac-nodes.yaml")
 	s.must("DEL")
@@ -253,11 +244,11 @@ func TestKubeTokenIsReadAnew(t *testing.T) {
 	n := newNode(t)
 	pod := n.cluster.MakePod(t, kube.Pod{Namespace: "token", Name: "web", Node: n.name})
 	kubeconfig, tokenFile, err := n.cluster.TokenKubeconfig("no-token-yet")
-	must(t, err)
-	n.config = map[string]any{"kubeconfig": kubeconfig}
+	check.Must(t, err)
+	n.config = testnode.Conf{"kubeconfig": kubeconfig}
 	s := n.sandbox(pod)
 	s.fails("ADD", types.CodeFailed, "401")
-	must(t, os.WriteFile(tokenFile, []byte(n.administratorToken("token")), 0o600))
+	check.Must(t, os.WriteFile(tokenFile, []byte(n.administratorToken("token")), 0o600))
 	s.must("ADD")
 	s.must("DEL")
 }
@@ -266,12 +257,12 @@ func TestKubeTokenIsReadAnew(t *testing.T) {
 func (n *node) administratorToken(namespace string) string {
 	n.t.Helper()
 	token, err := n.cluster.ServiceAccountToken(n.t.Context(), namespace, "plexus", nil)
-	must(n.t, err)
+	check.Must(n.t, err)
 	_, err = n.cluster.Client().RbacV1().ClusterRoleBindings().Create(n.t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace + "-plexus"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "plexus"}},
 	}, metav1.CreateOptions{})
-	must(n.t, err)
+	check.Must(n.t, err)
 	return token
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -21,6 +22,9 @@ import (
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -87,20 +91,20 @@ func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	n := newNode(t)
 	c := &chaos{
-		n: n, seed: uint64(time.Now().UnixNano()), store: filepath.Join(n.dir, "ipam"), kubeconfig: n.agentKubeconfig(),
+		n: n, seed: uint64(time.Now().UnixNano()), store: n.Path("ipam"), kubeconfig: n.agentKubeconfig(),
 		refused: map[string]int{}, fallbacks: map[string]int{}, faults: map[string]int{},
 	}
 	if text := os.Getenv(chaosSeed); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
-		must(t, err)
+		check.Must(t, err)
 		c.seed = seed
 	}
 	t.Logf("to repeat the run: %s=%d", chaosSeed, c.seed)
-	n.config = map[string]any{
+	n.config = testnode.Conf{
 		"agentSocket": n.socket(), "kubeconfig": n.kubeconfig(), "logToStderr": true, "logLevel": "info",
-		"delegates": []any{c.network("chaos-m", "10.94.0.0/24", "")},
+		"delegates": []testnode.Conf{c.network("chaos-m", "10.94.0.0/24", "")},
 	}
-	for name, config := range map[string]map[string]any{
+	for name, config := range map[string]testnode.Conf{
 		"a": c.network("chaos-a", "10.95.0.0/24", ""), "b": c.network("chaos-b", "10.96.0.0/24", ""),
 		"scarce": c.network("chaos-s", "10.97.0.0/24", "10.97.0.4"), // three addresses
 	} {
@@ -110,9 +114,9 @@ func newChaos(t *testing.T) *chaos {
 }
 
 // network is one of the bridge plugin with addresses of this run's own.
-func (c *chaos) network(name, subnet, last string) map[string]any {
+func (c *chaos) network(name, subnet, last string) testnode.Conf {
 	network := bridge(name, subnet, name == "chaos-m")
-	ipam := map[string]any{"type": "host-local", "subnet": subnet, "dataDir": c.store}
+	ipam := testnode.Conf{"type": "host-local", "subnet": subnet, "dataDir": c.store}
 	if last != "" {
 		ipam["rangeEnd"] = last
 	}
@@ -162,11 +166,11 @@ func (c *chaos) pair(i int) {
 		Namespace: "chaos", Name: fmt.Sprintf("p%03d", i), Node: c.n.name, Annotations: map[string]string{types.AnnotationNetworks: networks},
 	}))
 	out := s.call("ADD")
-	c.count(&out)
+	c.count(out)
 	switch {
-	case !out.OK:
-		if out.Code != types.CodeTryAgainLater && !strings.Contains(out.Msg, "10.97.0.") {
-			c.n.t.Errorf("ADD of %s: code %d: %s\n%s", s.pod.Name, out.Code, out.Msg, out.Stderr)
+	case out.Err != nil:
+		if out.Err.Code != types.CodeTryAgainLater && !strings.Contains(out.Err.Msg, "10.97.0.") {
+			c.n.t.Errorf("ADD of %s: code %d: %s\n%s", s.pod.Name, out.Err.Code, out.Err.Msg, out.Stderr)
 		}
 		c.mustBeGone(s)
 	default:
@@ -178,23 +182,23 @@ func (c *chaos) pair(i int) {
 			return
 		}
 	}
-	if out := s.call("DEL"); !out.OK {
-		c.n.t.Errorf("DEL of %s: code %d: %s\n%s", s.pod.Name, out.Code, out.Msg, out.Stderr)
+	if out := s.call("DEL"); out.Err != nil {
+		c.n.t.Errorf("DEL of %s: code %d: %s\n%s", s.pod.Name, out.Err.Code, out.Err.Msg, out.Stderr)
 	}
 	c.mustBeGone(s)
-	must(c.n.t, exec.Command("ip", "netns", "del", s.id).Run())
+	s.Destroy()
 }
 
 // notAnswered is how plexus logs that an agent gave no answer.
 var notAnswered = regexp.MustCompile(`agent did not answer.*no answer: ((?:send: )?(?:EOF|unexpected EOF|[a-z]+ unix [^;]*: [a-z ]+|[^;]*))`)
 
-func (c *chaos) count(out *outcome) {
+func (c *chaos) count(out *testnode.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if out.OK {
+	if out.Err == nil {
 		c.attached++
 	} else {
-		c.refused[fmt.Sprintf("code %d: %s", out.Code, withoutNames(out.Msg))]++
+		c.refused[fmt.Sprintf("code %d: %s", out.Err.Code, withoutNames(out.Err.Msg))]++
 	}
 	for _, line := range strings.Split(out.Stderr, "\n") {
 		if found := notAnswered.FindStringSubmatch(line); found != nil {
@@ -216,7 +220,7 @@ func withoutNames(text string) string {
 
 // mustBeWhole demands the interfaces that a complete record tells of.
 func (c *chaos) mustBeWhole(s *sandbox) {
-	record, err := journal.New(c.n.stateDir()).Read(journal.Key{ContainerID: s.id, Network: "plexus", IfName: "eth0"})
+	record, err := journal.New(c.n.stateDir()).Read(journal.Key{ContainerID: s.ID, Network: "plexus", IfName: "eth0"})
 	if err != nil || !record.Complete {
 		c.n.t.Errorf("pod %s is attached, but its record is complete: %v, %v", s.pod.Name, err == nil && record.Complete, err)
 		return
@@ -242,7 +246,7 @@ func (c *chaos) mustBeGone(s *sandbox) {
 	if got := s.addresses(); len(got) > 0 {
 		c.n.t.Errorf("pod %s: its namespace still has %v", s.pod.Name, got)
 	}
-	if records, err := journal.New(c.n.stateDir()).OfContainer(s.id); err != nil || len(records) > 0 {
+	if records, err := journal.New(c.n.stateDir()).OfContainer(s.ID); err != nil || len(records) > 0 {
 		c.n.t.Errorf("pod %s: its records are left: %v, %v", s.pod.Name, records, err)
 	}
 	if left := c.reserved(s); len(left) > 0 {
@@ -253,10 +257,10 @@ func (c *chaos) mustBeGone(s *sandbox) {
 // reserved gives the addresses that host-local holds for a sandbox.
 func (c *chaos) reserved(s *sandbox) (addresses []string) {
 	files, err := filepath.Glob(c.store + "/*/10.*")
-	must(c.n.t, err)
+	check.Must(c.n.t, err)
 	for _, file := range files {
 		// One of another sandbox may go meanwhile.
-		if holder, _ := os.ReadFile(file); strings.HasPrefix(string(holder), s.id) {
+		if holder, _ := os.ReadFile(file); strings.HasPrefix(string(holder), s.ID) {
 			addresses = append(addresses, filepath.Base(file))
 		}
 	}
@@ -266,7 +270,7 @@ func (c *chaos) reserved(s *sandbox) (addresses []string) {
 // mustBeClean demands that nothing of any sandbox is left on the node.
 func (c *chaos) mustBeClean() {
 	files, err := filepath.Glob(c.store + "/*/10.*")
-	must(c.n.t, err)
+	check.Must(c.n.t, err)
 	if len(files) > 0 {
 		c.n.t.Errorf("addresses are left: %v", files)
 	}
@@ -340,7 +344,7 @@ func (c *chaos) torment(working <-chan struct{}) map[string]int {
 		case 2:
 			how = "as it hangs with a question"
 			wait(working, upTo(random, 500*time.Millisecond))
-			must(c.n.t, a.cmd.Process.Signal(unix.SIGSTOP))
+			check.Must(c.n.t, a.cmd.Process.Signal(unix.SIGSTOP))
 			c.awaitQuestion(working)
 		}
 		if over(working) {
@@ -357,13 +361,15 @@ func (c *chaos) torment(working <-chan struct{}) map[string]int {
 // awaitQuestion waits until somebody is connected to the agent, or there is nobody left
 // who might be.
 func (c *chaos) awaitQuestion(working <-chan struct{}) {
-	for deadline := time.Now().Add(2 * time.Second); !over(working) && time.Now().Before(deadline); wait(working, time.Millisecond) {
+	// None in that time is no failure: it is killed all the same.
+	_ = poll.Until(c.n.t.Context(), 2*time.Second, "a question", func(context.Context) error {
 		sockets, err := os.ReadFile("/proc/net/unix")
-		must(c.n.t, err)
-		if strings.Count(string(sockets), c.n.socket()) > 1 { // more than the one that listens
-			return
+		check.Must(c.n.t, err)
+		if !over(working) && strings.Count(string(sockets), c.n.socket()) < 2 { // one of them listens
+			return errors.New("nobody asks")
 		}
-	}
+		return nil
+	})
 }
 
 func over(done <-chan struct{}) bool {

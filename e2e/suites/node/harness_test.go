@@ -3,13 +3,7 @@
 package node
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +12,8 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/proc"
+	"github.com/plexus-cni/plexus/internal/test/check"
+	testnode "github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -42,90 +38,70 @@ func inside(m *testing.M) int {
 
 // node is a machine of the cluster, with a kubelet's rights and a runtime's habits.
 type node struct {
+	*testnode.Node
 	t       *testing.T
 	cluster *kube.Cluster
 	proxy   *kube.Proxy // counts requests and injects faults
 	name    string
-	dir     string
-	plugins string
 	// config holds keys to be added to plexus's configuration.
-	config map[string]any
+	config testnode.Conf
 	// handOver makes the runtime hand the pods' annotations over, as containerd 2 does.
 	handOver bool
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: it makes network namespaces (make test-integration)")
-	}
-	n := &node{t: t, cluster: kube.Shared(t), name: "n-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name())), dir: t.TempDir()}
-	n.plugins = folder(t, "PLEXUS_CNI_BIN") + ":" + folder(t, "PLEXUS_BIN")
-	must(t, n.cluster.ApplyNADCRD(t.Context()))
-	must(t, n.cluster.BindNodesReadNADs(t.Context()))
-	proxy, err := n.cluster.Proxy()
-	must(t, err)
+	base := testnode.NewFrom(t, testnode.Options{SharedNetwork: true})
+	cluster := kube.Shared(t)
+	check.Must(t, cluster.ApplyNADCRD(t.Context()))
+	check.Must(t, cluster.BindNodesReadNADs(t.Context()))
+	return newNodeOf(t, base, cluster, "n-"+strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name())))
+}
+
+// newNodeOf makes a node of a cluster.
+func newNodeOf(t *testing.T, base *testnode.Node, cluster *kube.Cluster, name string) *node {
+	t.Helper()
+	n := &node{Node: base, t: t, cluster: cluster, name: name}
+	proxy, err := cluster.Proxy()
+	check.Must(t, err)
 	n.proxy = proxy
-	t.Cleanup(func() { must(t, proxy.Close()) })
-	n.cluster.MakeNode(t, n.name)
+	t.Cleanup(func() { check.Must(t, proxy.Close()) })
+	cluster.MakeNode(t, name)
 	return n
-}
-
-func folder(t *testing.T, variable string) string {
-	t.Helper()
-	dir := os.Getenv(variable)
-	if dir == "" {
-		t.Skipf("%s is not set: run make test-integration", variable)
-	}
-	return dir
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // kubeconfig is a kubelet's own, through the proxy.
 func (n *node) kubeconfig() string {
 	n.t.Helper()
 	path, err := n.proxy.NodeKubeconfig(n.name)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return path
 }
 
 // bridge is a network of the real bridge plugin.
-func bridge(name, subnet string, defaultGateway bool) map[string]any {
-	return map[string]any{
-		"cniVersion": "1.0.0", "name": name, "type": "bridge", "bridge": "br-" + name, "isGateway": true, "isDefaultGateway": defaultGateway,
-		"ipam": map[string]any{"type": "host-local", "subnet": subnet, "dataDir": ipamDir},
-	}
+func bridge(name, subnet string, defaultGateway bool) testnode.Conf {
+	return testnode.Bridge("br-" + name).With(testnode.Conf{
+		"name": name, "isDefaultGateway": defaultGateway,
+		"ipam": testnode.Conf{"type": "host-local", "subnet": subnet, "dataDir": ipamDir},
+	})
 }
 
-func (n *node) conf(command string, annotations map[string]string) []byte {
+func (n *node) conf(annotations map[string]string) testnode.Conf {
 	n.t.Helper()
-	conf := map[string]any{
-		"cniVersion": "1.0.0", "name": "plexus", "type": "plexus", "agentSocket": "", "kubeconfig": n.kubeconfig(),
-		"cniDir": filepath.Join(n.dir, "cni"), "binDir": strings.Split(n.plugins, ":")[0],
-		"delegates": []any{bridge("master", "10.90.0.0/24", true)},
-	}
+	conf := n.Conf(testnode.Conf{
+		"name": "plexus", "kubeconfig": n.kubeconfig(), "manifests": nil, "confDir": nil, "binDir": n.CNIBin,
+		"delegates": []testnode.Conf{bridge("master", "10.90.0.0/24", true)},
+	})
 	if n.handOver {
 		conf["runtimeConfig"] = map[string]any{types.CapabilityPodAnnotations: annotations}
 	}
-	for key, value := range n.config {
-		conf[key] = value
-	}
-	data, err := json.Marshal(conf)
-	must(n.t, err)
-	return data
+	return conf.With(n.config)
 }
 
 // sandbox is a pod's, as the runtime made it.
 type sandbox struct {
+	*testnode.Sandbox
 	node        *node
-	id          string
-	netns       string
 	pod         *corev1.Pod
 	uid         string
 	annotations map[string]string // that the runtime hands over
@@ -134,84 +110,52 @@ type sandbox struct {
 // sandbox makes the network namespace of a pod.
 func (n *node) sandbox(pod *corev1.Pod) *sandbox {
 	n.t.Helper()
-	id := "sb-" + string(pod.UID)[:8]
-	if out, err := exec.Command("ip", "netns", "add", id).CombinedOutput(); err != nil {
-		n.t.Fatalf("ip netns add: %v: %s", err, out)
-	}
-	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", id).Run() })
-	return &sandbox{node: n, id: id, netns: "/run/netns/" + id, pod: pod, uid: string(pod.UID), annotations: pod.Annotations}
+	return n.sandboxOf(pod, "sb-"+string(pod.UID)[:8])
 }
 
-// outcome is what plexus answered.
-type outcome struct {
-	OK     bool
-	Code   uint
-	Msg    string
-	Stderr string
+// sandboxOf makes another sandbox of a pod, with an ID of its own.
+func (n *node) sandboxOf(pod *corev1.Pod, id string) *sandbox {
+	n.t.Helper()
+	s := &sandbox{Sandbox: n.Sandbox(id), node: n, pod: pod, uid: string(pod.UID), annotations: pod.Annotations}
+	s.Namespace, s.PodName = pod.Namespace, pod.Name
+	return s
 }
 
-func (s *sandbox) call(command string) outcome {
+func (s *sandbox) call(command string) *testnode.Outcome {
 	s.node.t.Helper()
-	cmd := exec.Command(filepath.Join(strings.Split(s.node.plugins, ":")[1], "plexus"))
-	cmd.Env = append(os.Environ(), "CNI_COMMAND="+command, "CNI_CONTAINERID="+s.id, "CNI_NETNS="+s.netns, "CNI_IFNAME=eth0", "CNI_PATH="+s.node.plugins,
-		fmt.Sprintf("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=%s;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s;K8S_POD_UID=%s", s.pod.Namespace, s.pod.Name, s.id, s.uid))
-	cmd.Stdin = bytes.NewReader(s.node.conf(command, s.annotations))
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		s.node.t.Fatal(err)
-	}
-	out := outcome{OK: err == nil, Stderr: stderr.String()}
-	if !out.OK {
-		must(s.node.t, json.Unmarshal(stdout.Bytes(), &out))
-	}
-	return out
+	n, args := s.node, s.Args()+";K8S_POD_UID="+s.uid
+	return n.Call(testnode.Call{Command: command, Config: n.conf(s.annotations), Sandbox: s.Sandbox, Args: &args, CNIPath: n.CNIBin + ":" + n.Bin})
 }
 
 func (s *sandbox) must(command string) {
 	s.node.t.Helper()
-	if out := s.call(command); !out.OK {
-		s.node.t.Fatalf("%s of %s/%s: code %d: %s\n%s", command, s.pod.Namespace, s.pod.Name, out.Code, out.Msg, out.Stderr)
-	}
+	s.call(command).OK()
 }
 
 // fails makes a call that must fail with the code and say all the words.
 func (s *sandbox) fails(command string, code uint, words ...string) {
 	s.node.t.Helper()
-	out := s.call(command)
-	if out.OK || out.Code != code {
-		s.node.t.Errorf("%s: got success %v, code %d, want code %d: %s", command, out.OK, out.Code, code, out.Msg)
-	}
-	for _, word := range words {
-		if !strings.Contains(out.Msg, word) {
-			s.node.t.Errorf("%s: error %q does not say %q", command, out.Msg, word)
-		}
-	}
+	check.Contains(s.node.t, "error of "+command, s.call(command).Fails(code).Msg, words...)
 }
 
 // status gives the pod's network status as the API server has it.
 func (s *sandbox) status() []types.NetworkStatus {
 	s.node.t.Helper()
 	pod, err := s.node.cluster.Client().CoreV1().Pods(s.pod.Namespace).Get(s.node.t.Context(), s.pod.Name, metav1.GetOptions{})
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	value, there := pod.Annotations[types.AnnotationNetworkStatus]
 	if !there {
 		return nil
 	}
 	status, err := types.ParseStatus(value)
-	must(s.node.t, err)
+	check.Must(s.node.t, err)
 	return status
 }
 
-// mustBeClean fails the test if the sandbox has left anything in plexus's folders.
+// mustBeClean fails the test if a sandbox has left anything in the node's folders.
 func (n *node) mustBeClean() {
 	n.t.Helper()
-	_ = filepath.WalkDir(filepath.Join(n.dir, "cni"), func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && !strings.HasSuffix(path, ".lock") {
-			n.t.Errorf("left behind: %s", path)
-		}
-		return nil
-	})
+	if left := n.Leftovers(); len(left) > 0 {
+		n.t.Errorf("left behind: %v", left)
+	}
 }

@@ -2,34 +2,22 @@ package node
 
 import (
 	"encoding/json"
-	"os/exec"
+	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
-// addresses gives the IPv4 addresses of every interface in the sandbox's namespace but
-// the loopback.
+// addresses gives the addresses of every interface in the sandbox's namespace but the
+// loopback.
 func (s *sandbox) addresses() map[string][]string {
 	s.node.t.Helper()
-	out, err := exec.Command("ip", "-n", s.id, "-json", "address", "show").Output()
-	must(s.node.t, err)
-	var links []struct {
-		IfName string `json:"ifname"`
-		Addrs  []struct {
-			Family string `json:"family"`
-			Local  string `json:"local"`
-		} `json:"addr_info"`
-	}
-	must(s.node.t, json.Unmarshal(out, &links))
 	all := map[string][]string{}
-	for _, link := range links {
-		if link.IfName == "lo" {
-			continue
-		}
-		all[link.IfName] = []string{}
-		for _, addr := range link.Addrs {
-			if addr.Family == "inet" {
-				all[link.IfName] = append(all[link.IfName], addr.Local)
-			}
+	for name, iface := range s.Interfaces() {
+		all[name] = []string{}
+		for _, addr := range iface.Addrs {
+			address, _, _ := strings.Cut(addr, "/")
+			all[name] = append(all[name], address)
 		}
 	}
 	return all
@@ -38,6 +26,6 @@ func (s *sandbox) addresses() map[string][]string {
 func toJSON(t testing.TB, value any) string {
 	t.Helper()
 	data, err := json.Marshal(value)
-	must(t, err)
+	check.Must(t, err)
 	return string(data)
 }

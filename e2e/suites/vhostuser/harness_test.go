@@ -4,9 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
@@ -14,20 +11,6 @@ import (
 
 // podDir is where pods mount their folder.
 const podDir = "/run/vhostuser"
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
 
 // lab is a node with a switch.
 type lab struct {
@@ -129,15 +112,5 @@ func (l *lab) mustBeClean(when string) {
 	l.t.Helper()
 	if left := l.left(); len(left) > 0 {
 		l.t.Errorf("%s: left: %q", when, left)
-	}
-}
-
-// until looks again and again until it is so.
-func (l *lab) until(what string, isSo func() bool) {
-	l.t.Helper()
-	for deadline := time.Now().Add(limit); !isSo(); {
-		if time.Now().After(deadline) {
-			l.t.Fatalf("it never came to this: %s", what)
-		}
 	}
 }

@@ -10,18 +10,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
-
-func contains(t *testing.T, text string, words ...string) {
-	t.Helper()
-	for _, word := range words {
-		if !strings.Contains(text, word) {
-			t.Errorf("%q does not say %q", text, word)
-		}
-	}
-}
 
 // What was asked for is what Open vSwitch has, and CHECK sees when it is not.
 func TestE2EVhostUserPort(t *testing.T) {
@@ -34,19 +26,19 @@ func TestE2EVhostUserPort(t *testing.T) {
 	p.add()
 	syscall.Umask(before)
 	info, err := os.Stat(p.folder())
-	must(t, err)
-	equal(t, "mode of what the pod mounts", info.Mode().Perm(), os.FileMode(0o755))
+	check.Must(t, err)
+	check.Equal(t, "mode of what the pod mounts", info.Mode().Perm(), os.FileMode(0o755))
 	port := l.ovs.portOf("a", "net0")
-	equal(t, "port", l.ovs.vsctl("--bare", "--columns=tag,trunks,vlan_mode", "list", "Port", port), "7\n10 11 12 20\nnative-untagged")
-	equal(t, "interface", l.ovs.vsctl("--bare", "--columns=type,mtu_request,options", "list", "Interface", port),
+	check.Equal(t, "port", l.ovs.vsctl("--bare", "--columns=tag,trunks,vlan_mode", "list", "Port", port), "7\n10 11 12 20\nnative-untagged")
+	check.Equal(t, "interface", l.ovs.vsctl("--bare", "--columns=type,mtu_request,options", "list", "Interface", port),
 		"dpdkvhostuserclient\n2000\nn_rxq=2 vhost-server-path="+filepath.Join(p.folder(), "net0", "vhost.sock"))
-	equal(t, "pod", l.ovs.vsctl("get", "Port", port, "external_ids:plexus-pod"), `"default/a"`)
+	check.Equal(t, "pod", l.ovs.vsctl("get", "Port", port, "external_ids:plexus-pod"), `"default/a"`)
 	p.call("CHECK", p.Conf(nil)).OK()
-	must(t, os.Remove(filepath.Join(p.folder(), "net0", "config.json")))
+	check.Must(t, os.Remove(filepath.Join(p.folder(), "net0", "config.json")))
 	l.ovs.vsctl("set", "Interface", port, "options:vhost-server-path=/elsewhere")
-	contains(t, p.call("CHECK", p.Conf(nil)).Fails(100).Msg, "configuration file", "its socket is /elsewhere")
+	check.Contains(t, "text", p.call("CHECK", p.Conf(nil)).Fails(100).Msg, "configuration file", "its socket is /elsewhere")
 	l.ovs.vsctl("del-port", port)
-	contains(t, p.call("CHECK", p.Conf(nil)).Fails(100).Msg, "no such port")
+	check.Contains(t, "text", p.call("CHECK", p.Conf(nil)).Fails(100).Msg, "no such port")
 	p.del()
 	l.mustBeClean("after DEL")
 	p.del()
@@ -60,23 +52,23 @@ func TestE2EVhostUserVersions(t *testing.T) {
 			p := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("v" + strings.ReplaceAll(version, ".", "")), uid: "u"}
 			conf := l.network(node.Conf{"cniVersion": version})
 			added := p.direct("ADD", conf).OK()
-			equal(t, "version of the result", added.Version, version)
-			equal(t, "addresses", len(added.Result.IPs), 1)
+			check.Equal(t, "version of the result", added.Version, version)
+			check.Equal(t, "addresses", len(added.Result.IPs), 1)
 			if version >= "0.4.0" {
 				p.direct("CHECK", conf.With(node.Conf{"prevResult": rawJSON(added.Stdout)})).OK()
 			}
 			if version == "1.1.0" {
-				equal(t, "socket of the result", added.Result.Interfaces[0].SocketPath, filepath.Join(l.socketDir(), "u", "net0", "vhost.sock"))
+				check.Equal(t, "socket of the result", added.Result.Interfaces[0].SocketPath, filepath.Join(l.socketDir(), "u", "net0", "vhost.sock"))
 				p.direct("STATUS", conf).OK()
 				p.direct("GC", conf.With(node.Conf{"cni.dev/valid-attachments": []any{}})).OK()
-				equal(t, "ports after GC", l.ovs.ports(), []string{})
+				check.Equal(t, "ports after GC", l.ovs.ports(), []string{})
 			}
 			p.direct("DEL", conf).OK()
 			p.direct("DEL", conf).OK()
 			l.mustBeClean("after DEL")
 		})
 	}
-	equal(t, "VERSION", l.Call(node.Call{Command: "VERSION", Plugin: filepath.Join(l.Bin, "plexus-vhostuser"), Config: node.Conf{"cniVersion": "1.1.0"}}).OK().Version, "1.1.0")
+	check.Equal(t, "VERSION", l.Call(node.Call{Command: "VERSION", Plugin: filepath.Join(l.Bin, "plexus-vhostuser"), Config: node.Conf{"cniVersion": "1.1.0"}}).OK().Version, "1.1.0")
 }
 
 type rawJSON string
@@ -99,14 +91,14 @@ func TestE2EVhostUserDelWithTheSwitchDown(t *testing.T) {
 	a, b := l.pod("a", "fast"), l.pod("b", "fast")
 	a.add()
 	l.ovs.stopDatabase()
-	contains(t, a.call("DEL", a.Conf(nil)).Fails(11).Msg, "default/a", "default/fast", "plexus-vhostuser (DEL)", "does not answer")
-	equal(t, "records", l.Records(), []string{"a@cluster@eth0.jsonl"})
+	check.Contains(t, "text", a.call("DEL", a.Conf(nil)).Fails(11).Msg, "default/a", "default/fast", "plexus-vhostuser (DEL)", "does not answer")
+	check.Equal(t, "records", l.Records(), []string{"a@cluster@eth0.jsonl"})
 	l.ovs.startDatabase()
-	equal(t, "ports before the next call", len(l.ovs.ports()), 1)
+	check.Equal(t, "ports before the next call", len(l.ovs.ports()), 1)
 	a.sandbox.Destroy()
 	b.add()
-	equal(t, "records", l.Records(), []string{"b@cluster@eth0.jsonl"})
-	equal(t, "ports", l.ovs.ports(), []string{l.ovs.portOf("b", "net0")})
+	check.Equal(t, "records", l.Records(), []string{"b@cluster@eth0.jsonl"})
+	check.Equal(t, "ports", l.ovs.ports(), []string{l.ovs.portOf("b", "net0")})
 	b.del()
 	l.mustBeClean("after DEL")
 }
@@ -125,14 +117,14 @@ func TestE2EVhostUserGC(t *testing.T) {
 	foreign := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("d"), uid: "uid-d"}
 	foreign.direct("ADD", other).OK()
 	l.ovs.vsctl("add-port", bridge, "theirs", "--", "set", "Interface", "theirs", "type=dpdkvhostuserclient", "options:vhost-server-path=/none")
-	must(t, os.Remove(filepath.Join(l.stateDir(), l.ovs.portOf("c", "net0")+".json")))
+	check.Must(t, os.Remove(filepath.Join(l.stateDir(), l.ovs.portOf("c", "net0")+".json")))
 	want := []string{l.ovs.portOf("a", "net0"), l.ovs.portOf("d", "net0"), "theirs"}
 	slices.Sort(want)
 	pods[0].direct("GC", conf.With(node.Conf{"cni.dev/valid-attachments": []node.Conf{{"containerID": "a", "ifname": "net0"}}})).OK()
-	equal(t, "ports", l.ovs.ports(), want)
+	check.Equal(t, "ports", l.ovs.ports(), want)
 	pods[0].direct("DEL", conf).OK()
 	foreign.direct("DEL", other).OK()
-	equal(t, "ports", l.ovs.ports(), []string{"theirs"})
+	check.Equal(t, "ports", l.ovs.ports(), []string{"theirs"})
 }
 
 // A node that has lost its state has the port still: the next ADD takes it over.
@@ -141,13 +133,13 @@ func TestE2EVhostUserAddWithItsStateLost(t *testing.T) {
 	conf := l.network(nil)
 	p := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("a"), uid: "uid-a"}
 	p.direct("ADD", conf).OK()
-	must(t, os.RemoveAll(l.stateDir()))
+	check.Must(t, os.RemoveAll(l.stateDir()))
 	p.direct("ADD", conf.With(node.Conf{"ipam": nil, "vlan": 9})).OK()
-	equal(t, "port", l.ovs.vsctl("get", "Port", l.ovs.portOf("a", "net0"), "tag"), "9")
-	must(t, os.RemoveAll(l.stateDir()))
+	check.Equal(t, "port", l.ovs.vsctl("get", "Port", l.ovs.portOf("a", "net0"), "tag"), "9")
+	check.Must(t, os.RemoveAll(l.stateDir()))
 	p.direct("DEL", conf).OK()
-	equal(t, "ports", l.ovs.ports(), []string{})
-	equal(t, "addresses", l.Reservations(), map[string][]string{})
+	check.Equal(t, "ports", l.ovs.ports(), []string{})
+	check.Equal(t, "addresses", l.Reservations(), map[string][]string{})
 }
 
 // What is wrong is said, and nothing stays.
@@ -173,10 +165,10 @@ func TestE2EVhostUserRefused(t *testing.T) {
 			if o.ExitCode != 1 {
 				t.Fatalf("the ADD was to fail: %s", o.Stdout)
 			}
-			contains(t, o.Err.Msg, append(tc.words, "default/"+id)...)
+			check.Contains(t, "text", o.Err.Msg, append(tc.words, "default/"+id)...)
 			p.del()
 			l.mustBeClean("after it")
-			equal(t, "addresses", l.Reservations(), map[string][]string{})
+			check.Equal(t, "addresses", l.Reservations(), map[string][]string{})
 		})
 	}
 }
@@ -186,9 +178,9 @@ func TestE2EVhostUserSwitchHangs(t *testing.T) {
 	l := newLab(t)
 	l.Network("fast", l.network(node.Conf{"timeout": "1s"}))
 	p := l.pod("a", "fast")
-	must(t, syscall.Kill(l.ovs.pid("ovs-vswitchd-dpdk"), syscall.SIGSTOP))
-	defer func() { must(t, syscall.Kill(l.ovs.pid("ovs-vswitchd-dpdk"), syscall.SIGCONT)) }()
-	contains(t, p.call("ADD", p.Conf(nil)).Fails(11).Msg, "default/a", "ovs-vswitchd did not take up")
+	check.Must(t, syscall.Kill(l.ovs.pid("ovs-vswitchd-dpdk"), syscall.SIGSTOP))
+	defer func() { check.Must(t, syscall.Kill(l.ovs.pid("ovs-vswitchd-dpdk"), syscall.SIGCONT)) }()
+	check.Contains(t, "text", p.call("ADD", p.Conf(nil)).Fails(11).Msg, "default/a", "ovs-vswitchd did not take up")
 	l.mustBeClean("after it")
 }
 
@@ -212,7 +204,7 @@ func TestE2EVhostUserKilledAtAnyStep(t *testing.T) {
 			killed := p.call(command, p.Conf(nil), fmt.Sprintf("PLEXUS_VHOSTUSER_KILL_AT=%d", at)).ExitCode != 0
 			p.del()
 			l.mustBeClean(fmt.Sprintf("%s killed at step %d, and DEL", command, at))
-			equal(t, "addresses", l.Reservations(), map[string][]string{})
+			check.Equal(t, "addresses", l.Reservations(), map[string][]string{})
 			if !killed {
 				t.Logf("%s has %d steps", command, at-1)
 				if at < 4 {
@@ -238,9 +230,9 @@ func TestE2EVhostUserMovedFromUserspace(t *testing.T) {
 	p := l.pod("0123456789abcdef", "moved")
 	p.add()
 	dir := filepath.Join(l.socketDir(), "0123456789ab")
-	contains(t, l.ReadFile(filepath.Join(dir, "configData-0123456789ab-net0.json")), `"containerId": "0123456789abcdef"`, `"socketfile": "0123456789ab-net0"`, `"10.9.0.2/16"`)
+	check.Contains(t, "text", l.ReadFile(filepath.Join(dir, "configData-0123456789ab-net0.json")), `"containerId": "0123456789abcdef"`, `"socketfile": "0123456789ab-net0"`, `"10.9.0.2/16"`)
 	port := l.ovs.portOf("0123456789abcdef", "net0")
-	equal(t, "port", l.ovs.vsctl("--bare", "get", "Port", port, "tag", "--", "get", "Interface", port, "options:vhost-server-path"),
+	check.Equal(t, "port", l.ovs.vsctl("--bare", "get", "Port", port, "tag", "--", "get", "Interface", port, "options:vhost-server-path"),
 		"9\n\""+filepath.Join(dir, "0123456789ab-net0")+"\"")
 	p.del()
 	l.mustBeClean("after DEL")

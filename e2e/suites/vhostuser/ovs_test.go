@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -46,7 +47,7 @@ func newOVS(t *testing.T, n *node.Node) *ovs {
 	}
 	// EAL wants its plugins where not everybody can write, and short paths for sockets.
 	o := &ovs{t: t, node: n, root: root, run: n.Path("ovs"), daemons: map[string]*exec.Cmd{}}
-	must(t, os.MkdirAll(o.run, 0o700))
+	check.Must(t, os.MkdirAll(o.run, 0o700))
 	o.tool("ovsdb-tool", "create", o.file("conf.db"), root+"/usr/share/openvswitch/vswitch.ovsschema")
 	o.startDatabase()
 	o.vsctl("--no-wait", "init")
@@ -84,9 +85,9 @@ func (o *ovs) pmd(name string) string {
 // environ makes the unpacked executables find their libraries and this switch.
 func (o *ovs) environ() []string {
 	libraries, err := filepath.Glob(o.root + "/usr/lib/*-linux-gnu*")
-	must(o.t, err)
+	check.Must(o.t, err)
 	more, err := filepath.Glob(o.root + "/lib/*-linux-gnu*")
-	must(o.t, err)
+	check.Must(o.t, err)
 	return append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(append(libraries, more...), ":"),
 		"OVS_RUNDIR="+o.run, "OVS_LOGDIR="+o.run, "OVS_DBDIR="+o.run, "OVS_SYSCONFDIR="+o.run,
 		"OVS_PKGDATADIR="+o.root+"/usr/share/openvswitch")
@@ -161,7 +162,7 @@ func (o *ovs) pid(name string) int {
 		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	must(o.t, err)
+	check.Must(o.t, err)
 	return pid
 }
 

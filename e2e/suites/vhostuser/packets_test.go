@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -25,8 +26,8 @@ func TestE2EVhostUserPackets(t *testing.T) {
 	a, b := l.pod("a", "fast"), l.pod("b", "fast")
 	added := a.add()
 	b.add()
-	equal(t, "interfaces in the runtime's answer", added.Result.Interfaces[len(added.Result.Interfaces)-1].Name, "eth0")
-	equal(t, "interfaces of the namespace", a.sandbox.InterfaceNames(), []string{"eth0"})
+	check.Equal(t, "interfaces in the runtime's answer", added.Result.Interfaces[len(added.Result.Interfaces)-1].Name, "eth0")
+	check.Equal(t, "interfaces of the namespace", a.sandbox.InterfaceNames(), []string{"eth0"})
 	a.checkStatus()
 	a.checkFolder()
 
@@ -36,7 +37,7 @@ func TestE2EVhostUserPackets(t *testing.T) {
 	sender.hear("testpmd> ")
 	receiver.do("start")
 	sender.do("start")
-	l.until("packets arrive", func() bool {
+	check.Eventually(l.t, "packets arrive", limit, func() bool {
 		received, _ := receiver.counters()
 		return received >= enough
 	})
@@ -56,7 +57,7 @@ func TestE2EVhostUserPackets(t *testing.T) {
 		p.del()
 	}
 	l.mustBeClean("after DEL")
-	equal(t, "addresses", l.Reservations(), map[string][]string{})
+	check.Equal(t, "addresses", l.Reservations(), map[string][]string{})
 }
 
 func (p *pod) checkStatus() {
@@ -66,11 +67,11 @@ func (p *pod) checkStatus() {
 		p.t.Fatalf("status: %+v", status)
 	}
 	file := p.appConfig()
-	equal(p.t, "status of net0", status[1], types.NetworkStatus{
+	check.Equal(p.t, "status of net0", status[1], types.NetworkStatus{
 		Name: "default/fast", Interface: "net0", IPs: []string{"10.9.0.2"},
 		DeviceInfo: &types.DeviceInfo{Type: "vhost-user", Version: "1.1.0", VhostUser: &types.VhostUserDevice{Mode: "server", Path: podDir + "/net0/vhost.sock"}},
 	})
-	equal(p.t, "the application's file", file, appFile{
+	check.Equal(p.t, "the application's file", file, appFile{
 		Socket: podDir + "/net0/vhost.sock", Mode: "server", Queues: 1, IPs: []struct{ Address string }{{"10.9.0.2/16"}},
 	})
 }
@@ -78,9 +79,9 @@ func (p *pod) checkStatus() {
 func (p *pod) checkFolder() {
 	p.t.Helper()
 	info, err := os.Stat(filepath.Join(p.folder(), "net0"))
-	must(p.t, err)
+	check.Must(p.t, err)
 	stat := info.Sys().(*syscall.Stat_t)
-	equal(p.t, "owner and mode of the folder", []any{stat.Uid, stat.Gid, info.Mode().Perm()}, []any{uint32(1000), uint32(1000), os.FileMode(0o770)})
+	check.Equal(p.t, "owner and mode of the folder", []any{stat.Uid, stat.Gid, info.Mode().Perm()}, []any{uint32(1000), uint32(1000), os.FileMode(0o770)})
 }
 
 // What is sent in one VLAN does not come out in another, though the switch has got it.
@@ -97,21 +98,21 @@ func TestE2EVhostUserVLANIsolates(t *testing.T) {
 	sender.hear("testpmd> ")
 	receiver.do("start")
 	sender.do("start")
-	l.until("the switch receives", func() bool {
+	check.Eventually(l.t, "the switch receives", limit, func() bool {
 		received, _ := l.ovs.counters(l.ovs.portOf("a", "net0"))
 		return received >= enough
 	})
 	_, toB := l.ovs.counters(l.ovs.portOf("b", "net0"))
 	received, _ := receiver.counters()
-	equal(t, "packets that crossed", []int{toB, received}, []int{0, 0})
+	check.Equal(t, "packets that crossed", []int{toB, received}, []int{0, 0})
 	// The same two sockets pass packets once they are in one VLAN: it was the tag.
 	l.ovs.vsctl("set", "Port", l.ovs.portOf("b", "net0"), "tag=100")
-	l.until("packets arrive", func() bool {
+	check.Eventually(l.t, "packets arrive", limit, func() bool {
 		received, _ := receiver.counters()
 		return received >= enough
 	})
 	failure := b.call("CHECK", b.Conf(nil)).Fails(100)
-	contains(t, failure.Msg, "default/b", "its VLAN is 100, was made as 200")
+	check.Contains(t, "text", failure.Msg, "default/b", "its VLAN is 100, was made as 200")
 	sender.quit()
 	receiver.quit()
 	a.del()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // limit ends what would never end. It is no measure of anything.
@@ -63,13 +65,13 @@ func (p *pod) startApp(mac, mode string, more ...string) *testpmd {
 func (a *testpmd) run(p *pod) {
 	a.t.Helper()
 	stdin, err := a.cmd.StdinPipe()
-	must(a.t, err)
+	check.Must(a.t, err)
 	a.stdin = stdin
 	out, in, err := os.Pipe()
-	must(a.t, err)
+	check.Must(a.t, err)
 	a.cmd.Stdout, a.cmd.Stderr = in, in
 	p.node.Do(a.cmd.Start)
-	must(a.t, in.Close())
+	check.Must(a.t, in.Close())
 	timer := time.AfterFunc(limit, a.kill)
 	done := make(chan struct{})
 	go func() {
@@ -129,7 +131,7 @@ func (a *testpmd) hear(pattern string) []string {
 func (a *testpmd) do(command string) {
 	a.t.Helper()
 	_, err := io.WriteString(a.stdin, command+"\n")
-	must(a.t, err)
+	check.Must(a.t, err)
 }
 
 // counters gives how many packets the application has received and sent.
@@ -138,9 +140,9 @@ func (a *testpmd) counters() (received, sent int) {
 	a.do("show port stats all")
 	numbers := a.hear(`RX-packets: (\d+)[^\n]*\n(?:[^\n]*\n)*?\s*TX-packets: (\d+)`)
 	received, err := strconv.Atoi(numbers[1])
-	must(a.t, err)
+	check.Must(a.t, err)
 	sent, err = strconv.Atoi(numbers[2])
-	must(a.t, err)
+	check.Must(a.t, err)
 	return received, sent
 }
 
@@ -162,8 +164,8 @@ type appFile struct {
 func (p *pod) appConfig() appFile {
 	p.t.Helper()
 	data, err := os.ReadFile(filepath.Join(p.folder(), "net0", "config.json"))
-	must(p.t, err)
+	check.Must(p.t, err)
 	var file appFile
-	must(p.t, json.Unmarshal(data, &file))
+	check.Must(p.t, json.Unmarshal(data, &file))
 	return file
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/rpc"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -24,7 +25,7 @@ type Agent struct {
 func (n *Node) Agent(answer func(conn net.Conn, request *types.Request)) *Agent {
 	n.t.Helper()
 	listener, err := net.Listen("unix", n.AgentSocket())
-	must(n.t, err)
+	check.Must(n.t, err)
 	a := &Agent{t: n.t, listener: listener, answer: answer}
 	go a.accept()
 	n.t.Cleanup(func() { _ = listener.Close() })

@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // callLimit ends a call that would never end: longer than any budget of plexus.
@@ -52,7 +56,7 @@ type Running struct {
 	t              testing.TB
 	command        string
 	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
+	stdout, stderr *os.File
 	limit          *time.Timer
 	done           chan struct{}
 }
@@ -69,10 +73,10 @@ func (n *Node) Start(c Call) *Running {
 	r := &Running{t: n.t, command: c.Command, cmd: exec.Command(n.executable(c.Plugin)), done: make(chan struct{})}
 	r.cmd.Env = append(n.environ(&c), c.Env...)
 	r.cmd.Stdin = bytes.NewReader(c.Config.bytes(n.t))
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	// Files, not pipes: what goes on after the call would keep a pipe open, and us waiting.
+	r.stdout, r.stderr = n.output(), n.output()
+	r.cmd.Stdout, r.cmd.Stderr = r.stdout, r.stderr
 	r.cmd.Dir = "/"
-	// Whatever holds the pipes for ever is not waited for.
-	r.cmd.WaitDelay = 10 * time.Second
 	n.Do(r.cmd.Start)
 	r.limit = time.AfterFunc(callLimit, r.Kill)
 	go func() {
@@ -83,8 +87,27 @@ func (n *Node) Start(c Call) *Running {
 	n.t.Cleanup(func() {
 		r.Kill()
 		<-r.done
+		_ = r.stdout.Close()
+		_ = r.stderr.Close()
 	})
 	return r
+}
+
+// output makes a file for what a call prints.
+func (n *Node) output() *os.File {
+	n.t.Helper()
+	file, err := os.CreateTemp(n.work, "output")
+	check.Must(n.t, err)
+	check.Must(n.t, os.Remove(file.Name()))
+	return file
+}
+
+// content reads a file of output from its start.
+func content(t testing.TB, file *os.File) string {
+	t.Helper()
+	data, err := io.ReadAll(io.NewSectionReader(file, 0, math.MaxInt64))
+	check.Must(t, err)
+	return string(data)
 }
 
 func (n *Node) executable(plugin string) string {
@@ -143,18 +166,18 @@ func (r *Running) Done() <-chan struct{} { return r.done }
 func (r *Running) Wait() *Outcome {
 	r.t.Helper()
 	<-r.done
-	o := &Outcome{t: r.t, Stdout: r.stdout.String(), Stderr: r.stderr.String(), ExitCode: r.cmd.ProcessState.ExitCode()}
+	o := &Outcome{t: r.t, Stdout: content(r.t, r.stdout), Stderr: content(r.t, r.stderr), ExitCode: r.cmd.ProcessState.ExitCode()}
 	var said struct {
 		CNIVersion string `json:"cniVersion"`
 	}
-	_ = json.Unmarshal(r.stdout.Bytes(), &said)
+	_ = json.Unmarshal([]byte(o.Stdout), &said)
 	o.Version = said.CNIVersion
 	switch {
 	case o.ExitCode != 0:
 		o.Err = &Failure{}
-		_ = json.Unmarshal(r.stdout.Bytes(), o.Err)
+		_ = json.Unmarshal([]byte(o.Stdout), o.Err)
 	case r.command == "ADD":
-		o.Result = ParseResult(r.t, r.stdout.Bytes())
+		o.Result = ParseResult(r.t, []byte(o.Stdout))
 	}
 	return o
 }
@@ -167,7 +190,7 @@ func ParseResult(t testing.TB, data []byte) *current.Result {
 		t.Fatalf("not a result: %v: %s", err, data)
 	}
 	result, err := current.NewResultFromResult(parsed)
-	must(t, err)
+	check.Must(t, err)
 	return result
 }
 
@@ -187,4 +210,22 @@ func (o *Outcome) Fails(code uint) *Failure {
 		o.t.Fatalf("want exit code 1 and a CNI error of code %d, got exit code %d\nstdout: %s\nstderr: %s", code, o.ExitCode, o.Stdout, o.Stderr)
 	}
 	return o.Err
+}
+
+// Add is an ADD of plexus that has to succeed.
+func (n *Node) Add(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "ADD", Config: config, Sandbox: s}).OK()
+}
+
+// Del is a DEL of plexus that has to succeed.
+func (n *Node) Del(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "DEL", Config: config, Sandbox: s}).OK()
+}
+
+// Check is a CHECK of plexus that has to succeed.
+func (n *Node) Check(s *Sandbox, config Conf) *Outcome {
+	n.t.Helper()
+	return n.Call(Call{Command: "CHECK", Config: config, Sandbox: s}).OK()
 }

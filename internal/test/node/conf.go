@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Conf is a CNI configuration, of a plugin or of a list.
@@ -29,7 +31,7 @@ func (c Conf) bytes(t testing.TB) []byte {
 		return []byte(text)
 	}
 	data, err := json.Marshal(c)
-	must(t, err)
+	check.Must(t, err)
 	return data
 }
 
@@ -130,6 +132,6 @@ func (n *Node) NetworkIn(namespace, name string, config Conf) {
 func (n *Node) manifest(name string, object Conf) {
 	n.t.Helper()
 	data, err := yaml.Marshal(object)
-	must(n.t, err)
+	check.Must(n.t, err)
 	n.WriteFile(filepath.Join(n.Manifests, name+".yaml"), string(data))
 }

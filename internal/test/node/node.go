@@ -16,6 +16,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Node is the node of one test.
@@ -40,33 +42,55 @@ const (
 	run       = "/run"
 )
 
+// Options say how a node differs from that of New.
+type Options struct {
+	// Folders of executables in place of those that make names.
+	CNIBin, Bin string
+	// SharedNetwork leaves the host side in the network namespace of this process, in which
+	// an API server listens; the mounts are the node's own all the same.
+	SharedNetwork bool
+}
+
 // New makes a node for the test, or skips the test.
 func New(t testing.TB) *Node {
 	t.Helper()
-	n := &Node{t: t, CNIBin: folder(t, "PLEXUS_CNI_BIN"), Bin: folder(t, "PLEXUS_BIN"), work: t.TempDir()}
+	return NewFrom(t, Options{})
+}
+
+// NewFrom makes a node as the options say, or skips the test.
+func NewFrom(t testing.TB, o Options) *Node {
+	t.Helper()
+	if o.CNIBin == "" {
+		o.CNIBin = Folder(t, "PLEXUS_CNI_BIN")
+	}
+	if o.Bin == "" {
+		o.Bin = Folder(t, "PLEXUS_BIN")
+	}
+	n := &Node{t: t, CNIBin: o.CNIBin, Bin: o.Bin, work: t.TempDir()}
 	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root: run make test-netns as root")
+		t.Skip("network namespaces need root: run make test-netns or test-integration as root")
 	}
 	for name, path := range map[string]*string{"cni": &n.CNIDir, "net.d": &n.ConfDir, "plugins": &n.PluginDir, "manifests": &n.Manifests} {
 		*path = filepath.Join(n.work, name)
 	}
-	for _, dir := range []string{n.ConfDir, n.PluginDir, n.Manifests, n.folder("netns"), n.folder("hooks")} {
-		must(t, os.Mkdir(dir, 0o700))
+	for _, dir := range []string{n.ConfDir, n.PluginDir, n.Manifests, n.Path("netns"), n.Path("hooks")} {
+		check.Must(t, os.Mkdir(dir, 0o700))
 	}
-	host, err := newThread()
-	must(t, err)
+	host, err := newThread(o.SharedNetwork)
+	check.Must(t, err)
 	n.host = host
 	t.Cleanup(n.host.end)
 	n.Do(n.setUp)
 	return n
 }
 
-// folder gives a folder of executables that make exports.
-func folder(t testing.TB, variable string) string {
+// Folder gives the folder of executables that an environment variable names, and skips the
+// test without it.
+func Folder(t testing.TB, variable string) string {
 	t.Helper()
 	dir := os.Getenv(variable)
 	if dir == "" {
-		t.Skipf("%s is not set: run this by make test-netns, which builds what it names", variable)
+		t.Skipf("%s is not set: run this by make (help lists the targets), which builds what it names", variable)
 	}
 	return dir
 }
@@ -75,10 +99,8 @@ func folder(t testing.TB, variable string) string {
 // and skips the test without it.
 func Executable(t testing.TB, variable, name string) string {
 	t.Helper()
-	return filepath.Join(folder(t, variable), name)
+	return filepath.Join(Folder(t, variable), name)
 }
-
-func (n *Node) folder(name string) string { return filepath.Join(n.work, name) }
 
 // Path gives a path within the test's own folder.
 func (n *Node) Path(elements ...string) string {
@@ -115,7 +137,7 @@ func quicken() error {
 // mounts, and whose children do.
 func (n *Node) Do(f func() error) {
 	n.t.Helper()
-	must(n.t, n.host.do(f))
+	check.Must(n.t, n.host.do(f))
 }
 
 // Run runs a command on the host side and gives what it printed.
@@ -191,11 +213,4 @@ func (n *Node) ReadFile(path string) string {
 		return err
 	})
 	return string(data)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -38,7 +39,7 @@ func (n *Node) Plugin(name, body string) {
 	exit 0
 }
 `
-	must(n.t, os.WriteFile(filepath.Join(n.PluginDir, name), []byte(head+version+body), 0o700))
+	check.Must(n.t, os.WriteFile(filepath.Join(n.PluginDir, name), []byte(head+version+body), 0o700))
 }
 
 // Wrap puts a plugin before a reference plugin that notes its calls, goes through the
@@ -63,10 +64,10 @@ func (n *Node) Hook(plugin, command, piece string) {
 	n.t.Helper()
 	path := n.Path("hooks", plugin+"."+command)
 	if piece == "" {
-		must(n.t, os.Remove(path))
+		check.Must(n.t, os.Remove(path))
 		return
 	}
-	must(n.t, os.WriteFile(path, []byte(piece+"\n"), 0o600))
+	check.Must(n.t, os.WriteFile(path, []byte(piece+"\n"), 0o600))
 }
 
 func (n *Node) logPath() string { return n.Path("calls") }
@@ -92,7 +93,7 @@ func (n *Node) Calls() []PluginCall {
 	for line := range strings.Lines(string(data)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 7)
 		c := PluginCall{Plugin: f[0], Command: f[1], ContainerID: f[2], IfName: f[3], NetNS: f[4], Args: f[5]}
-		must(n.t, json.Unmarshal([]byte(f[6]), &c.Config))
+		check.Must(n.t, json.Unmarshal([]byte(f[6]), &c.Config))
 		if c.Command != "VERSION" {
 			calls = append(calls, c)
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Sandbox is the network namespace of one container, as a runtime makes it.
@@ -21,15 +23,16 @@ type Sandbox struct {
 	node *Node
 	ns   netns.NsHandle
 
-	ID      string // the container's
-	Path    string // CNI_NETNS
-	PodName string // in namespace "default"; see Args
+	ID   string // the container's
+	Path string // CNI_NETNS
+
+	Namespace, PodName string // of the pod: "default" and the ID of the container; see Args
 }
 
 // Sandbox makes the network namespace of a container, whose pod is default/<id>.
 func (n *Node) Sandbox(id string) *Sandbox {
 	n.t.Helper()
-	s := &Sandbox{t: n.t, node: n, ID: id, PodName: id, Path: n.Path("netns", id)}
+	s := &Sandbox{t: n.t, node: n, ID: id, Namespace: "default", PodName: id, Path: n.Path("netns", id)}
 	n.Do(s.create)
 	n.t.Cleanup(func() {
 		if s.ns.IsOpen() {
@@ -85,7 +88,7 @@ func (s *Sandbox) Do(f func() error) {
 
 // Args gives CNI_ARGS as a Kubernetes runtime has them.
 func (s *Sandbox) Args() string {
-	return fmt.Sprintf("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s", s.PodName, s.ID)
+	return fmt.Sprintf("IgnoreUnknown=1;K8S_POD_NAMESPACE=%s;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s", s.Namespace, s.PodName, s.ID)
 }
 
 // Destroy ends the namespace, with its file unless it is to be left as an empty one.
@@ -114,7 +117,7 @@ func (s *Sandbox) Run(name string, args ...string) (string, error) {
 func (s *Sandbox) handle() *netlink.Handle {
 	s.t.Helper()
 	handle, err := netlink.NewHandleAt(s.ns, unix.NETLINK_ROUTE)
-	must(s.t, err)
+	check.Must(s.t, err)
 	return handle
 }
 
@@ -132,7 +135,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 	handle := s.handle()
 	defer handle.Close()
 	links, err := handle.LinkList()
-	must(s.t, err)
+	check.Must(s.t, err)
 	all := map[string]Interface{}
 	for _, link := range links {
 		attrs := link.Attrs()
@@ -140,7 +143,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 			continue
 		}
 		addrs, err := handle.AddrList(link, netlink.FAMILY_ALL)
-		must(s.t, err)
+		check.Must(s.t, err)
 		all[attrs.Name] = Interface{Kind: link.Type(), MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU, Addrs: global(addrs)}
 	}
 	return all
@@ -177,12 +180,12 @@ func (s *Sandbox) DefaultRoutes() []string {
 	all := []string{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := handle.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		must(s.t, err)
+		check.Must(s.t, err)
 		routes = slices.DeleteFunc(routes, func(r netlink.Route) bool { return !isDefault(r.Dst) || r.Type != unix.RTN_UNICAST })
 		slices.SortStableFunc(routes, func(a, b netlink.Route) int { return a.Priority - b.Priority })
 		for i := range routes {
 			link, err := handle.LinkByIndex(routes[i].LinkIndex)
-			must(s.t, err)
+			check.Must(s.t, err)
 			all = append(all, fmt.Sprintf("%v dev %s", routes[i].Gw, link.Attrs().Name))
 		}
 	}

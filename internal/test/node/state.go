@@ -1,18 +1,21 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -71,24 +74,17 @@ func (n *Node) MustBeClean() {
 	if left := n.Leftovers(); len(left) > 0 {
 		n.t.Errorf("files are left: %s", strings.Join(left, ", "))
 	}
-	for _, kind := range []string{"veth", "macvlan"} {
-		if links := n.lastingLinks(kind); len(links) > 0 {
-			n.t.Errorf("interfaces of kind %s are left: %s", kind, strings.Join(links, ", "))
+	// Those of a namespace that has ended go when the kernel comes to it.
+	err := poll.Until(context.Background(), 20*time.Second, "the interfaces to go", func(context.Context) error {
+		for _, kind := range []string{"veth", "macvlan"} {
+			if links := n.Links(kind); len(links) > 0 {
+				return fmt.Errorf("interfaces of kind %s are left: %s", kind, strings.Join(links, ", "))
+			}
 		}
-	}
-}
-
-// lastingLinks gives the interfaces of a kind that do not go: those of a namespace that
-// has ended go when the kernel comes to it.
-func (n *Node) lastingLinks(kind string) []string {
-	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		links := n.Links(kind)
-		if len(links) == 0 || time.Now().After(deadline) {
-			return links
-		}
-		runtime.Gosched()
+		return nil
+	})
+	if err != nil {
+		n.t.Error(err)
 	}
 }
 
@@ -101,9 +97,9 @@ func (n *Node) RecordPath(s *Sandbox) string {
 func (n *Node) Record(s *Sandbox) *types.Record {
 	n.t.Helper()
 	data, err := os.ReadFile(n.RecordPath(s))
-	must(n.t, err)
+	check.Must(n.t, err)
 	record, err := types.ParseRecord(data)
-	must(n.t, err)
+	check.Must(n.t, err)
 	return record
 }
 
@@ -126,6 +122,6 @@ func (n *Node) Cached(s *Sandbox, network, ifName string) *current.Result {
 		Result json.RawMessage `json:"result"`
 	}
 	data := n.ReadFile(filepath.Join(n.CNIDir, "results", network+"-"+s.ID+"-"+ifName))
-	must(n.t, json.Unmarshal([]byte(data), &cached))
+	check.Must(n.t, json.Unmarshal([]byte(data), &cached))
 	return ParseResult(n.t, cached.Result)
 }

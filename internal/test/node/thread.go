@@ -7,31 +7,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thread is one thread of this process with a network and a mount namespace of its
-// own, which what it starts inherits. It dies with its work: it is never given back.
+// thread is one thread of this process with a mount namespace, and mostly a network
+// namespace, of its own, which what it starts inherits. It dies with its work: it is never given back.
 type thread struct{ work chan func() }
 
-func newThread() (*thread, error) {
+func newThread(sharedNetwork bool) (*thread, error) {
+	flags := unix.CLONE_NEWNS
+	if !sharedNetwork {
+		flags |= unix.CLONE_NEWNET
+	}
 	t := &thread{work: make(chan func())}
 	ready := make(chan error)
-	go t.run(ready)
+	go t.run(flags, ready)
 	return t, <-ready
 }
 
-func (t *thread) run(ready chan<- error) {
+func (t *thread) run(flags int, ready chan<- error) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
 		// Not the main thread: what /proc says of a process is what it says of that one.
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			t.run(ready)
+			t.run(flags, ready)
 		}()
 		<-done
 		runtime.UnlockOSThread()
 		return
 	}
-	err := unshare()
+	err := unshare(flags)
 	ready <- err
 	if err != nil {
 		return
@@ -41,9 +45,9 @@ func (t *thread) run(ready chan<- error) {
 	}
 }
 
-func unshare() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("unshare the network and the mounts: %w", err)
+func unshare(flags int) error {
+	if err := unix.Unshare(flags); err != nil {
+		return fmt.Errorf("unshare the namespaces: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)

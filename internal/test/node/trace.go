@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Trace records what a process and those that it starts do to the disk, as the kernel
@@ -36,7 +38,7 @@ func (r *Trace) Script(executable string) string {
 	r.t.Helper()
 	path := r.t.TempDir() + "/traced"
 	text := "#!/bin/sh\nexec '" + strings.Join(append(r.Wrapper(), executable), "' '") + "' \"$@\"\n"
-	must(r.t, os.WriteFile(path, []byte(text), 0o700))
+	check.Must(r.t, os.WriteFile(path, []byte(text), 0o700))
 	return path
 }
 
@@ -50,7 +52,7 @@ var (
 func (r *Trace) Steps() []string {
 	r.t.Helper()
 	data, err := os.ReadFile(r.file)
-	must(r.t, err)
+	check.Must(r.t, err)
 	var steps []string
 	for line := range strings.Lines(string(data)) {
 		if m := synced.FindStringSubmatch(line); m != nil {

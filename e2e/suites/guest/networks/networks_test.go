@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -120,9 +119,9 @@ func releaseTheRest(t *testing.T, n *node.Node, pod *node.Sandbox) {
 	if lost.ExitCode == 0 {
 		t.Fatal("CHECK finds nothing amiss without net0")
 	}
-	contain(t, lost.Err.Msg, "default/c1", "default/extra", "net0")
+	check.Contains(t, "text", lost.Err.Msg, "default/c1", "default/extra", "net0")
 	verb(n, "DEL", pod).OK()
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 }
 
 // releaseAtTheEnd: the vrf plugin's DEL fails without the interface. The sandbox is then
@@ -133,8 +132,8 @@ func releaseAtTheEnd(t *testing.T, n *node.Node, pod *node.Sandbox) {
 	if failed.ExitCode == 0 {
 		t.Fatal("the vrf plugin does not mind that the interface is gone: this test need not either")
 	}
-	contain(t, failed.Err.Msg, "default/c1", "default/extra", "plugin vrf (DEL)")
-	equal(t, "reservations", n.Reservations()["vrf"], []string{"10.14.0.2"})
+	check.Contains(t, "text", failed.Err.Msg, "default/c1", "default/extra", "plugin vrf (DEL)")
+	check.Equal(t, "reservations", n.Reservations()["vrf"], []string{"10.14.0.2"})
 	pod.Destroy()
 	verb(n, "DEL", pod).OK()
 }
@@ -152,23 +151,23 @@ func TestGuestNetworksTogether(t *testing.T) {
 	pod, second := n.Sandbox("c1"), n.Sandbox("c2")
 	verb(n, "ADD", pod).OK()
 	for ifName, kind := range map[string]string{"net0": "ipvlan", "net1": "vlan", "net2": "dummy", "net3": "macvlan", "blue": "vrf"} {
-		equal(t, "kind of "+ifName, pod.Interfaces()[ifName].Kind, kind)
+		check.Equal(t, "kind of "+ifName, pod.Interfaces()[ifName].Kind, kind)
 	}
 	there := n.Leftovers()
 	o := verb(n, "ADD", second)
 	if o.ExitCode == 0 {
 		t.Fatal("a second link of one VLAN on one interface was made")
 	}
-	contain(t, o.Err.Msg, "default/c2", "default/vlan", "net3", `plugin vlan (ADD, master "up0")`)
-	equal(t, "interfaces of the second pod", second.InterfaceNames(), []string{})
-	equal(t, "files after its failure", n.Leftovers(), there)
+	check.Contains(t, "text", o.Err.Msg, "default/c2", "default/vlan", "net3", `plugin vlan (ADD, master "up0")`)
+	check.Equal(t, "interfaces of the second pod", second.InterfaceNames(), []string{})
+	check.Equal(t, "files after its failure", n.Leftovers(), there)
 	verb(n, "CHECK", pod).OK()
 	verb(n, "DEL", pod).OK()
 	verb(n, "DEL", pod).OK()
 	verb(n, "ADD", second).OK()
 	verb(n, "DEL", second).OK()
-	equal(t, "interfaces", pod.InterfaceNames(), []string{})
-	equal(t, "interfaces of the second pod", second.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	check.Equal(t, "interfaces of the second pod", second.InterfaceNames(), []string{})
 	clean(t, n)
 }
 
@@ -180,10 +179,10 @@ func verb(n *node.Node, command string, pod *node.Sandbox) *node.Outcome {
 func (k *kind) verify(t *testing.T, pod *node.Sandbox) {
 	t.Helper()
 	net0 := pod.Interfaces()["net0"]
-	equal(t, "kind of net0", net0.Kind, k.link)
-	equal(t, "addresses of net0", net0.Addrs, []string{k.addr})
+	check.Equal(t, "kind of net0", net0.Kind, k.link)
+	check.Equal(t, "addresses of net0", net0.Addrs, []string{k.addr})
 	if k.master != "" {
-		contain(t, inSandbox(t, pod, "ip -o link show net0"), "master "+k.master+" ")
+		check.Contains(t, "text", inSandbox(t, pod, "ip -o link show net0"), "master "+k.master+" ")
 	}
 	inSandbox(t, pod, "ping -n -c 1 -w 60 "+strings.Join(k.reaches, " "))
 	if err := pod.Ping("10.1.0.1"); err != nil {
@@ -200,22 +199,6 @@ func clean(t *testing.T, n *node.Node) {
 	for _, kind := range []string{"ipvlan", "vlan", "dummy", "vrf", "macvlan"} {
 		if links := n.Links(kind); len(links) > 0 {
 			t.Errorf("interfaces of kind %s are left on the host: %v", kind, links)
-		}
-	}
-}
-
-func equal[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
-func contain(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("%q does not say %q", text, part)
 		}
 	}
 }

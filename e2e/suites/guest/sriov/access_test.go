@@ -14,6 +14,7 @@ import (
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 func TestMain(m *testing.M) { os.Exit(kube.Main(m)) }
@@ -29,8 +30,8 @@ const guestAddress, hostAddress = "10.0.2.15/24", "10.0.2.2"
 // server, on this side.
 func TestE2EGuestSRIOVAllocation(t *testing.T) {
 	c := kube.Shared(t)
-	must(t, c.ApplyNADCRD(t.Context()))
-	must(t, c.BindNodesReadNADs(t.Context()))
+	check.Must(t, c.ApplyNADCRD(t.Context()))
+	check.Must(t, c.BindNodesReadNADs(t.Context()))
 	c.MakeNode(t, nodeName)
 	for name, times := range map[string]int{twicePod: 2, greedyPod: 3} {
 		c.MakePod(t, kube.Pod{Namespace: "default", Name: name, Node: nodeName, Annotations: map[string]string{"k8s.v1.cni.cncf.io/networks": selecting("fast", times)}})
@@ -38,11 +39,11 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 	c.MakeNAD(t, kube.NAD{Namespace: "default", Name: "fast", Config: fast(t), Annotations: map[string]string{"k8s.v1.cni.cncf.io/resourceName": resource}})
 	t.Setenv(accessVar, access(t, c))
 	guest.Run(t, guest.Options{
-		Run: "^TestGuestAllocation", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", accessVar}, NICs: 1, Timeout: patience,
+		Run: "^TestGuestAllocation", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", accessVar}, NICs: 1, Timeout: bootLimit,
 		QEMU: []string{"-netdev", "user,id=host", "-device", "virtio-net-pci,netdev=host,romfile="},
 	})
 	pod, err := c.Client().CoreV1().Pods("default").Get(t.Context(), twicePod, metav1.GetOptions{})
-	must(t, err)
+	check.Must(t, err)
 	t.Logf("network-status: %s", pod.Annotations["k8s.v1.cni.cncf.io/network-status"])
 	var status []struct {
 		Interface string
@@ -52,7 +53,7 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 			}
 		} `json:"device-info"`
 	}
-	must(t, json.Unmarshal([]byte(pod.Annotations["k8s.v1.cni.cncf.io/network-status"]), &status))
+	check.Must(t, json.Unmarshal([]byte(pod.Annotations["k8s.v1.cni.cncf.io/network-status"]), &status))
 	if got, want := fmt.Sprint(status), fmt.Sprintf("[{eth0 {{}}} {net0 {{%[1]s}}} {net1 {{%[1]s}}}]", pf0); got != want {
 		t.Errorf("the interfaces, and the PFs of their devices: %s, want %s", got, want)
 	}
@@ -63,16 +64,16 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 func access(t *testing.T, c *kube.Cluster) string {
 	t.Helper()
 	path, err := c.NodeKubeconfig(nodeName)
-	must(t, err)
+	check.Must(t, err)
 	config, err := clientcmd.LoadFromFile(path)
-	must(t, err)
-	must(t, clientcmdapi.FlattenConfig(config))
+	check.Must(t, err)
+	check.Must(t, clientcmdapi.FlattenConfig(config))
 	for _, cluster := range config.Clusters {
 		server, err := url.Parse(cluster.Server)
-		must(t, err)
+		check.Must(t, err)
 		cluster.TLSServerName, cluster.Server = server.Hostname(), "https://"+hostAddress+":"+server.Port()
 	}
 	dir := t.TempDir()
-	must(t, clientcmd.WriteToFile(*config, filepath.Join(dir, "kubeconfig")))
+	check.Must(t, clientcmd.WriteToFile(*config, filepath.Join(dir, "kubeconfig")))
 	return dir
 }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // Accidents after which one DEL, with the configuration of the ADD, has to bring back the
@@ -31,7 +34,7 @@ var accidents = map[string]func(l *lab, pod, device string){
 	},
 	"the VF was reset": func(l *lab, _, device string) {
 		l.sh("echo " + device + " > /sys/bus/pci/drivers/igbvf/unbind; echo " + device + " > /sys/bus/pci/drivers/igbvf/bind")
-		wait(l.t, "/sys/bus/pci/devices/"+device+"/net/*")
+		guest.AwaitFile(l.t, "/sys/bus/pci/devices/"+device+"/net/*")
 	},
 }
 
@@ -65,7 +68,7 @@ func TestGuestAccidentDelWithoutState(t *testing.T) {
 		"it is damaged": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
 	} {
 		l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
-		must(t, lose(filepath.Join(stateDir, device+"@c1@net0.json")))
+		check.Must(t, lose(filepath.Join(stateDir, device+"@c1@net0.json")))
 		l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
 		l.sh("rm -f " + stateDir + "/*.corrupt*")
 		link := named(t, l.links(""), "vf"+strings.NewReplacer(":", "", ".", "").Replace(device))

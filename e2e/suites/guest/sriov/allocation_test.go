@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	podresourcesv1 "k8s.io/kubelet/pkg/apis/podresources/v1"
+
+	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // What the host's side makes in the API server, and the guest's side uses.
@@ -51,7 +54,7 @@ func (a *allocating) serve(t *testing.T) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "kubelet.sock")
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
-	must(t, err)
+	check.Must(t, err)
 	server := grpc.NewServer()
 	podresourcesv1.RegisterPodResourcesListerServer(server, a)
 	done := make(chan struct{})
@@ -70,7 +73,7 @@ func (a *allocating) serve(t *testing.T) string {
 func (l *lab) reachAPI() {
 	l.t.Helper()
 	l.sh("modprobe virtio_net")
-	netdev := filepath.Base(wait(l.t, "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"))
+	netdev := filepath.Base(guest.AwaitFile(l.t, "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"))
 	l.sh("ip addr replace " + guestAddress + " dev " + netdev + " && ip link set " + netdev + " up")
 }
 
@@ -136,7 +139,7 @@ func fast(t *testing.T) string {
 		"cniVersion": "1.0.0", "name": "fast", "type": pluginName, "vlan": 100, "trust": "on", "capabilities": conf{"CNIDeviceInfoFile": true},
 		"ipam": conf{"type": "host-local", "subnet": "10.9.0.0/24"},
 	})
-	must(t, err)
+	check.Must(t, err)
 	return string(config)
 }
 

@@ -15,7 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
 
 // The PFs of the guest, and how many VFs each is given.
 const (
@@ -49,44 +53,21 @@ func newLab(t *testing.T) *lab {
 		}
 		name := fmt.Sprintf("pf%d", n)
 		// A PF that is up before it has VFs is the one that answers at once.
-		l.sh("ip link set " + filepath.Base(wait(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
-		must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
+		l.sh("ip link set " + filepath.Base(guest.AwaitFile(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
+		check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
 		for vf := range vfsOfPF {
-			old := filepath.Base(wait(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
+			old := filepath.Base(guest.AwaitFile(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
 			l.sh(fmt.Sprintf("ip link set %s name %sv%d", old, name, vf))
 		}
 	}
 	l.sh("ip link set pf0v1 up; ip link set pf0v1 mtu 1400")
-	eventually(t, "a link of pf0, without which it refuses a rate", func() bool {
+	check.Eventually(t, "a link of pf0, without which it refuses a rate", patience, func() bool {
 		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
 		return string(carrier) == "1\n"
 	})
 	// Something to restore that is not the default.
 	l.sh("ip link set pf0 vf 0 spoofchk off; ip link set pf0 vf 1 vlan 7 qos 2; ip link set pf0 vf 1 max_tx_rate 300")
 	return l
-}
-
-// wait gives the first file of a pattern, once there is one.
-func wait(t *testing.T, pattern string) string {
-	t.Helper()
-	var found string
-	eventually(t, "a file "+pattern, func() bool {
-		all, _ := filepath.Glob(pattern)
-		if len(all) > 0 {
-			found = all[0]
-		}
-		return len(all) > 0
-	})
-	return found
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("there never was %s", what)
-		}
-	}
 }
 
 func (l *lab) sh(command string) string {
@@ -102,7 +83,7 @@ func (l *lab) sh(command string) string {
 func (l *lab) vf(pf string, n int) string {
 	l.t.Helper()
 	target, err := os.Readlink(fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d", pf, n))
-	must(l.t, err)
+	check.Must(l.t, err)
 	return filepath.Base(target)
 }
 
@@ -123,7 +104,7 @@ func (l *lab) settings(pf string) []vfInfo {
 	var links []struct {
 		VFs []vfInfo `json:"vfinfo_list"`
 	}
-	must(l.t, json.Unmarshal([]byte(l.sh("ip -j link show dev "+pf)), &links))
+	check.Must(l.t, json.Unmarshal([]byte(l.sh("ip -j link show dev "+pf)), &links))
 	return links[0].VFs
 }
 
@@ -148,7 +129,7 @@ func (l *lab) links(netns string) []link {
 		in = "-n " + filepath.Base(netns) + " "
 	}
 	var links []link
-	must(l.t, json.Unmarshal([]byte(l.sh("ip "+in+"-j -d addr show")), &links))
+	check.Must(l.t, json.Unmarshal([]byte(l.sh("ip "+in+"-j -d addr show")), &links))
 	return links
 }
 
@@ -248,7 +229,7 @@ func (c conf) with(more conf) conf {
 func (l *lab) call(c call, config conf) answer {
 	l.t.Helper()
 	data, err := json.Marshal(config)
-	must(l.t, err)
+	check.Must(l.t, err)
 	if c.plugin == "" {
 		c.plugin = filepath.Join(os.Getenv("PLEXUS_BIN"), pluginName)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -85,7 +86,7 @@ func TestGuestPluginResult(t *testing.T) {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
 	said, err := os.ReadFile(info)
-	must(t, err)
+	check.Must(t, err)
 	if want := `{"type":"pci","version":"1.1.0","pci":{"pci-address":"` + device + `","pf-pci-address":"` + pf0 + `"}}`; string(said) != want {
 		t.Errorf("device information: %s, want %s", said, want)
 	}
@@ -100,9 +101,9 @@ func TestGuestPluginResult(t *testing.T) {
 func canonical(t *testing.T, text string) string {
 	t.Helper()
 	var value any
-	must(t, json.Unmarshal([]byte(text), &value))
+	check.Must(t, json.Unmarshal([]byte(text), &value))
 	data, err := json.Marshal(value)
-	must(t, err)
+	check.Must(t, err)
 	return string(data)
 }
 
@@ -114,7 +115,7 @@ func TestGuestPluginVersions(t *testing.T) {
 		config := everything(l.vf(pf0, 2), "10.9.0.1/24").with(conf{"cniVersion": version})
 		a := l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
 		var result struct{ CNIVersion string }
-		must(t, json.Unmarshal([]byte(a.stdout), &result))
+		check.Must(t, json.Unmarshal([]byte(a.stdout), &result))
 		if result.CNIVersion != version {
 			t.Errorf("the result is of version %q, want %q", result.CNIVersion, version)
 		}
@@ -178,7 +179,7 @@ func TestGuestPluginStatus(t *testing.T) {
 	var said struct {
 		Supported []string `json:"supportedVersions"`
 	}
-	must(t, json.Unmarshal([]byte(l.must(call{command: "VERSION"}, config).stdout), &said))
+	check.Must(t, json.Unmarshal([]byte(l.must(call{command: "VERSION"}, config).stdout), &said))
 	if diff := cmp.Diff(types.CNIVersions, said.Supported); diff != "" {
 		t.Error(diff)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // network is a NetworkAttachmentDefinition of the test.
@@ -24,8 +26,8 @@ func (l *lab) plexusConfig(pods map[string]string, networks ...network) conf {
 	dir := l.t.TempDir()
 	write := func(name string, object conf) {
 		data, err := json.Marshal(object)
-		must(l.t, err)
-		must(l.t, os.WriteFile(filepath.Join(dir, name+".json"), data, 0o600))
+		check.Must(l.t, err)
+		check.Must(l.t, os.WriteFile(filepath.Join(dir, name+".json"), data, 0o600))
 	}
 	for name, annotation := range pods {
 		write("pod-"+name, conf{"apiVersion": "v1", "kind": "Pod", "metadata": conf{
@@ -34,7 +36,7 @@ func (l *lab) plexusConfig(pods map[string]string, networks ...network) conf {
 	}
 	for _, n := range networks {
 		config, err := json.Marshal(n.config)
-		must(l.t, err)
+		check.Must(l.t, err)
 		write("network-"+n.name, conf{
 			"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
 			"metadata": conf{"name": n.name, "namespace": "default"}, "spec": conf{"config": string(config)},
@@ -104,8 +106,8 @@ func TestGuestPod(t *testing.T) {
 	}
 	l.checkDeviceInfo(one)
 
-	eventually(t, "a ping in the VLAN, on one NIC", func() bool { return ping(one, "10.10.0.2") == nil })
-	eventually(t, "a ping in the VLAN, over the wire", func() bool { return ping(one, "10.10.1.2") == nil })
+	check.Eventually(t, "a ping in the VLAN, on one NIC", patience, func() bool { return ping(one, "10.10.0.2") == nil })
+	check.Eventually(t, "a ping in the VLAN, over the wire", patience, func() bool { return ping(one, "10.10.1.2") == nil })
 	if ping(three, "10.10.0.1") == nil || ping(one, "10.10.0.3") == nil {
 		t.Error("a ping across VLANs was answered")
 	}
@@ -123,12 +125,12 @@ func TestGuestPod(t *testing.T) {
 func (l *lab) checkDeviceInfo(pod string) {
 	l.t.Helper()
 	files, err := filepath.Glob(plexusDir + "/sandbox-" + filepath.Base(pod) + "@*.jsonl")
-	must(l.t, err)
+	check.Must(l.t, err)
 	if len(files) != 1 {
 		l.t.Fatalf("records: %v", files)
 	}
 	record, err := os.ReadFile(files[0])
-	must(l.t, err)
+	check.Must(l.t, err)
 	for n := range 2 {
 		want := `"pci":{"pci-address":"` + l.vf(pf0, n) + `","pf-pci-address":"` + pf0 + `"}`
 		if !strings.Contains(string(record), want) {
@@ -155,7 +157,7 @@ func TestGuestPodHostDevice(t *testing.T) {
 	if diff := cmp.Diff([]string{"eth0", "lo", "net0", "net1"}, names(l.links(one))); diff != "" {
 		t.Error(diff)
 	}
-	eventually(t, "a ping", func() bool { return ping(one, "10.10.0.2") == nil })
+	check.Eventually(t, "a ping", patience, func() bool { return ping(one, "10.10.0.2") == nil })
 	l.must(plexus("DEL", one), config)
 	l.must(plexus("DEL", two), config)
 	l.mustBe(before, "after DEL")

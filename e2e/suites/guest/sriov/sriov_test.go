@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // builtVar names the folder with a plexus-sriov that can be told to die, and with the tests of
@@ -15,20 +16,20 @@ import (
 const builtVar = "PLEXUS_SRIOV_BUILT"
 
 // What a guest does is slow: it is emulated, and other tests run beside it.
-const patience = 15 * time.Minute
+const bootLimit = 15 * time.Minute
 
 func TestE2EGuestSRIOV(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: bootLimit})
 }
 
 func TestE2EGuestSRIOVRounds(t *testing.T) {
-	guest.Run(t, guest.Options{Run: "^TestGuestRounds", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, NICs: 1, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuestRounds", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, NICs: 1, Timeout: bootLimit})
 }
 
 func TestE2EGuestSRIOVAccidents(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Accident|Kill)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 1, Timeout: patience})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Accident|Kill)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 1, Timeout: bootLimit})
 }
 
 // vfio-pci needs an IOMMU, with which a guest boots slower.
@@ -39,7 +40,7 @@ func TestE2EGuestSRIOVUserSpace(t *testing.T) {
 func built(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Chmod(dir, 0o755))
+	check.Must(t, os.Chmod(dir, 0o755))
 	for _, args := range [][]string{
 		{"build", "-tags", "killpoints", "-o", filepath.Join(dir, "plexus-sriov"), "./cmd/plexus-sriov"},
 		{"test", "-c", "-tags", "guest", "-o", filepath.Join(dir, "pf.test"), "./sriov/pf"},
@@ -52,11 +53,4 @@ func built(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/plexus-cni/plexus/e2e/harness/guest"
 )
 
 // A VF that a process drives: settings and addresses, and no interface.
@@ -13,7 +15,7 @@ func TestGuestUserSpace(t *testing.T) {
 	device := l.vf(pf0, 0)
 	l.sh("modprobe vfio-pci; echo " + device + " > /sys/bus/pci/devices/" + device + "/driver/unbind; " +
 		"echo vfio-pci > /sys/bus/pci/devices/" + device + "/driver_override; echo " + device + " > /sys/bus/pci/drivers_probe")
-	wait(t, "/sys/bus/pci/drivers/vfio-pci/"+device)
+	guest.AwaitFile(t, "/sys/bus/pci/drivers/vfio-pci/"+device)
 	before := l.snapshot()
 	pod := l.netns("a")
 	info := filepath.Join(t.TempDir(), "info")

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // listen gives a socket that has every frame that an interface hears, for a minute. The
@@ -14,14 +16,14 @@ import (
 func listen(t *testing.T, netdev string) int {
 	t.Helper()
 	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
-	must(t, err)
-	must(t, unix.SetsockoptInt(socket, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1))
+	check.Must(t, err)
+	check.Must(t, unix.SetsockoptInt(socket, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1))
 	netif, err := net.InterfaceByName(netdev)
-	must(t, err)
+	check.Must(t, err)
 	index := netif.Index
-	must(t, unix.Bind(socket, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index}))
-	must(t, unix.SetsockoptPacketMreq(socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}))
-	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}))
+	check.Must(t, unix.Bind(socket, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index}))
+	check.Must(t, unix.SetsockoptPacketMreq(socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}))
+	check.Must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}))
 	return socket
 }
 

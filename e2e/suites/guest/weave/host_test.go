@@ -2,7 +2,6 @@ package weave
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -48,8 +48,7 @@ type host struct {
 	*node.Node
 	t       *testing.T
 	number  int
-	confDir string // the runtime's
-	binDir  string
+	runtime *node.Runtime
 	weaver  *exec.Cmd
 }
 
@@ -60,7 +59,7 @@ func newHosts(t *testing.T) [2]*host {
 	var hosts [2]*host
 	for i := range hosts {
 		n := node.New(t)
-		h := &host{Node: n, t: t, number: i + 1, confDir: n.Path("net.d.runtime"), binDir: n.Path("bin")}
+		h := &host{Node: n, t: t, number: i + 1, runtime: n.Runtime(n.Path("cache"), n.Plugins("portmap", "macvlan", "host-local")...)}
 		h.putPlugins()
 		hosts[i] = h
 	}
@@ -96,19 +95,14 @@ func (h *host) netns() (path string) {
 	return path
 }
 
-// putPlugins does what Weave's own installation does, and has the plugins beside.
+// putPlugins does what Weave's own installation does.
 func (h *host) putPlugins() {
 	h.t.Helper()
-	must(h.t, os.Mkdir(h.binDir, 0o755))
-	must(h.t, os.Mkdir(h.confDir, 0o755))
 	weaveutil := node.Executable(h.t, "PLEXUS_WEAVE_BIN", "weaveutil")
 	for _, name := range []string{"weave-net", "weave-ipam"} {
-		must(h.t, os.Symlink(weaveutil, filepath.Join(h.binDir, name)))
+		check.Must(h.t, os.Symlink(weaveutil, filepath.Join(h.runtime.BinDir, name)))
 	}
-	for _, name := range []string{"portmap", "macvlan", "host-local"} {
-		must(h.t, os.Symlink(filepath.Join(h.CNIBin, name), filepath.Join(h.binDir, name)))
-	}
-	h.WriteFile(filepath.Join(h.confDir, "10-weave.conflist"), conflist)
+	h.WriteFile(filepath.Join(h.runtime.ConfDir, "10-weave.conflist"), conflist)
 }
 
 // startWeaver starts the daemon as pid 1 of its own, which is how it finds the host's
@@ -116,9 +110,9 @@ func (h *host) putPlugins() {
 func (h *host) startWeaver() {
 	h.t.Helper()
 	dir := h.Path("weaver")
-	must(h.t, os.MkdirAll(dir, 0o755))
+	check.Must(h.t, os.MkdirAll(dir, 0o755))
 	log, err := os.OpenFile(h.weaverLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	must(h.t, err)
+	check.Must(h.t, err)
 	defer log.Close()
 	h.weaver = exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
 		node.Executable(h.t, "PLEXUS_WEAVE_BIN", "weaver"),
@@ -151,27 +145,13 @@ func (h *host) stopWeaver() {
 // awaitPeer waits until the daemon has the other one, and with it a quorum.
 func (h *host) awaitPeer() {
 	h.t.Helper()
-	h.poll("weaver's connection to its peer", func() error {
+	check.Eventually(h.t, "weaver's connection to its peer", 2*time.Minute, func() error {
 		status, err := h.get("127.0.0.1:6784", "/status")
 		if err == nil && !strings.Contains(status, "1 established") {
 			err = errors.New(status)
 		}
 		return err
 	})
-}
-
-// poll waits until there is no error.
-func (h *host) poll(what string, try func() error) {
-	h.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			h.t.Fatalf("%s: %v", what, err)
-		}
-	}
 }
 
 // get asks an HTTP server from the host's network.
@@ -188,9 +168,9 @@ func (h *host) get(server, path string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	must(h.t, conn.SetDeadline(time.Now().Add(patience)))
+	check.Must(h.t, conn.SetDeadline(time.Now().Add(patience)))
 	request, err := http.NewRequest(http.MethodGet, "http://"+server+path, http.NoBody)
-	must(h.t, err)
+	check.Must(h.t, err)
 	if err := request.Write(conn); err != nil {
 		return "", err
 	}
@@ -214,8 +194,8 @@ func (h *host) owned() map[string][]string {
 		}
 	}
 	body, err := h.get("127.0.0.1:6784", "/ip")
-	must(h.t, err)
-	must(h.t, json.Unmarshal([]byte(body), &report))
+	check.Must(h.t, err)
+	check.Must(h.t, json.Unmarshal([]byte(body), &report))
 	all := map[string][]string{}
 	for _, o := range report.Owned {
 		if o.ContainerID != "weave:expose" {
@@ -229,8 +209,8 @@ func (h *host) owned() map[string][]string {
 func (h *host) install() {
 	h.t.Helper()
 	extra, err := json.Marshal(map[string]string{"manifests": h.Manifests, "confDir": h.ConfDir})
-	must(h.t, err)
-	h.Run(filepath.Join(h.Bin, "plexus-agent"), "install", "--from", h.Bin, "--bin-dir", h.binDir, "--conf-dir", h.confDir,
+	check.Must(h.t, err)
+	h.Run(filepath.Join(h.Bin, "plexus-agent"), "install", "--from", h.Bin, "--bin-dir", h.runtime.BinDir, "--conf-dir", h.runtime.ConfDir,
 		"--cni-dir", h.CNIDir, "--network-name", "cluster", "--socket", "", "--timeout", "1m", "--extra-config", string(extra))
 }
 
@@ -249,64 +229,43 @@ func (h *host) pod(name, networks string) *pod {
 const hostPort, containerPort = 8080, 80
 
 func (p *pod) runtimeConf() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
-		ContainerID: p.ID, NetNS: p.Path, IfName: "eth0",
-		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", p.PodName}, {"K8S_POD_INFRA_CONTAINER_ID", p.ID}},
-		CapabilityArgs: map[string]any{
-			"portMappings": []map[string]any{{"hostPort": hostPort, "containerPort": containerPort, "protocol": "tcp"}},
-		},
+	conf := p.RuntimeConf("eth0")
+	conf.CapabilityArgs = map[string]any{
+		"portMappings": []map[string]any{{"hostPort": hostPort, "containerPort": containerPort, "protocol": "tcp"}},
 	}
+	return conf
 }
 
-// call calls as a runtime does, with the first configuration of its folder.
-func (p *pod) call(do func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error) (err error) {
-	h := p.host
-	h.t.Helper()
-	files, err := libcni.ConfFiles(h.confDir, []string{".conf", ".conflist", ".json"})
-	must(h.t, err)
-	list, err := libcni.ConfListFromFile(files[0])
-	must(h.t, err)
-	if list.Plugins[0].Network.Type != "plexus" {
-		h.t.Fatalf("the runtime's first configuration is %s", files[0])
-	}
-	h.Do(func() error {
-		err = do(libcni.NewCNIConfigWithCacheDir([]string{h.binDir}, h.Path("cache"), nil), list)
-		return nil
-	})
-	return err
-}
-
-func (p *pod) add() (result *current.Result, err error) {
+// runtime gives the runtime of the pod's host, whose first configuration is of Plexus.
+func (p *pod) runtime() *node.Runtime {
+	r := p.host.runtime
 	p.host.t.Helper()
-	err = p.call(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		answer, err := cni.AddNetworkList(context.Background(), list, p.runtimeConf())
-		if err == nil {
-			result, err = current.NewResultFromResult(answer)
-		}
-		return err
-	})
-	return result, err
+	if first := r.List().Plugins[0].Network.Type; first != "plexus" {
+		p.host.t.Fatalf("the runtime's first configuration is of %s", first)
+	}
+	return r
+}
+
+func (p *pod) add() (*current.Result, error) {
+	p.host.t.Helper()
+	return p.runtime().Add(p.runtimeConf())
 }
 
 func (p *pod) mustAdd() *current.Result {
 	p.host.t.Helper()
 	result, err := p.add()
-	must(p.host.t, err)
+	check.Must(p.host.t, err)
 	return result
 }
 
 func (p *pod) check() error {
 	p.host.t.Helper()
-	return p.call(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.CheckNetworkList(context.Background(), list, p.runtimeConf())
-	})
+	return p.runtime().Check(p.runtimeConf())
 }
 
 func (p *pod) del() error {
 	p.host.t.Helper()
-	return p.call(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.DelNetworkList(context.Background(), list, p.runtimeConf())
-	})
+	return p.runtime().Del(p.runtimeConf())
 }
 
 // record is the journal's.
@@ -321,12 +280,5 @@ func (p *pod) ping(address string) {
 	p.host.t.Helper()
 	if out, err := p.Run("ping", "-n", "-c", "1", "-w", "60", address); err != nil {
 		p.host.t.Errorf("ping %s from pod %s: %v\n%s", address, p.PodName, err, out)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
+	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -43,7 +43,7 @@ func TestGuestWeave(t *testing.T) {
 			t.Fatalf("addresses of the answer: %v", result.IPs)
 		}
 		pods[i].verifyStatus(result.IPs[0].Address.IP)
-		must(t, pods[i].check())
+		check.Must(t, pods[i].check())
 	}
 	for i, other := range []*pod{pods[1], pods[0]} {
 		for _, ifName := range []string{"eth0", "net0"} {
@@ -52,8 +52,8 @@ func TestGuestWeave(t *testing.T) {
 	}
 	verifyHostPort(t, pods[1], hosts[0])
 	for _, p := range pods {
-		must(t, p.del())
-		must(t, p.del())
+		check.Must(t, p.del())
+		check.Must(t, p.del())
 		p.mustBeClean()
 	}
 }
@@ -77,13 +77,13 @@ func (p *pod) verifyStatus(address net.IP) {
 	t := p.host.t
 	t.Helper()
 	there := p.Interfaces()
-	equal(t, "interfaces", p.InterfaceNames(), []string{"eth0", "net0"})
-	equal(t, "address of eth0", p.addressOf("eth0"), address.String())
-	equal(t, "status", p.record().Status, []types.NetworkStatus{
+	check.Equal(t, "interfaces", p.InterfaceNames(), []string{"eth0", "net0"})
+	check.Equal(t, "address of eth0", p.addressOf("eth0"), address.String())
+	check.Equal(t, "status", p.record().Status, []types.NetworkStatus{
 		{Name: "weave", Interface: "eth0", IPs: []string{address.String()}, MAC: there["eth0"].MAC, MTU: 1376, Default: true},
 		{Name: "default/lan", Interface: "net0", IPs: []string{p.addressOf("net0")}, MAC: there["net0"].MAC, MTU: 1500},
 	})
-	equal(t, "Weave's own account", p.host.owned(), map[string][]string{p.ID: {address.String() + "/12"}})
+	check.Equal(t, "Weave's own account", p.host.owned(), map[string][]string{p.ID: {address.String() + "/12"}})
 }
 
 // verifyHostPort asks a server in the pod, by a port of its host, from another host.
@@ -108,9 +108,9 @@ func verifyHostPort(t *testing.T, server *pod, client *host) {
 func (p *pod) mustBeClean() {
 	h := p.host
 	h.t.Helper()
-	equal(h.t, "interfaces", p.InterfaceNames(), []string{})
-	equal(h.t, "files", h.Leftovers(), []string{})
-	equal(h.t, "Weave's own account", h.owned(), map[string][]string{})
+	check.Equal(h.t, "interfaces", p.InterfaceNames(), []string{})
+	check.Equal(h.t, "files", h.Leftovers(), []string{})
+	check.Equal(h.t, "Weave's own account", h.owned(), map[string][]string{})
 	if rules := h.Run("iptables-save", "-t", "nat"); strings.Contains(rules, fmt.Sprintf("--dport %d ", hostPort)) {
 		h.t.Errorf("the port of the host still leads somewhere:\n%s", rules)
 	}
@@ -134,48 +134,28 @@ func TestGuestWeaveWithoutItsDaemon(t *testing.T) {
 	h.stopWeaver()
 
 	_, err := late.add()
-	saysAll(t, "ADD", err, "default/late", "weave", "eth0", "plugin weave-net (ADD)")
-	equal(t, "interfaces", late.InterfaceNames(), []string{})
+	check.Error(t, err, "default/late", "weave", "eth0", "plugin weave-net (ADD)")
+	check.Equal(t, "interfaces", late.InterfaceNames(), []string{})
 
-	saysAll(t, "DEL", attached.del(), "default/attached", "weave", "eth0", "plugin weave-net (DEL)")
-	equal(t, "interfaces", attached.InterfaceNames(), []string{})
-	equal(t, "reservations of the other network", h.Reservations(), map[string][]string{})
+	check.Error(t, attached.del(), "default/attached", "weave", "eth0", "plugin weave-net (DEL)")
+	check.Equal(t, "interfaces", attached.InterfaceNames(), []string{})
+	check.Equal(t, "reservations of the other network", h.Reservations(), map[string][]string{})
 	kept := attached.record()
-	equal(t, "what is still to be released", kept.Pending(kept.BootID), []int{0})
+	check.Equal(t, "what is still to be released", kept.Pending(kept.BootID), []int{0})
 	attached.Destroy()
 	late.Destroy()
 
 	h.startWeaver()
 	h.awaitPeer()
-	equal(t, "Weave's own account after its restart", h.owned(), owned)
+	check.Equal(t, "Weave's own account after its restart", h.owned(), owned)
 	next.mustAdd()
-	must(t, next.del())
-	h.poll("the release of dead sandboxes", func() error {
+	check.Must(t, next.del())
+	check.Eventually(h.t, "the release of dead sandboxes", 2*time.Minute, func() error {
 		if left := h.Records(); len(left) > 0 {
-			must(t, next.del()) // each call takes a few seconds for it, and this kernel is emulated
+			check.Must(t, next.del()) // each call takes a few seconds for it, and this kernel is emulated
 			return fmt.Errorf("records are left: %v", left)
 		}
 		return nil
 	})
 	next.mustBeClean()
-}
-
-func saysAll(t *testing.T, what string, err error, words ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("%s: no error", what)
-	}
-	t.Logf("%s: %v", what, err)
-	for _, word := range words {
-		if !strings.Contains(err.Error(), word) {
-			t.Errorf("%s: %q does not say %q", what, err, word)
-		}
-	}
-}
-
-func equal[T any](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
 }
