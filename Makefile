@@ -25,6 +25,11 @@ COVERAGE_MIN ?= 85
 PLATFORMS    ?= linux/amd64,linux/arm64
 IMAGE        ?= localhost/plexus:$(version)
 PUSH         ?=
+# The trees whose code is mutated, the percentage of mutants that a test must notice, and how
+# long each tree may take.
+MUTATE       ?= delegate internal/plugin/vf k8sclient
+MUTATE_MIN   ?= 85
+MUTATE_TIME  ?= 60m
 RACE         ?= $(if $(shell command -v gcc),-race)
 
 # Debian packages that tests of real networks need, as command:package.
@@ -185,6 +190,27 @@ fuzz: ## every fuzz target for FUZZTIME; FUZZ= chooses some by pattern
 		echo "==== $$dir $$name"; \
 		(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s . </dev/null); \
 	done
+
+# In a process namespace of their own, as a mutant may kill anything; mounts of its tests go with it.
+apart := unshare --pid --fork --mount-proc --kill-child
+# Tests that wait for seconds, for plugins that hang: promises.txt has what they keep.
+MUTATE_SKIP := Hangs$$|DaemonLeftBehind$$|LockIsInherited$$
+
+# Not part of test: it takes more than an hour.
+.PHONY: mutate
+mutate: promises ## break every promise, then any line of MUTATE=, and see that a test fails (root)
+	@tools=$$(e2e/tools/build mutate); status=0; \
+	for tree in $(MUTATE); do \
+		echo "==== $$tree"; began=$$SECONDS; \
+		GOFLAGS='$(GOFLAGS) -count=1 -skip=$(MUTATE_SKIP)' $(apart) timeout --foreground -s INT -k 1m $(MUTATE_TIME) \
+			"$$tools/gremlins" unleash --workers 1 --timeout-coefficient 4 --output-statuses lt --threshold-efficacy $(MUTATE_MIN) ./$$tree || status=1; \
+		echo "$$tree took $$(( (SECONDS - began) / 60 )) min"; \
+	done; exit $$status
+
+.PHONY: promises
+promises: need-root deps-net build ## break every promise of internal/test/mutate, and see its test fail; RUN= chooses some (root)
+	@CGO_ENABLED=0 go build -o $(OUT)/mutate ./internal/test/mutate
+	@$(call with,plugins multus) $(apart) $(OUT)/mutate -run '$(RUN)'
 
 .PHONY: clean
 clean: ## remove bin/ and out/; never the cache (that is clean-cache)

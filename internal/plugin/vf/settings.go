@@ -179,15 +179,15 @@ func (e *Engine) restoreSettings(s *State, netdev string, vf int) error {
 	}
 	var faults []error
 	for _, f := range settings {
-		before := f.value(s.Before)
-		if before == f.value(now) || before == "" && !f.asked(&s.Want) {
-			continue
+		before, asked := f.value(s.Before), f.asked(&s.Want)
+		if before != "" && before == f.value(now) || before == "" && !asked {
+			continue // what was set and the driver never tells is not known to be back
 		}
 		host.KillPoint()
 		err := f.set(e.PF, netdev, vf, f.known(s.Before))
 		switch {
 		case err == nil:
-		case f.asked(&s.Want) && before != "":
+		case asked && before != "":
 			faults = append(faults, fmt.Errorf("%s: %s: set back to %s, is %s: %w", s.whereabouts(), f.field, before, orUnknown(f.value(now)), explain(err)))
 		default:
 			e.Log.Warn("not set back", "device", s.Device, "field", f.field, "was", before, "is", f.value(now), "error", err)
