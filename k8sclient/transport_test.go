@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -37,7 +38,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	for name, c := range map[string]*Client{"for one call": forOneCall, "resident": resident} {
 		t.Run(name, func(t *testing.T) {
 			_, err := c.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
-			wantError(t, err, "302 Found")
+			check.Error(t, err, "302 Found")
 			if first := <-asked; first != podURL || len(asked) != 0 {
 				t.Errorf("%s was asked first, and %d more", first, len(asked))
 			}
@@ -64,7 +65,7 @@ func TestCredentialPluginThatHangs(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		_, err := c.ReadPod(ctx, &types.Pod{Namespace: "ns", Name: "p"})
-		wantError(t, err, "no answer")
+		check.Error(t, err, "no answer")
 		if took := time.Since(begin); took > 4*time.Second {
 			t.Errorf("it took %s", took)
 		}

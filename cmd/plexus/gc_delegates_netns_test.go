@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // What lives is known from the records, also where libcni's cache is lost.
@@ -17,10 +19,10 @@ func TestNetnsGCWithoutACache(t *testing.T) {
 	}
 	n.Calls()
 	gc(n, conf, "c1").OK()
-	equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{"cbr0": {"c1/eth0"}, "mac": {"c1/net0"}})
-	equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2"}, "mac": {"10.2.0.2"}})
-	equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
-	del(n, pods[0], conf)
+	check.Equal(t, "what the delegates were told", told(t, n.Calls()), map[string][]string{"cbr0": {"c1/eth0"}, "mac": {"c1/net0"}})
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2"}, "mac": {"10.2.0.2"}})
+	check.Equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+	n.Del(pods[0], conf)
 	n.MustBeClean()
 }
 
@@ -31,7 +33,7 @@ func TestNetnsGCOfEveryNetwork(t *testing.T) {
 	pod := attached(n, conf, "c1")[0]
 	n.Hook("bridge", "GC", "fail 78 'not now'")
 	n.Calls()
-	contains(t, "error", gc(n, conf, "c1").Fails(100).Msg, "network cbr0", "not now")
+	check.Contains(t, "error", gc(n, conf, "c1").Fails(100).Msg, "network cbr0", "not now")
 	var asked []string
 	for _, c := range n.Calls() {
 		if c.Command == "GC" {
@@ -39,8 +41,8 @@ func TestNetnsGCOfEveryNetwork(t *testing.T) {
 		}
 	}
 	slices.Sort(asked)
-	equal(t, "plugins whose GC ran", asked, []string{"bridge", "macvlan"})
+	check.Equal(t, "plugins whose GC ran", asked, []string{"bridge", "macvlan"})
 	n.Hook("bridge", "GC", "")
-	del(n, pod, conf)
+	n.Del(pod, conf)
 	n.MustBeClean()
 }

@@ -35,7 +35,7 @@ func TestMinimumRate(t *testing.T) {
 // The name of a state, and of the file that it is written to first, has at most 255 bytes.
 func TestKeyLimits(t *testing.T) {
 	key := Key{Device: dev, IfName: "net0"}
-	key.ContainerID = strings.Repeat("c", unix.NAME_MAX-len(key.file())-len(newSuffix))
+	key.ContainerID = strings.Repeat("c", unix.NAME_MAX-len(key.name())-len(".json.new"))
 	if err := key.check(); err != nil {
 		t.Error(err)
 	}
