@@ -35,7 +35,7 @@ printf '%s namespace "%s"\n' "$CNI_COMMAND" "$CNI_NETNS" >>"${0%/*}/calls"
 // does anything.
 func TestBuiltPlugins(t *testing.T) {
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/plexus", "../../cmd/plexus-sriov", "../../cmd/plexus-vhostuser").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../../cmd/plexus", "../../cmd/plexus-sriov", "../../cmd/plexus-vhostuser").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for name, extra := range built {
