@@ -10,6 +10,7 @@ import (
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -35,7 +36,7 @@ printf '%s namespace "%s"\n' "$CNI_COMMAND" "$CNI_NETNS" >>"${0%/*}/calls"
 // does anything.
 func TestBuiltPlugins(t *testing.T) {
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/plexus", "../../cmd/plexus-sriov", "../../cmd/plexus-vhostuser").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../../cmd/plexus", "../../cmd/plexus-sriov", "../../cmd/plexus-vhostuser").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for name, extra := range built {
@@ -45,7 +46,7 @@ func TestBuiltPlugins(t *testing.T) {
 		if err := json.Unmarshal([]byte(o.stdout), &answer); err != nil {
 			t.Fatal(err, o)
 		}
-		equal(t, name+": VERSION", answer.SupportedVersions, everyVersion)
+		check.Equal(t, name+": VERSION", answer.SupportedVersions, everyVersion)
 		for _, version := range everyVersion {
 			t.Run(name+" "+version, func(t *testing.T) { testBuilt(t, path, version, extra) })
 		}
@@ -53,7 +54,7 @@ func TestBuiltPlugins(t *testing.T) {
 			dir := t.TempDir()
 			for _, verb := range []string{"ADD", "DEL"} {
 				o := run(t, command(t, path, verb, extended("0.2.0", dir, extra), "CNI_PATH="+dir))
-				equal(t, verb+": code", o.failure.Code, cnitypes.ErrIncompatibleCNIVersion)
+				check.Equal(t, verb+": code", o.failure.Code, cnitypes.ErrIncompatibleCNIVersion)
 			}
 		})
 	}
@@ -68,18 +69,18 @@ func testBuilt(t *testing.T, path, version string, extra map[string]any) {
 	config := extended(version, dir, extra)
 	env := []string{"CNI_PATH=" + dir, "CNI_NETNS=/proc/self/ns/net", "PATH=" + os.Getenv("PATH")}
 	o := run(t, command(t, path, "ADD", config, env...))
-	equal(t, "ADD: code", o.failure.Code, types.CodeInvalidEnv)
+	check.Equal(t, "ADD: code", o.failure.Code, types.CodeInvalidEnv)
 	if _, err := os.Stat(filepath.Join(dir, "calls")); !os.IsNotExist(err) {
 		t.Errorf("ADD called the plugin: %v", err)
 	}
 	o = run(t, command(t, path, "DEL", config, env...))
-	equal(t, "DEL: standard output", o.stdout, "")
-	equal(t, "DEL: exit code", o.code, 0)
+	check.Equal(t, "DEL: standard output", o.stdout, "")
+	check.Equal(t, "DEL: exit code", o.code, 0)
 	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "calls", string(calls), "DEL namespace \"\"\n")
+	check.Equal(t, "calls", string(calls), "DEL namespace \"\"\n")
 }
 
 // extended gives a configuration of a plugin.

@@ -11,18 +11,11 @@ import (
 	"testing"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
-
-func equal[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
 
 // since is the first version of CNI with a verb.
 var since = map[string]string{"ADD": "0.3.0", "DEL": "0.3.0", "CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
@@ -33,17 +26,17 @@ func TestEveryVerbInEveryVersion(t *testing.T) {
 			t.Run(verb+" "+version, func(t *testing.T) {
 				o := callProbe(t, verb, version)
 				if version < first || version == "9.9.9" {
-					equal(t, "code", o.failure.Code, cnitypes.ErrIncompatibleCNIVersion)
-					equal(t, "what the probe did", o.stderr, "")
+					check.Equal(t, "code", o.failure.Code, cnitypes.ErrIncompatibleCNIVersion)
+					check.Equal(t, "what the probe did", o.stderr, "")
 					return
 				}
-				equal(t, "exit code", o.code, 0)
-				equal(t, "what the probe did", o.stderr, fmt.Sprintf("open %s, namespace \"/run/netns/none\"\nverb %s\ndone: <nil>\n", verb, strings.ToLower(verb)))
+				check.Equal(t, "exit code", o.code, 0)
+				check.Equal(t, "what the probe did", o.stderr, fmt.Sprintf("open %s, namespace \"/run/netns/none\"\nverb %s\ndone: <nil>\n", verb, strings.ToLower(verb)))
 				if verb == "ADD" {
-					equal(t, "version of the result", o.failure.CNIVersion, version)
-					equal(t, "has the address", strings.Contains(o.stdout, "10.0.0.0/24"), true)
+					check.Equal(t, "version of the result", o.failure.CNIVersion, version)
+					check.Equal(t, "has the address", strings.Contains(o.stdout, "10.0.0.0/24"), true)
 				} else {
-					equal(t, "standard output", o.stdout, "")
+					check.Equal(t, "standard output", o.stdout, "")
 				}
 			})
 		}
@@ -97,12 +90,12 @@ func TestHostNetwork(t *testing.T) {
 	} {
 		t.Run(tc.verb+" "+tc.override, func(t *testing.T) {
 			o := callProbe(t, tc.verb, "1.1.0", "CNI_NETNS="+own, "CNI_NETNS_OVERRIDE="+tc.override)
-			equal(t, "code", o.failure.Code, tc.code)
-			equal(t, "the first line", strings.Split(o.stderr, "\n")[0], fmt.Sprintf("open %s, namespace %q", tc.verb, tc.opened))
-			equal(t, "the verb ran", strings.Contains(o.stderr, "verb "), tc.code == 0)
+			check.Equal(t, "code", o.failure.Code, tc.code)
+			check.Equal(t, "the first line", strings.Split(o.stderr, "\n")[0], fmt.Sprintf("open %s, namespace %q", tc.verb, tc.opened))
+			check.Equal(t, "the verb ran", strings.Contains(o.stderr, "verb "), tc.code == 0)
 			if tc.code != 0 {
-				equal(t, "message", o.failure.Msg, "CNI_NETNS: "+own+" is the host's own network namespace")
-				equal(t, "it is logged", strings.Contains(o.stderr, "done: "+o.failure.Msg), true)
+				check.Equal(t, "message", o.failure.Msg, "CNI_NETNS: "+own+" is the host's own network namespace")
+				check.Equal(t, "it is logged", strings.Contains(o.stderr, "done: "+o.failure.Msg), true)
 			}
 		})
 	}
@@ -111,33 +104,33 @@ func TestHostNetwork(t *testing.T) {
 func TestErrorIsPrinted(t *testing.T) {
 	for verb := range since {
 		o := callProbe(t, verb, "1.1.0", probeDoes+"=fail")
-		equal(t, verb+": exit code", o.code, 1)
-		equal(t, verb+": code", o.failure.Code, types.CodeTryAgainLater)
-		equal(t, verb+": message", o.failure.Msg, "not now")
-		equal(t, verb+": it is logged", strings.HasSuffix(o.stderr, "\ndone: not now\n"), true)
+		check.Equal(t, verb+": exit code", o.code, 1)
+		check.Equal(t, verb+": code", o.failure.Code, types.CodeTryAgainLater)
+		check.Equal(t, verb+": message", o.failure.Msg, "not now")
+		check.Equal(t, verb+": it is logged", strings.HasSuffix(o.stderr, "\ndone: not now\n"), true)
 	}
 	o := callProbe(t, "ADD", "1.1.0", probeDoes+"=refuse")
-	equal(t, "code of a call that cannot be read", o.failure.Code, types.CodeInvalidConfig)
-	equal(t, "what the probe did", o.stderr, "open ADD, namespace \"/run/netns/none\"\n")
+	check.Equal(t, "code of a call that cannot be read", o.failure.Code, types.CodeInvalidConfig)
+	check.Equal(t, "what the probe did", o.stderr, "open ADD, namespace \"/run/netns/none\"\n")
 	o = callProbe(t, "NONSENSE", "1.1.0")
-	equal(t, "code of an unknown verb", o.failure.Code, types.CodeInvalidEnv)
-	equal(t, "its exit code", o.code, 1)
+	check.Equal(t, "code of an unknown verb", o.failure.Code, types.CodeInvalidEnv)
+	check.Equal(t, "its exit code", o.code, 1)
 }
 
 func TestGuard(t *testing.T) {
 	o := callProbe(t, "ADD", "1.1.0", probeGuard+"=done")
-	equal(t, "done", o.stdout+o.stderr+fmt.Sprint(o.code), "0")
+	check.Equal(t, "done", o.stdout+o.stderr+fmt.Sprint(o.code), "0")
 	o = callProbe(t, "DEL", "1.1.0", probeGuard+"=fail")
-	equal(t, "code", o.failure.Code, 77)
-	equal(t, "message", o.failure.Msg, "DEL is guarded")
-	equal(t, "exit code and standard error", o.stderr+fmt.Sprint(o.code), "1")
+	check.Equal(t, "code", o.failure.Code, 77)
+	check.Equal(t, "message", o.failure.Msg, "DEL is guarded")
+	check.Equal(t, "exit code and standard error", o.stderr+fmt.Sprint(o.code), "1")
 	o = callProbe(t, "DEL", "1.1.0", probeGuard+"=pass")
-	equal(t, "the verb ran", strings.Contains(o.stderr, "verb del"), true)
+	check.Equal(t, "the verb ran", strings.Contains(o.stderr, "verb del"), true)
 }
 
 func TestProcessSettings(t *testing.T) {
 	o := callProbe(t, "DEL", "1.1.0", probeDoes+"=settings")
-	equal(t, "settings", strings.Contains(o.stderr, fmt.Sprintf("\nGC -1, memory %d, threads 1\n", 64<<20)), true)
+	check.Equal(t, "settings", strings.Contains(o.stderr, fmt.Sprintf("\nGC -1, memory %d, threads 1\n", 64<<20)), true)
 }
 
 // Asked to stop, a verb ends by itself, and its error is printed.
@@ -164,8 +157,8 @@ func TestStopIsAsked(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, lines)
 		_ = cmd.Wait()
-		equal(t, signal.String()+": exit code", cmd.ProcessState.ExitCode(), 1)
-		equal(t, signal.String()+": says why", strings.Contains(stdout.String(), "context canceled"), true)
+		check.Equal(t, signal.String()+": exit code", cmd.ProcessState.ExitCode(), 1)
+		check.Equal(t, signal.String()+": says why", strings.Contains(stdout.String(), "context canceled"), true)
 	}
 }
 
@@ -183,8 +176,8 @@ func TestNobodyReads(t *testing.T) {
 	var stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = writer, &stderr
 	_ = cmd.Run()
-	equal(t, "exit code", cmd.ProcessState.ExitCode(), 1)
-	equal(t, "says why", strings.Contains(stderr.String(), "probe: print the error: write /dev/stdout: broken pipe"), true)
+	check.Equal(t, "exit code", cmd.ProcessState.ExitCode(), 1)
+	check.Equal(t, "says why", strings.Contains(stderr.String(), "probe: print the error: write /dev/stdout: broken pipe"), true)
 }
 
 func TestToCNI(t *testing.T) {
@@ -202,6 +195,6 @@ func TestToCNI(t *testing.T) {
 		"without any code":       {&cnitypes.Error{Msg: "x"}, nil, &cnitypes.Error{Code: types.CodeFailed, Msg: "x"}},
 		"details":                {errors.New("x"), func(err error) string { return "of " + err.Error() }, &cnitypes.Error{Code: types.CodeFailed, Msg: "x", Details: "of x"}},
 	} {
-		equal(t, name, (&Main{Details: tc.details}).toCNI(tc.err), tc.want)
+		check.Equal(t, name, (&Main{Details: tc.details}).toCNI(tc.err), tc.want)
 	}
 }

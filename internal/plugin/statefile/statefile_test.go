@@ -9,9 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -37,25 +36,11 @@ func newFolder(t *testing.T) *Folder[thing] {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", what, diff)
-	}
-}
-
 // files gives the names in the folder.
 func files(t *testing.T, f *Folder[thing]) []string {
 	t.Helper()
 	entries, err := os.ReadDir(f.Dir)
-	must(t, err)
+	check.Must(t, err)
 	names := []string{}
 	for _, entry := range entries {
 		names = append(names, entry.Name())
@@ -66,31 +51,31 @@ func files(t *testing.T, f *Folder[thing]) []string {
 func TestLife(t *testing.T) {
 	f := newFolder(t)
 	names, err := f.Names()
-	must(t, err)
-	equal(t, "names without a folder", len(names), 0)
+	check.Must(t, err)
+	check.Equal(t, "names without a folder", len(names), 0)
 	if _, err := f.Read("x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a folder: %v", err)
 	}
 	for _, size := range []int{1, 2} {
 		want := &thing{Format: 2, Name: "x", Size: size}
-		must(t, f.Write(want))
+		check.Must(t, f.Write(want))
 		got, err := f.Read("x")
-		must(t, err)
-		equal(t, "state", got, want)
+		check.Must(t, err)
+		check.Equal(t, "state", got, want)
 	}
-	must(t, f.Write(&thing{Format: 1, Name: "old"}))
-	equal(t, "files", files(t, f), []string{"old.json", "x.json"})
+	check.Must(t, f.Write(&thing{Format: 1, Name: "old"}))
+	check.Equal(t, "files", files(t, f), []string{"old.json", "x.json"})
 	names, err = f.Names()
-	must(t, err)
-	equal(t, "names", names, []string{"old", "x"})
+	check.Must(t, err)
+	check.Equal(t, "names", names, []string{"old", "x"})
 	for _, path := range []string{f.Dir, f.Path("x")} {
 		info, err := os.Stat(path)
-		must(t, err)
-		equal(t, "what others may do with "+path, info.Mode().Perm()&0o077, 0)
+		check.Must(t, err)
+		check.Equal(t, "what others may do with "+path, info.Mode().Perm()&0o077, 0)
 	}
-	must(t, f.Remove("x"))
-	must(t, f.Remove("x"))
-	equal(t, "files", files(t, f), []string{"old.json"})
+	check.Must(t, f.Remove("x"))
+	check.Must(t, f.Remove("x"))
+	check.Equal(t, "files", files(t, f), []string{"old.json"})
 }
 
 func TestReadWhatIsWrong(t *testing.T) {
@@ -109,15 +94,15 @@ func TestReadWhatIsWrong(t *testing.T) {
 		"too large":        {`{"format":2,"name":"x"}` + strings.Repeat(" ", maxSize), ErrDamaged},
 	} {
 		f := newFolder(t)
-		must(t, host.MakeDir(f.Dir))
-		must(t, os.WriteFile(f.Path("x"), []byte(tc.data), 0o600))
+		check.Must(t, host.MakeDir(f.Dir))
+		check.Must(t, os.WriteFile(f.Path("x"), []byte(tc.data), 0o600))
 		_, err := f.Read("x")
 		if !errors.Is(err, tc.is) || errors.Is(err, ErrDamaged) == errors.Is(err, ErrNewer) || !strings.HasPrefix(err.Error(), "state "+f.Path("x")+": ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	f := newFolder(t)
-	must(t, os.MkdirAll(f.Path("x"), 0o700))
+	check.Must(t, os.MkdirAll(f.Path("x"), 0o700))
 	if _, err := f.Read("x"); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a folder: %v", err)
 	}
@@ -125,15 +110,15 @@ func TestReadWhatIsWrong(t *testing.T) {
 
 func TestSetAside(t *testing.T) {
 	f := newFolder(t)
-	must(t, host.MakeDir(f.Dir))
+	check.Must(t, host.MakeDir(f.Dir))
 	for range 2 {
-		must(t, os.WriteFile(f.Path("x"), nil, 0o600))
-		must(t, f.SetAside("x"))
+		check.Must(t, os.WriteFile(f.Path("x"), nil, 0o600))
+		check.Must(t, f.SetAside("x"))
 	}
-	equal(t, "files", files(t, f), []string{"x.json.corrupt", "x.json.corrupt.2"})
+	check.Equal(t, "files", files(t, f), []string{"x.json.corrupt", "x.json.corrupt.2"})
 	names, err := f.Names()
-	must(t, err)
-	equal(t, "number of names", len(names), 0)
+	check.Must(t, err)
+	check.Equal(t, "number of names", len(names), 0)
 	if err := f.SetAside("x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("none: %v", err)
 	}
@@ -142,21 +127,21 @@ func TestSetAside(t *testing.T) {
 // What a killed writer left is no state, and goes by itself or with the state.
 func TestUnfinished(t *testing.T) {
 	f := newFolder(t)
-	must(t, f.Write(&thing{Format: 2, Name: "y"}))
+	check.Must(t, f.Write(&thing{Format: 2, Name: "y"}))
 	for _, name := range []string{"x", "y", "z"} {
-		must(t, os.WriteFile(f.Path(name)+".new", []byte("{"), 0o600))
+		check.Must(t, os.WriteFile(f.Path(name)+".new", []byte("{"), 0o600))
 	}
 	names, err := f.Names()
-	must(t, err)
-	equal(t, "names", names, []string{"y"})
+	check.Must(t, err)
+	check.Equal(t, "names", names, []string{"y"})
 	unfinished, err := f.Unfinished()
-	must(t, err)
-	equal(t, "unfinished", unfinished, []string{"x", "y", "z"})
-	must(t, f.RemoveUnfinished("y"))
-	must(t, f.RemoveUnfinished("y"))
-	must(t, f.Remove("x"))
-	must(t, f.Write(&thing{Format: 2, Name: "z"}))
-	equal(t, "files", files(t, f), []string{"y.json", "z.json"})
+	check.Must(t, err)
+	check.Equal(t, "unfinished", unfinished, []string{"x", "y", "z"})
+	check.Must(t, f.RemoveUnfinished("y"))
+	check.Must(t, f.RemoveUnfinished("y"))
+	check.Must(t, f.Remove("x"))
+	check.Must(t, f.Write(&thing{Format: 2, Name: "z"}))
+	check.Equal(t, "files", files(t, f), []string{"y.json", "z.json"})
 }
 
 func TestNames(t *testing.T) {
@@ -169,11 +154,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("%.20q can be locked", name)
 		}
 	}
-	must(t, f.Write(&thing{Format: 2, Name: strings.Repeat("a", 246)}))
-	must(t, os.WriteFile(filepath.Join(f.Dir, ".hidden.json"), nil, 0o600))
+	check.Must(t, f.Write(&thing{Format: 2, Name: strings.Repeat("a", 246)}))
+	check.Must(t, os.WriteFile(filepath.Join(f.Dir, ".hidden.json"), nil, 0o600))
 	names, err := f.Names()
-	must(t, err)
-	equal(t, "number of names", len(names), 1)
+	check.Must(t, err)
+	check.Equal(t, "number of names", len(names), 1)
 }
 
 func TestWriteWhatCannotBeRead(t *testing.T) {
@@ -189,28 +174,28 @@ func TestWriteWhatCannotBeRead(t *testing.T) {
 func TestLock(t *testing.T) {
 	f := newFolder(t)
 	lock, err := f.Lock(t.Context(), "x")
-	must(t, err)
+	check.Must(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.Lock(ended, "x"); !errors.Is(err, host.ErrLocked) || types.CodeOf(err, 0) != types.CodeTryAgainLater {
 		t.Errorf("a taken one: %v", err)
 	}
-	must(t, lock.Close())
+	check.Must(t, lock.Close())
 	again, err := f.Lock(ended, "x")
-	must(t, err)
-	must(t, again.Close())
-	equal(t, "files", files(t, f), []string{"x.lock"})
+	check.Must(t, err)
+	check.Must(t, again.Close())
+	check.Equal(t, "files", files(t, f), []string{"x.lock"})
 	names, err := f.Names()
-	must(t, err)
-	equal(t, "number of names", len(names), 0)
+	check.Must(t, err)
+	check.Equal(t, "number of names", len(names), 0)
 }
 
 func TestWritable(t *testing.T) {
 	f := newFolder(t)
-	must(t, f.Writable())
-	equal(t, "files", files(t, f), []string{})
-	must(t, os.Remove(f.Dir))
-	must(t, os.WriteFile(f.Dir, nil, 0o600))
+	check.Must(t, f.Writable())
+	check.Equal(t, "files", files(t, f), []string{})
+	check.Must(t, os.Remove(f.Dir))
+	check.Must(t, os.WriteFile(f.Dir, nil, 0o600))
 	for what, err := range map[string]error{"write": f.Writable(), "list": func() error { _, err := f.Names(); return err }()} {
 		if err == nil || !strings.HasPrefix(err.Error(), "state folder: ") {
 			t.Errorf("%s in a file: %v", what, err)
