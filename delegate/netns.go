@@ -8,6 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;
@@ -59,7 +61,7 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	addrs, err := s.handle.AddrList(link, netlink.FAMILY_ALL)
+	addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return s.handle.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: addresses: %w", name, err)
 	}

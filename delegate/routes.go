@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 // gatewaysByFamily sorts the gateways that an attachment asks for, in their order.
@@ -127,7 +129,9 @@ func (s *sandboxNet) verifyDefaults(f family, link netlink.Link, gateways []net.
 // defaults gives the default routes of the family in the main table.
 func (s *sandboxNet) defaults(f family) ([]netlink.Route, error) {
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN}
-	routes, err := s.routes.RouteListFiltered(f.number, filter, netlink.RT_FILTER_TABLE)
+	routes, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Route, error) {
+		return s.routes.RouteListFiltered(f.number, filter, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}

@@ -1,6 +1,7 @@
 package delegate
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -20,6 +21,34 @@ func (r rival) RouteAdd(route *netlink.Route) error {
 		return err
 	}
 	return r.then(r.Handle, route)
+}
+
+// disturbed is the pod's real route table, whose lists are interrupted by a change now and
+// then, as the kernel says it.
+type disturbed struct {
+	*netlink.Handle
+	lists, interruptions int
+}
+
+func (d *disturbed) RouteListFiltered(family int, filter *netlink.Route, mask uint64) ([]netlink.Route, error) {
+	d.lists++
+	if d.lists <= d.interruptions {
+		return nil, netlink.ErrDumpInterrupted
+	}
+	return d.Handle.RouteListFiltered(family, filter, mask)
+}
+
+// A change of routes while they are listed fails no ADD.
+func TestNetnsDefaultRoutesInARestlessNamespace(t *testing.T) {
+	sandbox := twoLinks(t)
+	sandbox.routes = &disturbed{Handle: sandbox.handle, interruptions: 3}
+	if err := sandbox.setDefaultRoutes("net0", []string{"10.2.0.1"}); err != nil {
+		t.Error(err)
+	}
+	sandbox.routes = &disturbed{Handle: sandbox.handle, interruptions: 1000}
+	if err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1"}); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		t.Errorf("a list that never comes whole: %v", err)
+	}
 }
 
 // twoLinks makes eth0 and net0 with addresses of both families, and default routes on eth0.

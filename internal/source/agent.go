@@ -21,11 +21,16 @@ func (s *Source) waitForAgent(ctx context.Context, request *types.FactsRequest) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var last error
 	for {
 		facts, err := s.askAgent(ctx, request)
+		if last != nil && ctx.Err() != nil {
+			return nil, last // the time ended within this attempt, which says nothing of the agent
+		}
 		if err == nil || s.canAskChild() || !mayPass(err) {
 			return facts, err
 		}
+		last = err
 		select {
 		case <-ctx.Done():
 			return nil, err

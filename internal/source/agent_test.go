@@ -210,6 +210,20 @@ func TestAgentIsAskedAgain(t *testing.T) {
 	}
 }
 
+// Where the time ends within an attempt, the error is that of the attempt before: it says
+// what is wrong with the agent.
+func TestAgentErrorIsOfTheLastAnswer(t *testing.T) {
+	ctx, _, hung := watchdog(t)
+	path := agentSocket(t)
+	serve(t, listen(t, path), nil, agentAnswers["no facts"]) // and then it hangs
+	s := newSource(t, &types.Config{AgentSocket: path}, emptyFolder(t))
+	s.patience.facts, s.patience.retry = 300*time.Millisecond, time.Millisecond
+	_, err := s.Facts(ctx, &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
+	if err == nil || hung.Load() || !strings.Contains(err.Error(), "no facts of this pod") {
+		t.Errorf("it hung: %v; %v", hung.Load(), err)
+	}
+}
+
 // An agent that hangs is given up where nobody else can be asked too.
 func TestAgentIsGivenUp(t *testing.T) {
 	ctx, _, hung := watchdog(t)

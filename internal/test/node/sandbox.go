@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -134,7 +135,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 	s.t.Helper()
 	handle := s.handle()
 	defer handle.Close()
-	links, err := handle.LinkList()
+	links, err := host.Retried(netlink.ErrDumpInterrupted, handle.LinkList)
 	check.Must(s.t, err)
 	all := map[string]Interface{}
 	for _, link := range links {
@@ -142,7 +143,7 @@ func (s *Sandbox) Interfaces() map[string]Interface {
 		if attrs.Name == "lo" {
 			continue
 		}
-		addrs, err := handle.AddrList(link, netlink.FAMILY_ALL)
+		addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return handle.AddrList(link, netlink.FAMILY_ALL) })
 		check.Must(s.t, err)
 		all[attrs.Name] = Interface{Kind: link.Type(), MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU, Addrs: global(addrs)}
 	}
@@ -179,7 +180,9 @@ func (s *Sandbox) DefaultRoutes() []string {
 	defer handle.Close()
 	all := []string{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := handle.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		routes, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Route, error) {
+			return handle.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		})
 		check.Must(s.t, err)
 		routes = slices.DeleteFunc(routes, func(r netlink.Route) bool { return !isDefault(r.Dst) || r.Type != unix.RTN_UNICAST })
 		slices.SortStableFunc(routes, func(a, b netlink.Route) int { return a.Priority - b.Priority })

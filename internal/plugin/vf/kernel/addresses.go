@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/plugin/vf"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -87,7 +88,7 @@ func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, ipv6 boo
 	}
 	var duplicate net.IP
 	waitFor(ctx, dadPatience, func() bool {
-		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_V6)
+		addrs, err := addressesOf(handle, device(link.Index), netlink.FAMILY_V6)
 		if err != nil {
 			return false
 		}
@@ -106,6 +107,10 @@ func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, ipv6 boo
 		return fmt.Errorf("address %s is in use by another on the link", duplicate)
 	}
 	return nil
+}
+
+func addressesOf(handle *netlink.Handle, link netlink.Link, family int) ([]netlink.Addr, error) {
+	return host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return handle.AddrList(link, family) })
 }
 
 func hasCarrier(handle *netlink.Handle, index int) bool {
@@ -151,7 +156,7 @@ func toRoute(link *vf.Link, r *cnitypes.Route, result *current.Result) *netlink.
 // Verify reports which addresses and routes are not there.
 func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
 	return overNetlink(ns, func(handle *netlink.Handle) error {
-		addrs, err := handle.AddrList(device(link.Index), netlink.FAMILY_ALL)
+		addrs, err := addressesOf(handle, device(link.Index), netlink.FAMILY_ALL)
 		if err != nil {
 			return fmt.Errorf("interface %s: addresses: %w", link.Name, err)
 		}
@@ -200,6 +205,6 @@ func hasRoute(handle *netlink.Handle, route *cnitypes.Route) bool {
 		filter.Table = *route.Table
 		mask |= netlink.RT_FILTER_TABLE
 	}
-	routes, err := handle.RouteListFiltered(family, filter, mask)
+	routes, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Route, error) { return handle.RouteListFiltered(family, filter, mask) })
 	return err == nil && len(routes) > 0
 }

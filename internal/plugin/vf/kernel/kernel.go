@@ -111,21 +111,11 @@ func describe(l netlink.Link) *vf.Link {
 	}
 }
 
-// findTries is how often a list of interfaces is asked for again after one of them
-// changed in the middle of it.
-const findTries = 5
-
 // Find gives the interface of a device in a namespace, nil if it is not there.
 func (k Links) Find(ns, dev string) (*vf.Link, error) {
 	var found *vf.Link
 	err := overNetlink(ns, func(handle *netlink.Handle) error {
-		links, err := handle.LinkList()
-		for range findTries {
-			if !errors.Is(err, netlink.ErrDumpInterrupted) {
-				break
-			}
-			links, err = handle.LinkList()
-		}
+		links, err := host.Retried(netlink.ErrDumpInterrupted, handle.LinkList)
 		if err != nil {
 			return fmt.Errorf("list interfaces: %w", err)
 		}
