@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -153,18 +154,22 @@ func (c *Cluster) KillAPI() {
 }
 
 // Pause stops the API server where it is: it accepts connections and answers nothing.
-func (c *Cluster) Pause() error { return c.setPaused(true, syscall.SIGSTOP) }
+func (c *Cluster) Pause() error {
+	return c.setPaused(true, func(api *proc.Process) error { return api.Pause(context.Background()) })
+}
 
 // Resume lets a paused API server go on. It then answers what it was asked meanwhile.
-func (c *Cluster) Resume() error { return c.setPaused(false, syscall.SIGCONT) }
+func (c *Cluster) Resume() error {
+	return c.setPaused(false, func(api *proc.Process) error { return api.Signal(syscall.SIGCONT) })
+}
 
-func (c *Cluster) setPaused(paused bool, sig syscall.Signal) error {
+func (c *Cluster) setPaused(paused bool, change func(*proc.Process) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.api == nil {
-		return fmt.Errorf("send %s to kube-apiserver: it does not run", sig)
+		return errors.New("pause or resume kube-apiserver: it does not run")
 	}
-	if err := c.api.Signal(sig); err != nil {
+	if err := change(c.api); err != nil {
 		return err
 	}
 	c.paused = paused

@@ -4,11 +4,16 @@ package proc
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 // Command says what to start.
@@ -76,6 +81,32 @@ func (p *Process) Signal(sig syscall.Signal) error {
 		return fmt.Errorf("send %s to %s (pid %d): %w", sig, p.name, p.PID(), err)
 	}
 	return nil
+}
+
+// Pause stops every thread of the process, and returns once all of them stand still: the
+// signal alone leaves those on other processors a moment to go on.
+func (p *Process) Pause(ctx context.Context) error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return poll.Until(ctx, pauseLimit, p.name+" to stand still", func(context.Context) error {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		for _, stat := range stats {
+			if data, readErr := os.ReadFile(stat); readErr == nil && !isStopped(string(data)) {
+				err = fmt.Errorf("thread %s runs", filepath.Base(filepath.Dir(stat)))
+			}
+		}
+		return err
+	})
+}
+
+// pauseLimit is more than any thread needs to stop.
+const pauseLimit = 30 * time.Second
+
+// isStopped reads the state of a thread, the field after its name in parentheses.
+func isStopped(stat string) bool {
+	_, rest, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
+	return strings.HasPrefix(rest, "T")
 }
 
 // Kill ends the process, paused or not, and returns once it is gone. A nil process is gone.
