@@ -49,7 +49,7 @@ func run(only string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	return (&trial{root: root, work: work, out: out}).all(list)
 }
 
