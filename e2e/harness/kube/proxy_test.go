@@ -46,11 +46,12 @@ func TestKubeProxyKeepsRights(t *testing.T) {
 	wantCode(t, "own pod", annotate(t.Context(), node, own, types.MergePatchType, own.UID, "x"), 200)
 	wantCode(t, "wrong UID", annotate(t.Context(), node, own, types.MergePatchType, "no-such-uid", "x"), 422)
 	wantCode(t, "another node's pod", annotate(t.Context(), node, other, types.MergePatchType, other.UID, "x"), 403)
-	nobody := kube.ClientOf(t, must(p.Kubeconfig("nobody", "nothing")), nil)
+	kubeconfig, err := p.Kubeconfig("nobody", "nothing")
+	nobody := kube.ClientOf(t, kubeconfig, err)
 	wantCode(t, "a user without rights", listNamespaces(t.Context(), nobody), 403)
 	admin := kube.ClientOf(t, p.AdminKubeconfig(), nil)
 	wantCode(t, "an administrator", listNamespaces(t.Context(), admin), 200)
-	kubeconfig, _, err := p.TokenKubeconfig("stale")
+	kubeconfig, _, err = p.TokenKubeconfig("stale")
 	wantCode(t, "a token that is none", listNamespaces(t.Context(), kube.ClientOf(t, kubeconfig, err)), 401)
 	token, err := c.ServiceAccountToken(t.Context(), "rights", "account", nil)
 	if err != nil {
@@ -66,13 +67,6 @@ func TestKubeProxyKeepsRights(t *testing.T) {
 		{Method: "PATCH", Path: "/o"}: 3,
 		{Verb: "get"}:                 0,
 	})
-}
-
-func must(kubeconfig string, err error) string {
-	if err != nil {
-		panic(err)
-	}
-	return kubeconfig
 }
 
 func proxyCounts(t *testing.T, p *kube.Proxy, want map[faultproxy.Match]int) {
