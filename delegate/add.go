@@ -262,6 +262,7 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	s.describeDevice(a)
 	raw, err := s.libcni.AddNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))
 	if err != nil {
+		s.noteRefusal(i, err)
 		return nil, describe(err)
 	}
 	encoded, err := json.Marshal(raw)

@@ -43,6 +43,8 @@ type PluginError struct {
 	Msg     string
 	Details string // of its CNI error
 	Stderr  string // its end, for the runtime's log; it never goes into an event
+
+	answered bool // it ended by itself, with a CNI error
 }
 
 // Error names the plugin and gives its message, without its stderr.
@@ -221,7 +223,7 @@ func (r *pluginRun) parseFailure(err error) *PluginError {
 		return r.fail(fmt.Sprintf("failed (%v) and gave no CNI error", err))
 	}
 	failure := r.fail(orUnsaid(bounded(said.Msg)))
-	failure.Code, failure.Details = said.Code, bounded(said.Details)
+	failure.Code, failure.Details, failure.answered = said.Code, bounded(said.Details), true
 	return failure
 }
 

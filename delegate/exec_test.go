@@ -82,14 +82,14 @@ func TestExecFailure(t *testing.T) {
 		"two objects":    {`echo '{} {}'`, PluginError{Msg: `ended with success but printed something that is not a result: "{} {}"`}},
 		"much garbage":   {`head -c 500 /dev/zero | tr '\0' x`, PluginError{Msg: `ended with success but printed something that is not a result: "` + strings.Repeat("x", 80) + `"…`}},
 		"huge":           {`head -c 5000000 /dev/zero | tr '\0' ' '; echo '{}'`, PluginError{Msg: "printed more than 4194304 bytes"}},
-		"CNI error":      {`echo '{"cniVersion": "1.0.0", "code": 11, "msg": "try later", "details": "why"}'; exit 1`, PluginError{Code: 11, Msg: "try later", Details: "why"}},
-		"code alone":     {`echo '{"code": 999}'; exit 1`, PluginError{Code: 999, Msg: "failed without a message"}},
-		"message alone":  {`echo '{"msg": "no"}'; exit 1`, PluginError{Msg: "no"}},
+		"CNI error":      {`echo '{"cniVersion": "1.0.0", "code": 11, "msg": "try later", "details": "why"}'; exit 1`, PluginError{Code: 11, Msg: "try later", Details: "why", answered: true}},
+		"code alone":     {`echo '{"code": 999}'; exit 1`, PluginError{Code: 999, Msg: "failed without a message", answered: true}},
+		"message alone":  {`echo '{"msg": "no"}'; exit 1`, PluginError{Msg: "no", answered: true}},
 		"no CNI error":   {`echo broken; echo reason >&2; exit 3`, PluginError{Msg: "failed (exit status 3) and gave no CNI error", Stderr: "reason"}},
 		"nothing at all": {`exit 1`, PluginError{Msg: "failed (exit status 1) and gave no CNI error"}},
 		"a signal":       {`kill -KILL $$`, PluginError{Msg: "failed (signal: killed) and gave no CNI error"}},
 		"a result, but":  {`echo '{"cniVersion": "1.0.0", "ips": []}'; exit 1`, PluginError{Msg: "failed (exit status 1) and gave no CNI error"}},
-		"stderr beside":  {`echo secret >&2; echo '{"code": 7, "msg": "no"}'; exit 1`, PluginError{Code: 7, Msg: "no", Stderr: "secret"}},
+		"stderr beside":  {`echo secret >&2; echo '{"code": 7, "msg": "no"}'; exit 1`, PluginError{Code: 7, Msg: "no", Stderr: "secret", answered: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			output, err := execute(t, script(t, "failing", test.body))

@@ -95,8 +95,14 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 		return err
 	}
 	s.restoreCache(i)
-	if err := s.libcni.DelNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, netns)); err != nil {
-		return describe(err)
+	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
+	if s.record.Progress[i].Result == nil {
+		err = s.detachUnmade(ctx, i, list, rt)
+	} else {
+		err = describe(s.libcni.DelNetworkList(ctx, list, rt))
+	}
+	if err != nil {
+		return err
 	}
 	if a.DeviceInfoFile != "" && s.DeviceInfos != nil {
 		if err := s.DeviceInfos.Remove(a.DeviceInfoFile); err != nil {

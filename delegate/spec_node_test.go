@@ -60,7 +60,7 @@ note() {
 note begin
 if [ -e "$dir/fail.$CNI_COMMAND.$CNI_IFNAME" ]; then
 	note end
-	printf '{"cniVersion":"1.0.0","code":900,"msg":"%s says no"}' "$plugin"
+	printf '{"cniVersion":"1.0.0","code":900,"msg":"%s says no to %s"}' "$plugin" "$CNI_COMMAND"
 	exit 1
 fi
 if [ "$CNI_COMMAND" = ADD ] && [ -e "$dir/result.$plugin" ]; then

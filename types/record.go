@@ -34,6 +34,7 @@ type Intent struct {
 // Events of a record's lines after the first.
 const (
 	EventTrying    = "trying"    // the plugins of an attachment are about to run
+	EventRefused   = "refused"   // one of them refused the configuration, before it made anything
 	EventAttached  = "attached"  // they made it; a later line replaces the result
 	EventComplete  = "complete"  // the ADD has done everything
 	EventReleased  = "released"  // an attachment is undone
@@ -50,6 +51,8 @@ type Entry struct {
 	Status     []NetworkStatus `json:"status,omitempty"`
 	Error      string          `json:"error,omitempty"`   // at most MaxEntryError bytes
 	Command    string          `json:"command,omitempty"` // the CNI verb of the call that failed
+	Plugin     string          `json:"plugin,omitempty"`  // that refused
+	Code       uint            `json:"code,omitempty"`    // of the refusal; 0 if the plugin gave none
 	Time       time.Time       `json:"time,omitzero"`     // when it failed
 }
 
@@ -61,6 +64,14 @@ type Progress struct {
 	Tried    bool
 	Released bool
 	Result   json.RawMessage // the CNI result, in its plugin's version; nil if there is none
+	Refused  *Refusal        // why there is no result, if a plugin refused the configuration
+}
+
+// Refusal is what a plugin answered to a configuration that it does not take.
+type Refusal struct {
+	Plugin string // the plain name of the executable
+	Code   uint   // of its CNI error; 0 if it gave none
+	Msg    string
 }
 
 // Record is a plan in the journal, with what has happened to it.
@@ -172,6 +183,8 @@ func (r *Record) Apply(e Entry) {
 	switch e.Event {
 	case EventTrying:
 		progress.Tried = true
+	case EventRefused:
+		progress.Tried, progress.Refused = true, &Refusal{e.Plugin, e.Code, e.Error}
 	case EventAttached:
 		progress.Tried, progress.Result = true, e.Result
 	case EventReleased:

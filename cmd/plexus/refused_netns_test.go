@@ -1,0 +1,75 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/node"
+)
+
+// What a plugin refuses in ADD it refuses in DEL, for ever. Nothing was made, so the
+// failed ADD leaves nothing, and every DEL succeeds.
+func TestNetnsRefusedConfigurationIsReleased(t *testing.T) {
+	hostLocal := node.Conf{"type": "host-local", "subnet": "10.7.0.0/24"}
+	for name, network := range map[string]node.Conf{
+		"bridge: mtu is no number":     {"cniVersion": "0.3.1", "name": "n", "type": "bridge", "bridge": "x", "mtu": "1400"},
+		"bridge: a subnet of /99":      {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "x", "ipam": node.Conf{"type": "host-local", "subnet": "10.7.0.0/99"}},
+		"host-device: no device":       {"cniVersion": "1.0.0", "name": "n", "type": "host-device"},
+		"macvlan: mode is no string":   {"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "mode": 5, "ipam": hostLocal},
+		"a version that is not spoken": {"cniVersion": "1.0.0", "name": "n", "type": "old"},
+		"a list whose second refuses":  node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "tuning", "sysctl": "no object"}),
+		"a list whose second refuses, and third was not run": node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal},
+			node.Conf{"type": "tuning", "sysctl": "no object"}, node.Conf{"type": "portmap", "capabilities": node.Conf{}, "snat": 7}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Plugin("old", `fail 1 "incompatible CNI versions: config is 1.0.0, plugin supports 0.3.1"`)
+			n.Network("n", network)
+			n.PodWith("c1", "n")
+			pod := n.Sandbox("c1")
+			failure := failing(call(n, "ADD", pod, n.Conf(nil)))
+			contains(t, "error", failure.Msg, "default/n")
+			if strings.Contains(failure.Msg, "undo") {
+				t.Errorf("the undo failed: %s", failure.Msg)
+			}
+			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			n.MustBeClean()
+			del(n, pod, n.Conf(nil))
+			pod.Destroy()
+			del(n, pod, n.Conf(nil))
+			n.MustBeClean()
+		})
+	}
+}
+
+// What passes is no refusal: the attachment is kept until its DEL succeeds.
+func TestNetnsFailureThatPassesIsKept(t *testing.T) {
+	for name, said := range map[string]string{
+		"an error of the system":      `fail 999 "stat /etc/x/kubeconfig: no such file or directory"`,
+		"a server that is gone":       `fail 999 "dial unix /run/x.sock: connection refused"`,
+		"a code to try again":         `fail 11 "not now"`,
+		"no CNI error":                `echo broken; exit 1`,
+		"another failure than in ADD": `fail 999 "$CNI_COMMAND does not work"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Plugin("x", said)
+			n.Network("n", node.Conf{"cniVersion": "1.0.0", "name": "n", "type": "x"})
+			n.PodWith("c1", "n")
+			pod := n.Sandbox("c1")
+			contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
+			equal(t, "records", len(n.Records()), 1)
+			n.Plugin("x", "true")
+			del(n, pod, n.Conf(nil))
+			n.MustBeClean()
+		})
+	}
+}
+
+// failing gives the error of a call that must fail, with whatever code.
+func failing(o *node.Outcome) *node.Failure {
+	if o.Err == nil {
+		return &node.Failure{}
+	}
+	return o.Err
+}
