@@ -50,6 +50,9 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 // add gives the session of the attached sandbox, still locked. A session beside an
 // error is to be released all the same.
 func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
+	if _, exists := host.NetNS(call.Sandbox.NetNS); !exists {
+		return nil, nil, types.Errorf(types.CodeInvalidEnv, "pod %s: CNI_NETNS: %q is not a network namespace", &call.Pod, call.Sandbox.NetNS)
+	}
 	planned, err := e.plan(ctx, call)
 	if err != nil {
 		return nil, nil, err
@@ -184,6 +187,9 @@ func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, er
 	if err := s.refuseTaken(); err != nil {
 		return s, err
 	}
+	if err := s.refuseExisting(); err != nil {
+		return s, err
+	}
 	return s, s.claim(ctx)
 }
 
@@ -219,6 +225,28 @@ func (s *session) refuseTaken() error {
 		}
 	}
 	return nil
+}
+
+// refuseExisting refuses an interface that the namespace has already, whoever made it: a
+// plugin that does not look would be attached over it, and an undo would take it away.
+func (s *session) refuseExisting() error {
+	sandbox, err := openSandbox(s.record.Plan.Sandbox.NetNS)
+	if err != nil {
+		return types.WithCode(types.CodeInvalidEnv, err)
+	}
+	defer sandbox.close()
+	var faults []error
+	for i := range s.record.Plan.Attachments {
+		a := &s.record.Plan.Attachments[i]
+		there, err := sandbox.inspect(a.Interface)
+		if err == nil && there != nil {
+			err = types.Errorf(types.CodeInvalidEnv, "interface: the pod's network namespace has an interface %q already", a.Interface)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("network %s: %w", a.Network, err))
+		}
+	}
+	return types.Join(faults...)
 }
 
 // attachAll runs the delegates in order, moves the default routes, and completes the

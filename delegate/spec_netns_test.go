@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,16 +31,13 @@ func TestNetnsSpec_4_1_2_1_5_1_InterfaceIsCNIIFNAME(t *testing.T) {
 // route, the attachment that asked has its own.
 func TestNetnsSpec_4_1_2_1_9_DefaultRouteMoves(t *testing.T) {
 	n := newSpecSandbox(t, `[{"name": "second", "default-route": ["10.2.0.1"]}]`)
+	n.makesLink(t, "first", "10.1.0.5/24", "10.1.0.1")
+	n.makesLink(t, "second", "10.2.0.5/24", "")
 	sandbox, err := openSandbox(n.call.Sandbox.NetNS)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sandbox.close()
-	specLink(t, sandbox, "eth0", "10.1.0.5/24")
-	specLink(t, sandbox, "net0", "10.2.0.5/24")
-	if err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1"}); err != nil {
-		t.Fatal(err)
-	}
 	n.result(t, "chained", `{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "NETNS"}], "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}]}`)
 	n.add(t)
 	routes, err := sandbox.defaults(ipv4)
@@ -53,6 +51,18 @@ func TestNetnsSpec_4_1_2_1_9_DefaultRouteMoves(t *testing.T) {
 	if len(routes) != 1 || routes[0].LinkIndex != link.Attrs().Index || !routes[0].Gw.Equal(net.ParseIP("10.2.0.1")) {
 		t.Errorf("the namespace has the default routes %v", routes)
 	}
+}
+
+// makesLink makes a plugin really make its interface, with an address and, if one is
+// given, a default route over a gateway.
+func (n *specNode) makesLink(t *testing.T, plugin, address, gateway string) {
+	t.Helper()
+	make := "ip link add $CNI_IFNAME type bridge; ip addr add " + address + " dev $CNI_IFNAME; ip link set $CNI_IFNAME up"
+	if gateway != "" {
+		make += "; ip route add default via " + gateway + " dev $CNI_IFNAME"
+	}
+	body := "[ $CNI_COMMAND != ADD ] || nsenter --net=$CNI_NETNS sh -ec \"" + make + "\"\n"
+	writeTestFile(t, filepath.Join(n.dir, "bin", plugin), strings.Replace(specScript, "note begin\n", "note begin\n"+body, 1), 0o755)
 }
 
 // specLink makes an interface with an address.

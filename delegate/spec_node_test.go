@@ -219,6 +219,7 @@ func (n *specNode) add(t *testing.T) []types.NetworkStatus {
 // network is ready.
 func TestSpec_6_1_2_AddWaitsForReadiness(t *testing.T) {
 	node := newSpecNode(t, "")
+	node.call.Sandbox.NetNS = "/proc/self/ns/net"
 	ready := filepath.Join(node.dir, "ready")
 	node.engine.Config.ReadinessIndicatorFile = ready
 	node.engine.Config.AddTimeout = types.Duration(50 * time.Millisecond)
