@@ -50,9 +50,6 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 // add gives the session of the attached sandbox, still locked. A session beside an
 // error is to be released all the same.
 func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
-	if _, exists := host.NetNS(call.Sandbox.NetNS); !exists {
-		return nil, nil, types.Errorf(types.CodeInvalidEnv, "pod %s: CNI_NETNS: %q is not a network namespace", &call.Pod, call.Sandbox.NetNS)
-	}
 	planned, err := e.plan(ctx, call)
 	if err != nil {
 		return nil, nil, err
@@ -168,11 +165,14 @@ func waitForFile(ctx context.Context, path string) error {
 func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, err error) {
 	begun := e.meter.phase(types.Phase{Name: types.PhaseJournal})
 	defer func() { begun(err) }()
+	inode, exists := host.NetNS(planned.Sandbox.NetNS)
+	if !exists {
+		return nil, types.Errorf(types.CodeInvalidEnv, "CNI_NETNS: %q is not a network namespace", planned.Sandbox.NetNS)
+	}
 	lock, err := e.lockFor(ctx, planned.Sandbox.ContainerID)
 	if err != nil {
 		return nil, err
 	}
-	inode, _ := host.NetNS(planned.Sandbox.NetNS)
 	s = e.newSession(lock, types.NewRecord(types.Intent{
 		Format:     types.RecordFormat,
 		BootID:     e.BootID,

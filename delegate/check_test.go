@@ -7,8 +7,8 @@ import (
 )
 
 // CHECK of a sandbox whose ADD failed, and could not be undone, runs no plugin and says so.
-func TestCheckOfAnUnfinishedAdd(t *testing.T) {
-	n := newSpecNode(t, "")
+func TestNetnsCheckOfAnUnfinishedAdd(t *testing.T) {
+	n := newSpecSandbox(t, "")
 	n.fail(t, "ADD", "eth0")
 	n.fail(t, "DEL", "eth0")
 	if _, err := n.engine.Add(t.Context(), n.call); err == nil {

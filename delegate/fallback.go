@@ -3,6 +3,7 @@ package delegate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -142,35 +143,41 @@ func toList(conf *types.NetConf) (*libcni.NetworkConfigList, error) {
 // than Plexus on this node, attached by the default network alone.
 func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
 	conf, err := e.localDefault()
-	if err != nil {
-		return fmt.Errorf("default network: %w", err)
+	if err == nil && conf == nil {
+		err = errors.New("the API server alone has its definition")
 	}
-	if conf == nil {
-		e.Log.Warn("nothing is known of the sandbox, and the default network is known to the API alone", "sandbox", u.key.ContainerID)
+	var list *libcni.NetworkConfigList
+	if err == nil {
+		list, err = toList(conf)
+	}
+	if err != nil {
+		// Nothing says that the sandbox was ever attached: a second DEL comes here too.
+		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", err)
 		return nil
 	}
-	list, err := toList(conf)
-	if err != nil {
-		return fmt.Errorf("default network %s: %w", conf.Name, err)
-	}
 	rt := runtimeConf(&types.Attachment{Interface: u.key.IfName, CapabilityArgs: e.Config.RuntimeConfig}, &u.sandbox, u.sandbox.NetNS)
-	if err := describe(e.cacheOf(u, list, rt).DelNetworkList(ctx, list, rt)); err != nil {
+	cni, cached := e.cacheOf(u, list, rt)
+	if missing := e.planner().CheckExecutables(conf); missing != nil && !cached {
+		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", missing)
+		return nil
+	}
+	if err := describe(cni.DelNetworkList(ctx, list, rt)); err != nil {
 		return fmt.Errorf("detach default network %s from %s: %w", list.Name, rt.IfName, err)
 	}
 	return nil
 }
 
-// cacheOf gives the libcni whose cache has the attachment: the runtime's own, if it
-// was the runtime that attached the bare network, else ours.
-func (e *Engine) cacheOf(u *unrecorded, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) *libcni.CNIConfig {
+// cacheOf gives the libcni whose cache has the attachment, and whether it has: the
+// runtime's own, if it was the runtime that attached the bare network, else ours.
+func (e *Engine) cacheOf(u *unrecorded, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (cni *libcni.CNIConfig, cached bool) {
 	if e.RuntimeCacheDir != "" {
 		cni := e.cni(u.lock, u.key.ContainerID, e.RuntimeCacheDir)
 		if config, cached, err := cni.GetNetworkListCachedConfig(list, rt); err == nil && config != nil {
 			rt.CapabilityArgs = cached.CapabilityArgs
-			return cni
+			return cni, true
 		}
 	}
-	return e.cni(u.lock, u.key.ContainerID, e.Config.CNIDir)
+	return e.cni(u.lock, u.key.ContainerID, e.Config.CNIDir), false
 }
 
 // localDefault gives the default network's configuration without asking the API: from

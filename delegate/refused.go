@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
+	cnitypes "github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/types"
@@ -44,7 +45,7 @@ func refusalOf(failure error) *types.Refusal {
 // not answer, is of something that may have changed by the next time.
 func isRefusal(failure *PluginError) bool {
 	switch failure.Code {
-	case types.CodeIncompatibleVersion, types.CodeUnsupportedField, types.CodeDecodingFailure, types.CodeInvalidConfig:
+	case cnitypes.ErrIncompatibleCNIVersion, cnitypes.ErrUnsupportedField, cnitypes.ErrDecodingFailure, types.CodeInvalidConfig:
 		return true
 	case types.CodeIOFailure, types.CodeTryAgainLater, types.CodeNotAvailable, types.CodeLimitedConnectivity:
 		return false

@@ -65,10 +65,15 @@ func readStandardKeys(o *object, c *Config) {
 		read(o, "prevResult", &asObject)
 		c.PrevResult = prev
 	}
-	c.HasValidAttachments = read(o, "cni.dev/valid-attachments", &c.ValidAttachments)
-	// libcni writes the list under a second name too (its issue 1101); older ones under that alone.
-	if !c.HasValidAttachments {
-		c.HasValidAttachments = read(o, "cni.dev/attachments", &c.ValidAttachments)
+	// libcni writes the list under a second name too (its issue 1101), older ones under that
+	// alone; and as null if it is empty.
+	for _, key := range []string{"cni.dev/valid-attachments", "cni.dev/attachments"} {
+		if !c.HasValidAttachments {
+			c.HasValidAttachments = read(o, key, &c.ValidAttachments)
+		}
+	}
+	if !c.HasValidAttachments && (o.isNull("cni.dev/valid-attachments") || o.isNull("cni.dev/attachments")) {
+		c.HasValidAttachments, c.ValidAttachments = true, []GCAttachment{}
 	}
 	for _, key := range []string{"cni.dev/attachments", "cniVersions", "args", "ipam", "dns", "disableCheck", "disableGC"} {
 		o.get(key)

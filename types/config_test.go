@@ -130,7 +130,7 @@ func TestConfigWrongType(t *testing.T) {
 func TestConfigNullIsNoKey(t *testing.T) {
 	want := mustConfig(t, `{"clusterNetwork":"master"}`)
 	for _, k := range configKeys {
-		if k.key == "clusterNetwork" {
+		if k.key == "clusterNetwork" || strings.HasPrefix(k.key, "cni.dev/") { // there it is an empty list
 			continue
 		}
 		t.Run(k.key, func(t *testing.T) {
@@ -229,7 +229,10 @@ func TestConfigValidAttachments(t *testing.T) {
 		want       []GCAttachment
 	}{
 		{"none", `"name":"n"`, false, nil},
-		{"null is none", `"cni.dev/valid-attachments":null`, false, nil},
+		{"null is empty", `"cni.dev/valid-attachments":null`, true, nil},
+		{"null by the older name", `"cni.dev/attachments":null`, true, nil},
+		{"null by both", `"cni.dev/attachments":null,"cni.dev/valid-attachments":null`, true, nil},
+		{"null, and a list by the older name", `"cni.dev/attachments":[{"containerID":"c","ifname":"eth0"}],"cni.dev/valid-attachments":null`, true, one},
 		{"empty", `"cni.dev/valid-attachments":[]`, true, nil},
 		{"one", `"cni.dev/valid-attachments":[{"containerID":"c","ifname":"eth0"}]`, true, one},
 		{"by libcni's older name", `"cni.dev/attachments":[{"containerID":"c","ifname":"eth0"}]`, true, one},

@@ -8,16 +8,13 @@ import (
 
 // Codes of the CNI specification 1.1.0, section "Error", as far as Plexus makes them.
 const (
-	CodeIncompatibleVersion uint = 1
-	CodeUnsupportedField    uint = 2
 	CodeUnknownContainer    uint = 3
 	CodeInvalidEnv          uint = 4
 	CodeIOFailure           uint = 5
-	CodeDecodingFailure     uint = 6
 	CodeInvalidConfig       uint = 7
 	CodeTryAgainLater       uint = 11
 	CodeNotAvailable        uint = 50
-	CodeLimitedConnectivity uint = 51
+	CodeLimitedConnectivity uint = 51  // and the containers that run are cut off too
 	CodeFailed              uint = 100 // ours: what has no code of its own
 )
 

@@ -134,6 +134,17 @@ func read[T any](o *object, key string, dst *T) bool {
 	return true
 }
 
+// isNull reports whether a field is there, and null.
+func (o *object) isNull(key string) bool {
+	for candidate, value := range o.raw {
+		if equalKey(candidate, key) && string(value) == "null" {
+			o.known[key] = true
+			return true
+		}
+	}
+	return false
+}
+
 // wrongType describes what was expected and what was there. The value itself
 // is not repeated: it may be large, or a secret.
 func wrongType(err error, value json.RawMessage) string {

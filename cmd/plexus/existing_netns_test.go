@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -27,13 +28,13 @@ func TestNetnsInterfaceThatExists(t *testing.T) {
 				t.Fatal(err, out)
 			}
 			failure := call(n, "ADD", pod, n.Conf(nil)).Fails(4)
-			contains(t, "error", failure.Msg, "pod default/c1", "network "+c.network, "interface:", `"`+c.link+`"`, "already")
-			equal(t, "calls", n.CallNames(), []string{})
-			equal(t, "interfaces", pod.InterfaceNames(), []string{c.link})
-			equal(t, "records", n.Records(), []string{})
+			check.Contains(t, "error", failure.Msg, "pod default/c1", "network "+c.network, "interface:", `"`+c.link+`"`, "already")
+			check.Equal(t, "calls", n.CallNames(), []string{})
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{c.link})
+			check.Equal(t, "records", n.Records(), []string{})
 			if c.link != "eth0" { // without a record, DEL releases what an older node may have made
-				del(n, pod, n.Conf(nil))
-				equal(t, "interfaces after DEL", pod.InterfaceNames(), []string{c.link})
+				n.Del(pod, n.Conf(nil))
+				check.Equal(t, "interfaces after DEL", pod.InterfaceNames(), []string{c.link})
 			}
 		})
 	}
@@ -51,9 +52,9 @@ func TestNetnsAddWithoutANamespace(t *testing.T) {
 			n.Wrap("bridge", "macvlan")
 			netns := path(n)
 			failure := n.Call(node.Call{Command: "ADD", Config: n.Conf(nil), Sandbox: pod, NetNS: &netns}).Fails(4)
-			contains(t, "error", failure.Msg, "pod default/c1", "CNI_NETNS", netns)
-			equal(t, "calls", n.CallNames(), []string{})
-			equal(t, "records", n.Records(), []string{})
+			check.Contains(t, "error", failure.Msg, "pod default/c1", "CNI_NETNS", netns)
+			check.Equal(t, "calls", n.CallNames(), []string{})
+			check.Equal(t, "records", n.Records(), []string{})
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
@@ -28,15 +29,15 @@ func TestNetnsRefusedConfigurationIsReleased(t *testing.T) {
 			n.PodWith("c1", "n")
 			pod := n.Sandbox("c1")
 			failure := failing(call(n, "ADD", pod, n.Conf(nil)))
-			contains(t, "error", failure.Msg, "default/n")
+			check.Contains(t, "error", failure.Msg, "default/n")
 			if strings.Contains(failure.Msg, "undo") {
 				t.Errorf("the undo failed: %s", failure.Msg)
 			}
-			equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 			n.MustBeClean()
-			del(n, pod, n.Conf(nil))
+			n.Del(pod, n.Conf(nil))
 			pod.Destroy()
-			del(n, pod, n.Conf(nil))
+			n.Del(pod, n.Conf(nil))
 			n.MustBeClean()
 		})
 	}
@@ -57,10 +58,10 @@ func TestNetnsFailureThatPassesIsKept(t *testing.T) {
 			n.Network("n", node.Conf{"cniVersion": "1.0.0", "name": "n", "type": "x"})
 			n.PodWith("c1", "n")
 			pod := n.Sandbox("c1")
-			contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
-			equal(t, "records", len(n.Records()), 1)
+			check.Contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
+			check.Equal(t, "records", len(n.Records()), 1)
 			n.Plugin("x", "true")
-			del(n, pod, n.Conf(nil))
+			n.Del(pod, n.Conf(nil))
 			n.MustBeClean()
 		})
 	}

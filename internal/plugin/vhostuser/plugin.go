@@ -16,10 +16,6 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// codeLimited is CNI's code for a network that takes no more containers and whose
-// present ones are cut off too.
-const codeLimited uint = 51
-
 // undoTimeout is what an ADD that fails takes at most to undo what it did.
 const undoTimeout = 30 * time.Second
 

@@ -381,7 +381,7 @@ func TestStatus(t *testing.T) {
 	}{
 		"well":        {func(*node) {}, nil, 0},
 		"down":        {func(n *node) { n.sw.fail["Open"] = ErrUnreachable }, nil, types.CodeNotAvailable},
-		"unfit":       {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, codeLimited},
+		"unfit":       {func(n *node) { n.sw.fail["Ready"] = fmt.Errorf("bridge br0: %w", ErrUnfit) }, nil, types.CodeLimitedConnectivity},
 		"slow":        {func(n *node) { n.sw.fail["Ready"] = context.DeadlineExceeded }, nil, types.CodeNotAvailable},
 		"IPAM":        {func(n *node) { n.manager.fail["STATUS"] = errBroken }, nil, types.CodeNotAvailable},
 		"faulty":      {func(*node) {}, map[string]any{"vlan": -1}, types.CodeInvalidConfig},

@@ -19,7 +19,7 @@ func (p *Plugin) Status(ctx context.Context, call *Call) error {
 	err = p.useSwitch(ctx, c.OVSDB, c.Timeout, func(ctx context.Context, sw Switch) error { return sw.Ready(ctx, c.Bridge) })
 	switch {
 	case errors.Is(err, ErrUnfit):
-		return types.WithCode(codeLimited, err)
+		return types.WithCode(types.CodeLimitedConnectivity, err)
 	case err != nil:
 		return types.WithCode(types.CodeNotAvailable, err)
 	}
