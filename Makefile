@@ -28,7 +28,7 @@ PUSH         ?=
 # The trees whose code is mutated, the percentage of mutants that a test must notice, and how
 # long each tree may take.
 MUTATE       ?= delegate internal/plugin/vf k8sclient
-MUTATE_MIN   ?= 85
+MUTATE_MIN   ?= 80
 MUTATE_TIME  ?= 60m
 RACE         ?= $(if $(shell command -v gcc),-race)
 

@@ -116,3 +116,32 @@ func TestUnfinishedIntentsAreRemoved(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A dead record whose release has failed often waits, and one that has waited is chosen.
+func TestDeadRecordsThatFailWait(t *testing.T) {
+	n := newSpecNode(t, "")
+	key := n.deadRecord(t, "dead")
+	wantChosen := func(when string, want ...journal.Key) {
+		t.Helper()
+		if diff := cmp.Diff(want, n.engine.deadKeys()); diff != "" {
+			t.Errorf("%s: %s", when, diff)
+		}
+	}
+	wantChosen("at first", key)
+	lock, free, err := n.engine.Journal().TryLock("dead")
+	if err != nil || !free {
+		t.Fatal(free, err)
+	}
+	for range maxNoted {
+		if err := lock.Append(key, types.Entry{Event: types.EventFailed, Time: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock.Release()
+	wantChosen("right after its failures")
+	past := time.Now().Add(-2 * deadMaxWait)
+	if err := os.Chtimes(filepath.Join(StateDir(n.engine.Config), "dead@outer@eth0.jsonl"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	wantChosen("later", key)
+}
