@@ -21,14 +21,15 @@ func (s *Source) waitForAgent(ctx context.Context, request *types.FactsRequest) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	deadline, _ := ctx.Deadline()
 	var last error
 	for {
 		facts, err := s.askAgent(ctx, request)
-		if last != nil && ctx.Err() != nil {
-			return nil, last // the time ended within this attempt, which says nothing of the agent
-		}
 		if err == nil || s.canAskChild() || !mayPass(err) {
 			return facts, err
+		}
+		if last != nil && !time.Now().Before(deadline) {
+			return nil, last // the time ended within this attempt, which shows nothing of the agent
 		}
 		last = err
 		select {

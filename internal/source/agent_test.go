@@ -215,9 +215,11 @@ func TestAgentIsAskedAgain(t *testing.T) {
 func TestAgentErrorIsOfTheLastAnswer(t *testing.T) {
 	ctx, _, hung := watchdog(t)
 	path := agentSocket(t)
-	serve(t, listen(t, path), nil, agentAnswers["no facts"]) // and then it hangs
+	ended := make(chan struct{})
+	serve(t, listen(t, path), func() { <-ended }, agentAnswers["no facts"]) // and then it hangs
+	t.Cleanup(func() { close(ended) })
 	s := newSource(t, &types.Config{AgentSocket: path}, emptyFolder(t))
-	s.patience.facts, s.patience.retry = 300*time.Millisecond, time.Millisecond
+	s.patience.facts, s.patience.retry = 2*time.Second, time.Millisecond
 	_, err := s.Facts(ctx, &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}})
 	if err == nil || hung.Load() || !strings.Contains(err.Error(), "no facts of this pod") {
 		t.Errorf("it hung: %v; %v", hung.Load(), err)
