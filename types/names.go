@@ -28,6 +28,16 @@ func CheckInterfaceName(name string) error {
 	return nil
 }
 
+// checkRequestedName says why an annotation cannot ask for an interface of this name. The
+// kernel takes a '@', but the short form and the tools that list interfaces separate
+// names with it.
+func checkRequestedName(name string) error {
+	if strings.Contains(name, "@") {
+		return fmt.Errorf("interface name %q has a '@' in it, which separates the interface from the network", brief(name))
+	}
+	return CheckInterfaceName(name)
+}
+
 func badInInterface(r rune) bool {
 	return r == '/' || r == ':' || r == '%' || unicode.IsSpace(r) || !unicode.IsPrint(r)
 }

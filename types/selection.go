@@ -115,7 +115,8 @@ func annotationError(annotation string, err error) error {
 	return WithCode(CodeInvalidConfig, fmt.Errorf("annotation %s: %w", annotation, err))
 }
 
-// parseShortForm reads [namespace/]name[@interface],…
+// parseShortForm reads [namespace/]name[@interface],… Space around each part is dropped,
+// as in Multus.
 func parseShortForm(value, namespace string) ([]Selection, []string, error) {
 	var selections []Selection
 	var faults []error
@@ -138,16 +139,26 @@ func parseShort(element, namespace string) (Selection, error) {
 		return Selection{}, errors.New("is empty: a comma too many")
 	}
 	network, ifname, named := strings.Cut(element, "@")
-	ref, err := ParseRef(network, namespace)
+	ifname = strings.TrimSpace(ifname)
+	ref, err := ParseRef(trimAround(network, "/"), namespace)
 	if err != nil {
 		return Selection{}, fmt.Errorf("%q: %w", brief(element), err)
 	}
 	if named {
-		if err := CheckInterfaceName(ifname); err != nil {
+		if err := checkRequestedName(ifname); err != nil {
 			return Selection{}, fmt.Errorf("%q: %w", brief(element), err)
 		}
 	}
 	return Selection{Name: ref.Name, Namespace: ref.Namespace, Interface: ifname}, nil
+}
+
+// trimAround drops the space around s, and around the first separator in it.
+func trimAround(s, separator string) string {
+	before, after, found := strings.Cut(s, separator)
+	if !found {
+		return strings.TrimSpace(s)
+	}
+	return strings.TrimSpace(before) + separator + strings.TrimSpace(after)
 }
 
 // checkTogether finds what no element shows alone: only one may have the default

@@ -106,7 +106,7 @@ func readNames(o *object, s *Selection) {
 		s.Interface = deprecated
 	}
 	if s.Interface != "" {
-		if err := CheckInterfaceName(s.Interface); err != nil {
+		if err := checkRequestedName(s.Interface); err != nil {
 			o.fault("interface", err.Error())
 		}
 	}

@@ -55,6 +55,8 @@ func TestSelectionsNamesRefused(t *testing.T) {
 		{"a bad namespace", `"namespace":"Ops"`, []string{`namespace: namespace "Ops" is not a DNS-1123 label`}},
 		{"a namespace of a wrong type", `"namespace":1`, []string{"namespace: must be a string, got a number"}},
 		{"an interface with a slash", `"interface":"a/b"`, []string{`interface: interface name "a/b"`}},
+		{"an interface with an @", `"interface":"b@c"`, []string{`interface: interface name "b@c" has a '@' in it`}},
+		{"an interfaceRequest with an @", `"interfaceRequest":"b@c"`, []string{`interface: interface name "b@c" has a '@' in it`}},
 		{"the loopback", `"interface":"lo"`, []string{`interface: interface name "lo" is the loopback's`}},
 		{"a long interface", `"interface":"sixteen-letters-"`, []string{`"sixteen-letters-" has 16 bytes`}},
 		{"an interface of a wrong type", `"interface":1`, []string{"interface: must be a string, got a number"}},
