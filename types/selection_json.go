@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 	"strings"
 )
@@ -112,37 +111,6 @@ func readNames(o *object, s *Selection) {
 	}
 }
 
-func readIPs(o *object, s *Selection) {
-	if !read(o, "ips", &s.IPs) {
-		return
-	}
-	if len(s.IPs) == 0 {
-		o.fault("ips", "must have at least one address (section 4.1.2.1.3); leave the key out to ask for none")
-	}
-	for i, ip := range s.IPs {
-		if _, err := netip.ParsePrefix(ip); err == nil {
-			continue
-		}
-		if addr, err := netip.ParseAddr(ip); err != nil || addr.Zone() != "" {
-			o.fault(fmt.Sprintf("ips[%d]", i), fmt.Sprintf("%q is not an IPv4 or IPv6 address, with or without a prefix length", brief(ip)))
-		}
-	}
-}
-
-func readHardware(o *object, s *Selection) {
-	if read(o, "mac", &s.MAC) && !isHardwareAddr(s.MAC, 6) {
-		o.fault("mac", fmt.Sprintf("%q is not a 6-byte Ethernet address as \"02:23:45:67:89:01\"", brief(s.MAC)))
-	}
-	if read(o, "infiniband-guid", &s.InfinibandGUID) && !isHardwareAddr(s.InfinibandGUID, 8) {
-		o.fault("infiniband-guid", fmt.Sprintf("%q is not an 8-byte GUID as \"24:8a:07:03:00:8d:ae:2f\"", brief(s.InfinibandGUID)))
-	}
-}
-
-func isHardwareAddr(s string, length int) bool {
-	addr, err := net.ParseMAC(s)
-	return err == nil && len(addr) == length
-}
-
 func readPortMappings(o *object, s *Selection) {
 	var elements []json.RawMessage
 	if !read(o, "portMappings", &elements) {
@@ -151,15 +119,31 @@ func readPortMappings(o *object, s *Selection) {
 	if len(elements) == 0 {
 		o.fault("portMappings", "must have at least one element (section 4.1.2.1.7)")
 	}
+	seen := map[PortMapping]bool{}
 	for i, element := range elements {
 		inner, err := newObject(fmt.Sprintf("portMappings[%d]", i), element)
 		if err != nil {
 			o.faults = append(o.faults, err)
 			continue
 		}
-		s.PortMappings = append(s.PortMappings, readPortMapping(inner))
+		m := readPortMapping(inner)
+		if len(inner.faults) == 0 && seen[m.hostSide()] {
+			inner.fault("hostPort", fmt.Sprintf("%d is there twice for the same protocol and hostIP", m.HostPort))
+		}
+		seen[m.hostSide()] = true
+		s.PortMappings = append(s.PortMappings, m)
 		o.faults = append(o.faults, inner.faults...)
 	}
+}
+
+// hostSide is what only one mapping may have: all but the port in the container, with
+// one form for each address.
+func (m PortMapping) hostSide() PortMapping {
+	m.ContainerPort = 0
+	if addr, err := netip.ParseAddr(m.HostIP); err == nil {
+		m.HostIP = addr.Unmap().String()
+	}
+	return m
 }
 
 func readPortMapping(o *object) PortMapping {
@@ -177,8 +161,12 @@ func readPortMapping(o *object) PortMapping {
 		o.fault("protocol", fmt.Sprintf("must be TCP, UDP or SCTP, got %q", brief(m.Protocol)))
 	}
 	if read(o, "hostIP", &m.HostIP) && m.HostIP != "" {
-		if _, err := netip.ParseAddr(m.HostIP); err != nil {
+		addr, err := netip.ParseAddr(m.HostIP)
+		switch {
+		case err != nil || addr.Zone() != "":
 			o.fault("hostIP", fmt.Sprintf("%q is not an address", brief(m.HostIP)))
+		case addr.Unmap().IsMulticast() || addr.Unmap() == limitedBroadcast:
+			o.fault("hostIP", fmt.Sprintf("%q is %s, which no node has", m.HostIP, specialAddress(addr.Unmap())))
 		}
 	}
 	return m
@@ -236,25 +224,4 @@ func readRate(o *object, rateKey string, rate *int64, burstKey string, burst *in
 		*burst = min(max(*rate, minBurst), maxBurst)
 	}
 	return hasRate
-}
-
-func readDefaultRoute(o *object, s *Selection) {
-	if !read(o, "default-route", &s.DefaultRoute) || len(s.DefaultRoute) == 0 {
-		s.DefaultRoute = nil
-		return
-	}
-	seen := map[netip.Addr]bool{}
-	for i, gateway := range s.DefaultRoute {
-		addr, err := netip.ParseAddr(gateway)
-		field := fmt.Sprintf("default-route[%d]", i)
-		switch {
-		case err != nil || addr.Zone() != "":
-			o.fault(field, fmt.Sprintf("%q is not the address of a gateway", brief(gateway)))
-		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
-			o.fault(field, fmt.Sprintf("%q cannot be a gateway", gateway))
-		case seen[addr.Unmap()]:
-			o.fault(field, fmt.Sprintf("%q is there twice", gateway))
-		}
-		seen[addr.Unmap()] = true
-	}
 }

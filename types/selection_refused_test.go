@@ -78,14 +78,69 @@ func TestSelectionsAddressesRefused(t *testing.T) {
 		{"a zone", `"ips":["fe80::1%eth0"]`, []string{`ips[0]: "fe80::1%eth0" is not`}},
 		{"a short address", `"ips":["10.0.1"]`, []string{`ips[0]: "10.0.1" is not`}},
 		{"no MAC", `"mac":"02:23"`, []string{`mac: "02:23" is not a 6-byte Ethernet address`}},
-		{"an empty MAC", `"mac":""`, []string{`mac: "" is not a 6-byte`}},
+		{"a MAC of space", `"mac":" "`, []string{`mac: " " is not a 6-byte`}},
+		{"a multicast MAC", `"mac":"01:00:5e:00:00:01"`, []string{`mac: "01:00:5e:00:00:01" is a multicast address`}},
+		{"the broadcast MAC", `"mac":"ff-ff-ff-ff-ff-ff"`, []string{`mac: "ff-ff-ff-ff-ff-ff" is a multicast address`}},
+		{"a MAC of zeros", `"mac":"00:00:00:00:00:00"`, []string{`mac: "00:00:00:00:00:00" is all zero`}},
 		{"a MAC of 8 bytes", `"mac":"24:8a:07:03:00:8d:ae:2f"`, []string{`mac: "24:8a:07:03:00:8d:ae:2f" is not a 6-byte`}},
 		{"a MAC of a wrong type", `"mac":2`, []string{"mac: must be a string, got a number"}},
 		{"a GUID of 6 bytes", `"infiniband-guid":"02:23:45:67:89:01"`, []string{`infiniband-guid: "02:23:45:67:89:01" is not an 8-byte GUID`}},
+		{"a GUID of zeros", `"infiniband-guid":"00:00:00:00:00:00:00:00"`, []string{`infiniband-guid: "00:00:00:00:00:00:00:00" is all zero or all one`}},
+		{"a GUID of ones", `"infiniband-guid":"ff:ff:ff:ff:ff:ff:ff:ff"`, []string{`infiniband-guid: "ff:ff:ff:ff:ff:ff:ff:ff" is all zero or all one`}},
 		{"a GUID of a wrong type", `"infiniband-guid":true`, []string{"infiniband-guid: must be a string, got true or false"}},
 		{"a claim of a wrong type", `"ipam-claim-reference":1`, []string{"ipam-claim-reference: must be a string, got a number"}},
 		{"a claim beside addresses", `"ips":["10.0.0.1"],"ipam-claim-reference":"vm"`, []string{"ipam-claim-reference: cannot be combined with ips"}},
 	})
+}
+
+// Addresses that are well formed, and that no interface ever has.
+func TestSelectionsImpossibleAddressesRefused(t *testing.T) {
+	runRefused(t, []element{
+		{"loopback", `"ips":["127.0.0.1"]`, []string{`ips[0]: "127.0.0.1" is a loopback address, which no interface can have`}},
+		{"loopback with a prefix", `"ips":["127.1.2.3/8"]`, []string{`ips[0]: "127.1.2.3/8" is a loopback address`}},
+		{"loopback of IPv6", `"ips":["10.0.0.1","::1/128"]`, []string{`ips[1]: "::1/128" is a loopback address`}},
+		{"loopback as IPv6", `"ips":["::ffff:127.0.0.1"]`, []string{`ips[0]: "::ffff:127.0.0.1" is a loopback address`}},
+		{"multicast", `"ips":["224.0.0.5/24"]`, []string{`ips[0]: "224.0.0.5/24" is a multicast address`}},
+		{"multicast of IPv6", `"ips":["ff02::1"]`, []string{`ips[0]: "ff02::1" is a multicast address`}},
+		{"unspecified", `"ips":["0.0.0.0"]`, []string{`ips[0]: "0.0.0.0" is the unspecified address`}},
+		{"unspecified of IPv6", `"ips":["::/64"]`, []string{`ips[0]: "::/64" is the unspecified address`}},
+		{"broadcast", `"ips":["255.255.255.255"]`, []string{`ips[0]: "255.255.255.255" is the broadcast address`}},
+		{"the network itself", `"ips":["10.0.0.0/24"]`, []string{`ips[0]: "10.0.0.0/24" is the address of that network itself`}},
+		{"the broadcast of a network", `"ips":["10.0.0.255/24"]`, []string{`ips[0]: "10.0.0.255/24" is the broadcast address of that network`}},
+		{"the broadcast of a small network", `"ips":["10.0.0.7/30"]`, []string{`ips[0]: "10.0.0.7/30" is the broadcast address of that network`}},
+		{"the network itself as IPv6", `"ips":["::ffff:10.0.1.0/120"]`, []string{`ips[0]: "::ffff:10.0.1.0/120" is the address of that network itself`}},
+		{"twice", `"ips":["10.0.0.5","10.0.0.5"]`, []string{`ips[1]: "10.0.0.5" is there twice`}},
+		{"twice with a prefix", `"ips":["fd00::5","10.0.0.5/24","fd00:0::5/64","::ffff:10.0.0.5"]`, []string{`ips[2]: "fd00:0::5/64" is there twice; ips[3]: "::ffff:10.0.0.5" is there twice`}},
+	})
+}
+
+// The last addresses before those, and values that are the same as none.
+func TestSelectionsPossibleAddresses(t *testing.T) {
+	ips := []string{"10.0.0.1/24", "10.0.0.254/24", "10.0.0.0", "10.0.1.0/23", "10.0.2.0/31", "10.0.2.1/31", "10.0.3.255/32", "10.0.4.255", "fd00::/64", "fe80::1", "169.254.0.1", "::ffff:10.0.5.0/64"}
+	got := mustSelect(t, `[{"name":"a","mac":"","infiniband-guid":"","ips":`+string(mustMarshal(t, ips))+`,"ipam-claim-reference":"","deviceID":""},
+		{"name":"b","mac":"02:00:00:00:00:00","ipam-claim-reference":"vm"},{"name":"c","infiniband-guid":"00:00:00:00:00:00:00:01"}]`)
+	wantEqual(t, []Selection{
+		{Namespace: "pods", Name: "a", IPs: ips},
+		{Namespace: "pods", Name: "b", MAC: "02:00:00:00:00:00", IPAMClaim: "vm"},
+		{Namespace: "pods", Name: "c", InfinibandGUID: "00:00:00:00:00:00:00:01"},
+	}, got)
+}
+
+func TestSelectionsPortMappingsTwice(t *testing.T) {
+	runRefused(t, []element{
+		{"the same", `"portMappings":[{"hostPort":1,"containerPort":2},{"hostPort":1,"containerPort":2}]`, []string{"portMappings[1].hostPort: 1 is there twice for the same protocol and hostIP"}},
+		{"to another port", `"portMappings":[{"hostPort":1,"containerPort":2,"protocol":"UDP"},{"hostPort":9,"containerPort":2},{"hostPort":1,"containerPort":3,"protocol":"udp"}]`, []string{"portMappings[2].hostPort: 1 is there twice"}},
+		{"of an address in two forms", `"portMappings":[{"hostPort":1,"containerPort":2,"hostIP":"fd00::1"},{"hostPort":1,"containerPort":2,"hostIP":"fd00:0::1"}]`, []string{"portMappings[1].hostPort: 1 is there twice"}},
+		{"a multicast address", `"portMappings":[{"hostPort":1,"containerPort":2,"hostIP":"ff02::1"}]`, []string{`portMappings[0].hostIP: "ff02::1" is a multicast address, which no node has`}},
+		{"the broadcast address", `"portMappings":[{"hostPort":1,"containerPort":2,"hostIP":"255.255.255.255"}]`, []string{`portMappings[0].hostIP: "255.255.255.255" is the broadcast address`}},
+		{"a zone", `"portMappings":[{"hostPort":1,"containerPort":2,"hostIP":"fe80::1%eth0"}]`, []string{`portMappings[0].hostIP: "fe80::1%eth0" is not an address`}},
+	})
+	// Another protocol, or another address of the node, is another port.
+	got := mustSelect(t, `[{"name":"a","portMappings":[{"hostPort":1,"containerPort":2},{"hostPort":1,"containerPort":2,"protocol":"sctp"},
+		{"hostPort":1,"containerPort":2,"hostIP":"127.0.0.1"},{"hostPort":1,"containerPort":2,"hostIP":"0.0.0.0"}]},{"name":"b","portMappings":[{"hostPort":1,"containerPort":2}]}]`)
+	if len(got[0].PortMappings) != 4 {
+		t.Errorf("%+v", got[0].PortMappings)
+	}
 }
 
 func TestSelectionsPortMappingsRefused(t *testing.T) {
@@ -127,6 +182,8 @@ func TestSelectionsRoutesAndArgsRefused(t *testing.T) {
 		{"a zone", `"default-route":["fe80::1%eth0"]`, []string{`default-route[0]: "fe80::1%eth0" is not`}},
 		{"unspecified", `"default-route":["0.0.0.0"]`, []string{`default-route[0]: "0.0.0.0" cannot be a gateway`}},
 		{"multicast", `"default-route":["ff02::1"]`, []string{`default-route[0]: "ff02::1" cannot be a gateway`}},
+		{"broadcast", `"default-route":["255.255.255.255"]`, []string{`default-route[0]: "255.255.255.255" cannot be a gateway: it is the broadcast address`}},
+		{"unspecified as IPv6", `"default-route":["::ffff:0.0.0.0"]`, []string{`default-route[0]: "::ffff:0.0.0.0" cannot be a gateway: it is the unspecified address`}},
 		{"loopback", `"default-route":["127.0.0.1"]`, []string{`default-route[0]: "127.0.0.1" cannot be a gateway`}},
 		{"twice", `"default-route":["10.0.0.1","::ffff:10.0.0.1"]`, []string{`default-route[1]: "::ffff:10.0.0.1" is there twice`}},
 		{"arguments of a wrong type", `"cni-args":["a"]`, []string{"cni-args: must be an object, got a JSON array"}},
