@@ -74,7 +74,8 @@ func ParseSelections(value, namespace string) ([]Selection, []string, error) {
 }
 
 // ParseDefaultNetwork reads the annotation by which a pod chooses what makes its
-// first interface: exactly one element, which cannot rename that interface.
+// first interface: exactly one element. The caller, which knows how the runtime names
+// that interface, checks the name that the element may have.
 func ParseDefaultNetwork(value, namespace string) (*Selection, []string, error) {
 	selections, unknown, err := parseSelections(AnnotationDefaultNetwork, value, namespace)
 	if err != nil || len(selections) == 0 {
@@ -82,10 +83,6 @@ func ParseDefaultNetwork(value, namespace string) (*Selection, []string, error) 
 	}
 	if len(selections) != 1 {
 		return nil, nil, annotationError(AnnotationDefaultNetwork, fmt.Errorf("must name exactly one network, got %d", len(selections)))
-	}
-	if name := selections[0].Interface; name != "" {
-		return nil, nil, annotationError(AnnotationDefaultNetwork, fmt.Errorf(
-			"asks for interface %q, but the runtime names the pod's first interface: leave the name out", brief(name)))
 	}
 	return &selections[0], unknown, nil
 }

@@ -155,6 +155,9 @@ func (b *builder) collectDefault() {
 	value := b.facts.Pod.Annotations[types.AnnotationDefaultNetwork]
 	chosen, unknown, err := types.ParseDefaultNetwork(value, b.Config.MultusNamespace)
 	b.warnUnknown(types.AnnotationDefaultNetwork, unknown)
+	if err == nil && chosen != nil {
+		err = b.checkFirstName(chosen)
+	}
 	switch {
 	case err != nil:
 		b.fault(err)
@@ -169,6 +172,16 @@ func (b *builder) collectDefault() {
 	default:
 		b.addDelegate(0, true)
 	}
+}
+
+// checkFirstName refuses to rename the pod's first interface. To name it as the runtime
+// does is no renaming.
+func (b *builder) checkFirstName(chosen *types.Selection) error {
+	if chosen.Interface == "" || chosen.Interface == b.sandbox.IfName {
+		return nil
+	}
+	return fmt.Errorf("annotation %s: network %s: asks for interface %q, but the runtime names the pod's first interface %q: leave the name out",
+		types.AnnotationDefaultNetwork, chosen.Ref(), chosen.Interface, b.sandbox.IfName)
 }
 
 func (b *builder) collectSelected() {

@@ -55,6 +55,29 @@ func TestPlanOrder(t *testing.T) {
 	})
 }
 
+// The annotation may name the first interface as the runtime does.
+func TestPlanDefaultNetworkOfTheRuntimesName(t *testing.T) {
+	for name, world := range map[string]planWorld{
+		"short form":             {annotations: map[string]string{types.AnnotationDefaultNetwork: "fast@eth0"}},
+		"JSON":                   {annotations: map[string]string{types.AnnotationDefaultNetwork: `[{"name": "fast", "interface": "eth0"}]`}},
+		"the deprecated key":     {annotations: map[string]string{types.AnnotationDefaultNetwork: `[{"name": "fast", "interfaceRequest": "eth0"}]`}},
+		"another runtime's name": {annotations: map[string]string{types.AnnotationDefaultNetwork: "fast@pod0"}, ifName: "pod0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			world.config, world.networks = podnet, map[string]string{"kube-system/fast": single("macvlan")}
+			got := world.make(t)
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			if a := got.plan.Attachments[0]; a.Network != "kube-system/fast" || !a.Default || a.Interface != got.plan.Sandbox.IfName {
+				t.Errorf("the first attachment is %+v", a)
+			}
+		})
+	}
+	world := planWorld{config: podnet, annotations: map[string]string{types.AnnotationDefaultNetwork: "fast@eth0"}, ifName: "pod0"}
+	checkRefusal(t, world.make(t), &refusal{want: []string{`asks for interface "eth0", but the runtime names the pod's first interface "pod0"`}})
+}
+
 func TestPlanDefaultNetworkAnnotation(t *testing.T) {
 	networks := map[string]string{"kube-system/fast": single("macvlan"), "tenant/own": single("ipvlan"), "default/a": single("bridge")}
 	chosen := func(value string) map[string]string {

@@ -41,10 +41,12 @@ func TestPlanAnnotationRefused(t *testing.T) {
 		return planWorld{config: podnet, annotations: map[string]string{types.AnnotationDefaultNetwork: value}}
 	}
 	runRefused(t, map[string]refusal{
-		"a comma too many":     {planWorld{config: podnet, annotations: annotated("a,")}, []string{"annotation k8s.v1.cni.cncf.io/networks: element 2: is empty"}, 0},
-		"not JSON":             {planWorld{config: podnet, annotations: annotated("[{")}, []string{"annotation k8s.v1.cni.cncf.io/networks", "not valid JSON"}, 0},
-		"two defaults":         {defaults("a,b"), []string{"annotation v1.multus-cni.io/default-network", "exactly one network, got 2"}, 0},
-		"a default is renamed": {defaults("a@net7"), []string{"annotation v1.multus-cni.io/default-network", `interface "net7"`}, 0},
+		"a comma too many":             {planWorld{config: podnet, annotations: annotated("a,")}, []string{"annotation k8s.v1.cni.cncf.io/networks: element 2: is empty"}, 0},
+		"not JSON":                     {planWorld{config: podnet, annotations: annotated("[{")}, []string{"annotation k8s.v1.cni.cncf.io/networks", "not valid JSON"}, 0},
+		"two defaults":                 {defaults("a,b"), []string{"annotation v1.multus-cni.io/default-network", "exactly one network, got 2"}, 0},
+		"a default is renamed":         {defaults("a@net7"), []string{"annotation v1.multus-cni.io/default-network", `network kube-system/a: asks for interface "net7", but the runtime names the pod's first interface "eth0"`}, 0},
+		"a default is renamed in JSON": {defaults(`[{"name":"a","interface":"eth1"}]`), []string{"annotation v1.multus-cni.io/default-network", `asks for interface "eth1"`}, 0},
+		"a default is renamed by the deprecated key": {defaults(`[{"name":"a","interfaceRequest":"eth00"}]`), []string{"annotation v1.multus-cni.io/default-network", `asks for interface "eth00"`}, 0},
 		"a missing default": {
 			planWorld{config: podnet, annotations: map[string]string{types.AnnotationDefaultNetwork: "gone"}, facts: missing("kube-system/gone")},
 			[]string{`network kube-system/gone: there is no NetworkAttachmentDefinition "gone" in namespace "kube-system"`},

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -30,6 +31,7 @@ type planWorld struct {
 	facts       []types.Network   // networks that are more than a spec.config
 	devices     map[string][]string
 	noDevInfo   bool
+	ifName      string // the runtime's name for the first interface; eth0 if it is empty
 }
 
 // planPlugins are the executables of the node.
@@ -82,7 +84,7 @@ func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 			return "/devinfo/" + network + "-" + containerID + "-" + ifName
 		}
 	}
-	sandbox := types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: "eth0", Args: [][2]string{{"IgnoreUnknown", "1"}}}
+	sandbox := types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: cmp.Or(w.ifName, "eth0"), Args: [][2]string{{"IgnoreUnknown", "1"}}}
 	got.plan, got.err = planner.Plan(w.makeFacts(t), sandbox)
 	return got
 }
@@ -154,7 +156,7 @@ func compareGolden(t *testing.T, path string, got []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
