@@ -56,7 +56,7 @@ func (d *devices) take(r deviceRequest) (device types.Device, err error) {
 		return types.Device{}, err
 	}
 	if network, taken := d.taken[device]; taken {
-		return types.Device{}, fmt.Errorf("deviceID: %s is taken by network %s", device, network)
+		return types.Device{}, d.errTaken(device, network)
 	}
 	d.taken[device] = r.network
 	return device, nil
@@ -94,25 +94,52 @@ func (d *devices) next(resource string) (types.Device, error) {
 	return types.Device{}, fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.usage(resource))
 }
 
+func (d *devices) errTaken(device types.Device, network string) error {
+	err := fmt.Errorf("deviceID: %s is taken by network %s", device, network)
+	if d.allocated == nil {
+		return err
+	}
+	return fmt.Errorf("%w; allocated to the pod: %s", err, d.usage(device.Resource))
+}
+
 func errNobodyAsked(resource string) error {
 	return fmt.Errorf("resource %s: its devices are not known: there is no kubelet to ask where the facts come from "+
 		"(keys manifests and podResourcesSocket)", resource)
 }
 
-// usage lists the pod's devices of a resource, or of all, with the network that each of
-// them is for.
+// maxListed is how many devices an error lists of one resource.
+const maxListed = 16
+
+// usage lists the pod's devices of all resources, each with the network that it is for,
+// those of the resource in question first.
 func (d *devices) usage(resource string) string {
-	var all []string
+	var lists []string
 	for _, r := range slices.Sorted(maps.Keys(d.allocated)) {
-		for _, id := range d.allocated[r] {
-			if resource != "" && r != resource {
-				continue
-			}
-			all = append(all, d.describe(types.Device{Resource: r, ID: id}))
+		if r != resource && len(d.allocated[r]) > 0 {
+			lists = append(lists, d.listOf(r))
 		}
 	}
-	if len(all) == 0 {
+	own := d.listOf(resource)
+	switch {
+	case own == "" && len(lists) == 0:
 		return "none, since no container of it requests one"
+	case own == "" && resource != "":
+		return "none of resource " + resource + ", but " + strings.Join(lists, ", ")
+	case own != "":
+		lists = slices.Insert(lists, 0, own)
+	}
+	return strings.Join(lists, ", ")
+}
+
+// listOf lists the pod's devices of one resource.
+func (d *devices) listOf(resource string) string {
+	ids := d.allocated[resource]
+	var all []string
+	for _, id := range ids[:min(len(ids), maxListed)] {
+		all = append(all, d.describe(types.Device{Resource: resource, ID: id}))
+	}
+	if more := len(ids) - maxListed; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more of resource %s", more, resource))
 	}
 	return strings.Join(all, ", ")
 }

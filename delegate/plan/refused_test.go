@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -132,7 +133,17 @@ func TestPlanDevicesRefused(t *testing.T) {
 		},
 		"of another resource": {
 			planWorld{config: podnet, facts: vf, annotations: annotated("fast"), devices: map[string][]string{"example.com/pf": {"0000:3b:00.0"}}},
-			[]string{"network default/fast: ", "example.com/vf", "allocated to the pod: none"},
+			[]string{"network default/fast: ", `resource example.com/vf: no device is left for this attachment; allocated to the pod: none of resource example.com/vf, but device "0000:3b:00.0" of resource example.com/pf`},
+			0,
+		},
+		"too few, beside other resources": {
+			planWorld{config: podnet, facts: vf, annotations: annotated("fast,fast"), devices: map[string][]string{"example.com/vf": {"a"}, "example.com/gpu": {"g0", "g1"}, "example.com/zero": {}}},
+			[]string{`network default/fast: resource example.com/vf: no device is left for this attachment; allocated to the pod: device "a" of resource example.com/vf (for network default/fast), device "g0" of resource example.com/gpu, device "g1" of resource example.com/gpu`},
+			0,
+		},
+		"another's, with devices of two resources": {
+			planWorld{config: podnet, networks: plain, annotations: annotated(`[{"name": "plain", "deviceID": "x"}]`), devices: map[string][]string{"example.com/vf": {"a"}, "example.com/gpu": {"g0"}}},
+			[]string{`network default/plain: deviceID: device "x" is not the pod's; allocated to the pod: device "g0" of resource example.com/gpu, device "a" of resource example.com/vf`},
 			0,
 		},
 		// Naming a device in the annotation does not get round the allocation.
@@ -153,12 +164,12 @@ func TestPlanDevicesRefused(t *testing.T) {
 		},
 		"named, of another resource than the network's": {
 			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast", "deviceID": "x"}]`), devices: map[string][]string{"example.com/pf": {"x"}}},
-			[]string{`device "x" of resource example.com/vf is not the pod's`, "none"},
+			[]string{`network default/fast: deviceID: device "x" of resource example.com/vf is not the pod's; allocated to the pod: none of resource example.com/vf, but device "x" of resource example.com/pf`},
 			0,
 		},
 		"named twice": {
 			planWorld{config: podnet, facts: vf, networks: plain, annotations: annotated(`[{"name": "fast", "deviceID": "0000:3b:02.0"}, {"name": "plain", "deviceID": "0000:3b:02.0"}]`), devices: one},
-			[]string{`network default/plain: deviceID: device "0000:3b:02.0" of resource example.com/vf is taken by network default/fast`},
+			[]string{`network default/plain: deviceID: device "0000:3b:02.0" of resource example.com/vf is taken by network default/fast; allocated to the pod: device "0000:3b:02.0" of resource example.com/vf (for network default/fast)`},
 			0,
 		},
 		"named by a later attachment": {
@@ -172,6 +183,21 @@ func TestPlanDevicesRefused(t *testing.T) {
 			0,
 		},
 	})
+}
+
+// A pod may have hundreds of devices, of which an error lists some.
+func TestPlanDevicesRefusedOfMany(t *testing.T) {
+	many := make([]string, 300)
+	for i := range many {
+		many[i] = fmt.Sprintf("d%03d", i)
+	}
+	world := planWorld{config: podnet, annotations: annotated(`[{"name": "plain", "deviceID": "x"}]`),
+		networks: map[string]string{"default/plain": single("sriov")}, devices: map[string][]string{"example.com/vf": many}}
+	got := world.make(t)
+	checkRefusal(t, got, &refusal{want: []string{`device "d015" of resource example.com/vf, and 284 more of resource example.com/vf`}})
+	if strings.Contains(got.err.Error(), "d016") {
+		t.Errorf("too many are listed: %v", got.err)
+	}
 }
 
 // One error tells everything that is wrong, so that it is mended in one go.
