@@ -85,7 +85,7 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
 	planned := e.meter.phase(types.Phase{Name: types.PhasePlan})
-	made, err := e.planner().Plan(facts, call.Sandbox)
+	made, err := e.planner().Plan(ctx, facts, call.Sandbox)
 	planned(err)
 	return made, err
 }

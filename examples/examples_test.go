@@ -355,7 +355,7 @@ func (e *example) planPod(t *testing.T, path string, pod types.Pod) {
 	planner := &plan.Planner{Config: e.config, Node: &plan.LocalNode{Path: []string{e.bin}}, Warn: func(format string, args ...any) {
 		t.Errorf("warning: "+format, args...)
 	}}
-	plan, err := planner.Plan(facts, types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: "eth0"})
+	plan, err := planner.Plan(t.Context(), facts, types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: "eth0"})
 	if want.refused != "" {
 		if err == nil || !strings.Contains(err.Error(), want.refused) {
 			t.Errorf("got %v, want an error with %q", err, want.refused)

@@ -64,6 +64,9 @@ func readIPs(o *object, s *Selection) {
 	if len(s.IPs) == 0 {
 		o.fault("ips", "must have at least one address (section 4.1.2.1.3); leave the key out to ask for none")
 	}
+	if o.checkCount("ips", len(s.IPs)) {
+		return
+	}
 	seen := map[netip.Addr]bool{}
 	for i, ip := range s.IPs {
 		addr, bits, ok := parseAddress(ip)
@@ -83,6 +86,9 @@ func readIPs(o *object, s *Selection) {
 func readDefaultRoute(o *object, s *Selection) {
 	if !read(o, "default-route", &s.DefaultRoute) || len(s.DefaultRoute) == 0 {
 		s.DefaultRoute = nil
+		return
+	}
+	if o.checkCount("default-route", len(s.DefaultRoute)) {
 		return
 	}
 	seen := map[netip.Addr]bool{}

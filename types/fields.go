@@ -16,19 +16,33 @@ import (
 type object struct {
 	path   string // prefix of the names in errors, "" at the top
 	raw    map[string]json.RawMessage
-	known  map[string]bool
-	odd    []string // what deserves a warning, besides unknown keys
+	names  map[string]string // the key of raw, by its folded form
+	known  map[string]bool   // by folded form: the fields that were asked for
+	odd    []string          // what deserves a warning, besides unknown keys
 	faults []error
 }
 
 // newObject decodes data as one JSON object. Nothing may follow it.
 func newObject(path string, data []byte) (*object, error) {
-	o := &object{path: path, known: map[string]bool{}}
-	if err := unmarshalObject(data, &o.raw); err != nil {
+	var raw map[string]json.RawMessage
+	if err := unmarshalObject(data, &raw); err != nil {
 		return nil, &FieldError{Field: path, Problem: err.Error()}
 	}
-	o.refuseTwins()
-	return o, nil
+	return objectOf(path, raw), nil
+}
+
+// objectOf gives the object with these fields, which must stay as they are while it is
+// read. An annotation has room for 28,000 keys, so that no step may go through all of
+// them for each of them.
+func objectOf(path string, raw map[string]json.RawMessage) *object {
+	o := &object{path: path, raw: raw, known: map[string]bool{}}
+	o.index()
+	return o
+}
+
+// anew gives the object with none of its fields read, and no faults.
+func (o *object) anew() *object {
+	return &object{raw: o.raw, names: o.names, known: map[string]bool{}}
 }
 
 func unmarshalObject(data []byte, into *map[string]json.RawMessage) error {
@@ -41,18 +55,22 @@ func unmarshalObject(data []byte, into *map[string]json.RawMessage) error {
 	return nil
 }
 
-// refuseTwins finds keys that differ only in case: which of them counts depends on
-// the reader, so that a plugin could run what a check has not seen.
-func (o *object) refuseTwins() {
-	seen := make(map[string]string, len(o.raw))
+// index finds the keys by their folded form. Keys that differ only in case are faults:
+// which of them counts depends on the reader, so that a plugin could run what a check
+// has not seen.
+func (o *object) index() {
+	o.names = make(map[string]string, len(o.raw))
 	for _, key := range o.keys() {
-		folded := strings.Map(foldRune, key)
-		if first, twin := seen[folded]; twin {
-			o.fault(first, fmt.Sprintf("stands beside %q, which names the same field", key))
+		folded := fold(key)
+		if first, twin := o.names[folded]; twin {
+			o.fault(brief(first).String(), fmt.Sprintf("stands beside %q, which names the same field", brief(key)))
 		}
-		seen[folded] = key
+		o.names[folded] = key
 	}
 }
+
+// fold gives the keys that equalKey takes for one the same form.
+func fold(key string) string { return strings.Map(foldRune, key) }
 
 // foldRune gives the runes that equalKey takes for one the same form.
 func foldRune(r rune) rune {
@@ -74,14 +92,11 @@ func (o *object) keys() []string {
 
 // get gives the value of a field; an explicit null is the same as no field.
 func (o *object) get(key string) (json.RawMessage, bool) {
-	o.known[key] = true
+	folded := fold(key)
+	o.known[folded] = true
 	value, ok := o.raw[key]
-	if !ok {
-		for candidate, v := range o.raw {
-			if equalKey(candidate, key) {
-				value, ok = v, true
-			}
-		}
+	if name, given := o.names[folded]; !ok && given {
+		value, ok = o.raw[name], true
 	}
 	if !ok || string(value) == "null" {
 		return nil, false
@@ -93,23 +108,11 @@ func (o *object) get(key string) (json.RawMessage, bool) {
 func (o *object) unknown() []string {
 	unknown := o.odd
 	for _, key := range o.keys() {
-		if !o.isKnown(key) {
+		if !o.known[fold(key)] {
 			unknown = append(unknown, brief(key).String())
 		}
 	}
 	return unknown
-}
-
-func (o *object) isKnown(key string) bool {
-	if o.known[key] {
-		return true
-	}
-	for known := range o.known {
-		if equalKey(known, key) {
-			return true
-		}
-	}
-	return false
 }
 
 func (o *object) fault(field, problem string) {
@@ -136,13 +139,13 @@ func read[T any](o *object, key string, dst *T) bool {
 
 // isNull reports whether a field is there, and null.
 func (o *object) isNull(key string) bool {
-	for candidate, value := range o.raw {
-		if equalKey(candidate, key) && string(value) == "null" {
-			o.known[key] = true
-			return true
-		}
+	folded := fold(key)
+	name, given := o.names[folded]
+	if !given || string(o.raw[name]) != "null" {
+		return false
 	}
-	return false
+	o.known[folded] = true
+	return true
 }
 
 // wrongType describes what was expected and what was there. The value itself

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -55,10 +57,17 @@ func ParseNetConf(data []byte, defaultName string) (*NetConf, error) {
 	return c, o.err()
 }
 
+// maxPlugins bounds the plugins of a list, each of which gets all the cni-args of a pod.
+const maxPlugins = 64
+
 func (c *NetConf) readPlugins(o *object) {
 	var plugins []json.RawMessage
 	if read(o, "plugins", &plugins) && len(plugins) == 0 {
 		o.fault("plugins", "must have at least one plugin")
+	}
+	if len(plugins) > maxPlugins {
+		o.fault("plugins", fmt.Sprintf("has %d plugins, a list may have at most %d", len(plugins), maxPlugins))
+		return
 	}
 	for i, raw := range plugins {
 		p, err := parsePluginConf(fmt.Sprintf("plugins[%d]", i), raw)
@@ -80,7 +89,7 @@ func (c *NetConf) wrapSingle(o *object) {
 		}
 		return
 	}
-	p, err := pluginFromObject(&object{raw: o.raw, known: map[string]bool{}})
+	p, err := pluginFromObject(o.anew())
 	if err != nil {
 		o.faults = append(o.faults, err)
 		return
@@ -226,7 +235,7 @@ func (c *NetConf) MergeCNIArgs(args map[string]json.RawMessage) error {
 }
 
 func mergeArgs(keys, args map[string]json.RawMessage) (json.RawMessage, error) {
-	outer, err := objectUnder(&object{raw: keys, known: map[string]bool{}}, "args", "args")
+	outer, err := objectUnder(objectOf("", keys), "args", "args")
 	if err != nil {
 		return nil, err
 	}
@@ -234,10 +243,7 @@ func mergeArgs(keys, args map[string]json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for key, value := range args {
-		drop(inner.raw, key)
-		inner.raw[key] = value
-	}
+	overlay(inner.raw, args)
 	cni, err := json.Marshal(inner.raw)
 	if err != nil {
 		return nil, err
@@ -250,7 +256,7 @@ func mergeArgs(keys, args map[string]json.RawMessage) (json.RawMessage, error) {
 func objectUnder(o *object, key, path string) (*object, error) {
 	raw, ok := o.get(key)
 	if !ok {
-		return &object{raw: map[string]json.RawMessage{}, known: map[string]bool{}}, nil
+		return objectOf(path, map[string]json.RawMessage{}), nil
 	}
 	inner, err := newObject(path, raw)
 	if err != nil {
@@ -261,14 +267,25 @@ func objectUnder(o *object, key, path string) (*object, error) {
 
 // drop removes keys from m, however they are written.
 func drop(m map[string]json.RawMessage, keys ...string) {
-	for _, key := range keys {
-		o := object{raw: m}
-		for _, candidate := range o.keys() {
-			if equalKey(candidate, key) {
-				delete(m, candidate)
-			}
+	for candidate := range m {
+		if slices.ContainsFunc(keys, func(key string) bool { return equalKey(candidate, key) }) {
+			delete(m, candidate)
 		}
 	}
+}
+
+// overlay puts fields into m in place of those of the same name, however they are written.
+func overlay(m, fields map[string]json.RawMessage) {
+	names := make(map[string]bool, len(fields))
+	for key := range fields {
+		names[fold(key)] = true
+	}
+	for key := range m {
+		if names[fold(key)] {
+			delete(m, key)
+		}
+	}
+	maps.Copy(m, fields)
 }
 
 // Bytes encodes the list. The order of keys is alphabetical, so that equal lists
@@ -288,7 +305,7 @@ func (c *NetConf) Bytes() ([]byte, error) {
 
 // SetDefaultVersion gives the list a cniVersion if it says none, nor a choice of them.
 func (c *NetConf) SetDefaultVersion(version string) {
-	o := &object{raw: c.rest, known: map[string]bool{}}
+	o := objectOf("", c.rest)
 	var own string
 	_, choice := o.get("cniVersions")
 	if read(o, "cniVersion", &own) && own != "" || choice || version == "" {

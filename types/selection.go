@@ -41,6 +41,18 @@ func (s *Selection) Ref() Ref { return Ref{Namespace: s.Namespace, Name: s.Name}
 // thousand, whose definitions alone would fill a node's memory.
 const MaxNetworks = 128
 
+// MaxValues bounds each list of an element, and its cni-args. An annotation has room for
+// ten thousands, each of which a plugin would set as root.
+const MaxValues = 1024
+
+// checkCount refuses more values of a field than MaxValues, and reports whether it did.
+func (o *object) checkCount(key string, n int) bool {
+	if n > MaxValues {
+		o.fault(key, fmt.Sprintf("has %d values, at most %d are taken", n, MaxValues))
+	}
+	return n > MaxValues
+}
+
 func tooMany(n int) error {
 	return fmt.Errorf("names %d networks, a pod may have at most %d", n, MaxNetworks)
 }

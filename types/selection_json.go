@@ -68,9 +68,10 @@ func parseElement(data json.RawMessage, namespace string) (Selection, []string, 
 
 func readCNIArgs(o *object, s *Selection) {
 	read(o, "cni-args", &s.CNIArgs)
-	inner := &object{path: "cni-args", raw: s.CNIArgs}
-	inner.refuseTwins()
-	o.faults = append(o.faults, inner.faults...)
+	if o.checkCount("cni-args", len(s.CNIArgs)) {
+		return
+	}
+	o.faults = append(o.faults, objectOf("cni-args", s.CNIArgs).faults...)
 	for key, value := range s.CNIArgs {
 		s.CNIArgs[key] = compact(value)
 	}
@@ -118,6 +119,9 @@ func readPortMappings(o *object, s *Selection) {
 	}
 	if len(elements) == 0 {
 		o.fault("portMappings", "must have at least one element (section 4.1.2.1.7)")
+	}
+	if o.checkCount("portMappings", len(elements)) {
+		return
 	}
 	seen := map[PortMapping]bool{}
 	for i, element := range elements {

@@ -19,7 +19,17 @@ type networkLoader struct {
 	node    Node
 	confDir string
 	warn    func(format string, args ...any)
-	skipped []string // the files of the last search that cannot be read
+	lists   folderSearch
+	singles folderSearch
+	skipped []string // the files of confDir that cannot be read
+}
+
+// folderSearch is a search for configurations in a folder. Every file is read once,
+// however many networks are looked for, and none before it is needed.
+type folderSearch struct {
+	begun  bool
+	unread []string
+	found  map[string][]byte // by JSON name, the first file of it
 }
 
 // fromDefinition gives the configuration of a NetworkAttachmentDefinition, by the
@@ -44,25 +54,37 @@ func (l *networkLoader) fromDefinition(network *types.Network) (*types.NetConf, 
 // none. Lists come before single configurations; a file that cannot be read is
 // skipped, since it is another network's trouble.
 func (l *networkLoader) byName(name string) (*types.NetConf, error) {
-	l.skipped = nil
-	for _, extensions := range [][]string{{".conflist"}, {".conf", ".json"}} {
+	data, err := l.find(&l.lists, name, ".conflist")
+	if err == nil && data == nil {
+		data, err = l.find(&l.singles, name, ".conf", ".json")
+	}
+	if err != nil || data == nil {
+		return nil, err
+	}
+	return types.ParseNetConf(data, "")
+}
+
+// find gives the configuration of a name among the files with these extensions.
+func (l *networkLoader) find(s *folderSearch, name string, extensions ...string) ([]byte, error) {
+	if !s.begun {
 		files, err := l.filesIn(l.confDir, extensions...)
 		if err != nil {
 			return nil, fmt.Errorf("confDir: %w", err)
 		}
-		for _, file := range files {
-			conf, err := l.fromFile(file)
-			if err != nil {
-				l.warn("skip a network configuration: %v", err)
-				l.skipped = append(l.skipped, file)
-				continue
-			}
-			if conf.Name == name {
-				return conf, nil
-			}
+		*s = folderSearch{begun: true, unread: files, found: map[string][]byte{}}
+	}
+	for s.found[name] == nil && len(s.unread) > 0 {
+		file := s.unread[0]
+		s.unread = s.unread[1:]
+		data, conf, err := l.readFile(file)
+		if err != nil {
+			l.warn("skip a network configuration: %v", err)
+			l.skipped = append(l.skipped, file)
+		} else if s.found[conf.Name] == nil {
+			s.found[conf.Name] = data
 		}
 	}
-	return nil, nil
+	return s.found[name], nil
 }
 
 // broken names, for the error of a search in vain, the files that could not be read.
@@ -113,13 +135,19 @@ func (l *networkLoader) filesIn(dir string, extensions ...string) ([]string, err
 }
 
 func (l *networkLoader) fromFile(path string) (*types.NetConf, error) {
+	_, conf, err := l.readFile(path)
+	return conf, err
+}
+
+// readFile gives the configuration in a file, as bytes and parsed.
+func (l *networkLoader) readFile(path string) ([]byte, *types.NetConf, error) {
 	data, err := l.node.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if filepath.Ext(path) == ".conflist" {
 		if data, err = l.addSubfolder(path, data); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	conf, err := types.ParseNetConf(data, "")
@@ -127,9 +155,9 @@ func (l *networkLoader) fromFile(path string) (*types.NetConf, error) {
 		err = errors.New("name: is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return conf, nil
+	return data, conf, nil
 }
 
 // addSubfolder adds the plugins of the folder that has the list's name, as libcni does

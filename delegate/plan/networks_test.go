@@ -1,8 +1,11 @@
 package plan
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/types"
@@ -250,4 +253,53 @@ func TestPlanNetworksRefused(t *testing.T) {
 			0,
 		},
 	})
+}
+
+// readingNode counts what is read of the node.
+type readingNode struct {
+	*LocalNode
+	listed, read int
+}
+
+func (n *readingNode) ReadDir(path string) ([]fs.DirEntry, error) {
+	n.listed++
+	return n.LocalNode.ReadDir(path)
+}
+
+func (n *readingNode) ReadFile(path string) ([]byte, error) {
+	n.read++
+	return n.LocalNode.ReadFile(path)
+}
+
+// However many networks are files of confDir, each file is read once, and a broken one
+// is one warning. What one attachment gets is not seen by the next.
+func TestPlanReadsEachFileOnce(t *testing.T) {
+	p := newAnnotatedPlan(t, `[`+repeated(100, `{"name":"a","cni-args":{"k":%d}}`)+`,{"name":"b"}]`)
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"1.conflist": "{", "2.conf": "[", "3.conf": `{"name":"other","type":"bridge"}`, "4.conf": `{"name":"a","type":"bridge"}`,
+		"5.conf": `{"name":"a","type":"macvlan"}`, "6.json": `{"name":"b","type":"ipvlan"}`, "7.json": "{",
+	} {
+		writeTestFile(t, filepath.Join(dir, name), content, 0o644)
+	}
+	p.planner.Config.ConfDir = dir
+	p.facts.Networks = []types.Network{{Ref: types.Ref{Namespace: "default", Name: "a"}}, {Ref: types.Ref{Namespace: "default", Name: "b"}}}
+	node := &readingNode{LocalNode: p.planner.Node.(*LocalNode)}
+	p.planner.Node = node
+	planned, err := p.planner.Plan(t.Context(), p.facts, types.Sandbox{ContainerID: "c1", NetNS: "/n", IfName: "eth0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if node.listed != 2 || node.read != 6 { // 7.json is not needed
+		t.Errorf("%d folders and %d files were read", node.listed, node.read)
+	}
+	if got := strings.Count(p.warnings.String(), "skip a network configuration"); got != 2 {
+		t.Errorf("%d warnings: %s", got, p.warnings.String())
+	}
+	for i, a := range planned.Attachments[1:101] {
+		want := fmt.Sprintf(`{"cniVersion":"1.1.0","name":"a","plugins":[{"args":{"cni":{"k":%d}},"name":"a","type":"bridge"}]}`, i)
+		if a.Config != want {
+			t.Fatalf("attachment %d has %s", i, a.Config)
+		}
+	}
 }

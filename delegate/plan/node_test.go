@@ -44,7 +44,7 @@ func TestPlanForAnotherNode(t *testing.T) {
 	}
 	planner := &Planner{Config: config, Node: node}
 	facts := &types.Facts{Pod: types.Pod{Namespace: "default", Name: "web"}, Networks: missing("kube-system/storage", "kube-system/old")}
-	made, err := planner.Plan(facts, types.Sandbox{ContainerID: "c1", NetNS: "/n", IfName: "eth0"})
+	made, err := planner.Plan(t.Context(), facts, types.Sandbox{ContainerID: "c1", NetNS: "/n", IfName: "eth0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -40,8 +41,9 @@ func ConfiguredRefs(config *types.Config) []types.Ref {
 
 // Plan resolves everything: which networks, with which configuration, on which
 // interfaces. It refuses whatever can be known to fail, in one error that names the
-// pod and, for every fault, the network and the field.
-func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, error) {
+// pod and, for every fault, the network and the field. The end of ctx ends the planning
+// after the network that it has come to.
+func (p *Planner) Plan(ctx context.Context, facts *types.Facts, sandbox types.Sandbox) (*types.Plan, error) {
 	b := &builder{
 		Planner: p,
 		facts:   facts,
@@ -49,8 +51,11 @@ func (p *Planner) Plan(facts *types.Facts, sandbox types.Sandbox) (*types.Plan, 
 		devices: newDevices(facts.Devices),
 		loader:  p.loader(),
 	}
-	b.collect()
-	b.resolve()
+	b.collect(ctx)
+	b.resolve(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: planning did not end in time: %w", &facts.Pod, err)
+	}
 	if err := types.Join(b.faults...); err != nil {
 		return nil, types.Errorf(types.CodeOf(err, types.CodeInvalidConfig), "pod %s: %w", &facts.Pod, err)
 	}
@@ -122,7 +127,8 @@ func (b *builder) faultOf(label string, err error) {
 
 // collect finds the networks, in the order of attaching: the default network, the
 // further delegates, defaultNetworks, those of the annotation, the auxiliary chain.
-func (b *builder) collect() {
+func (b *builder) collect(ctx context.Context) {
+	b.fault(b.checkRecordName())
 	b.collectDefault()
 	if b.Config.ClusterNetwork == "" {
 		for i := 1; i < len(b.Config.Delegates); i++ {
@@ -134,7 +140,7 @@ func (b *builder) collect() {
 			b.addConfigured(fmt.Sprintf("defaultNetworks[%d]", i), name)
 		}
 	}
-	b.collectSelected()
+	b.collectSelected(ctx)
 	if b.Config.AuxiliaryCNIChainName != "" {
 		b.addAuxiliaryChain()
 	}
@@ -184,11 +190,14 @@ func (b *builder) checkFirstName(chosen *types.Selection) error {
 		types.AnnotationDefaultNetwork, chosen.Ref(), chosen.Interface, b.sandbox.IfName)
 }
 
-func (b *builder) collectSelected() {
+func (b *builder) collectSelected(ctx context.Context) {
 	selections, unknown, err := types.ParseSelections(b.facts.Pod.Annotations[types.AnnotationNetworks], b.facts.Pod.Namespace)
 	b.fault(err)
 	b.warnUnknown(types.AnnotationNetworks, unknown)
 	for i := range selections {
+		if ctx.Err() != nil {
+			return
+		}
 		if err := b.maySelect(selections[i].Namespace); err != nil {
 			b.faultOf(selections[i].Ref().String(), err)
 			continue
@@ -197,10 +206,19 @@ func (b *builder) collectSelected() {
 	}
 }
 
+// maxWarned is how many unknown keys a warning lists.
+const maxWarned = 10
+
+// warnUnknown writes one line, however many keys an annotation has.
 func (b *builder) warnUnknown(annotation string, keys []string) {
-	for _, key := range keys {
-		b.warn("pod %s: annotation %s: %s: unknown key, ignored", &b.facts.Pod, annotation, key)
+	if len(keys) == 0 {
+		return
 	}
+	listed := strings.Join(keys[:min(len(keys), maxWarned)], "; ")
+	if more := len(keys) - maxWarned; more > 0 {
+		listed += fmt.Sprintf("; and %d more", more)
+	}
+	b.warn("pod %s: annotation %s: unknown keys, ignored: %s", &b.facts.Pod, annotation, listed)
 }
 
 // addDelegate adds a network that stands in the node's configuration itself.

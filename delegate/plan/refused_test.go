@@ -191,8 +191,10 @@ func TestPlanDevicesRefusedOfMany(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf("d%03d", i)
 	}
-	world := planWorld{config: podnet, annotations: annotated(`[{"name": "plain", "deviceID": "x"}]`),
-		networks: map[string]string{"default/plain": single("sriov")}, devices: map[string][]string{"example.com/vf": many}}
+	world := planWorld{
+		config: podnet, annotations: annotated(`[{"name": "plain", "deviceID": "x"}]`),
+		networks: map[string]string{"default/plain": single("sriov")}, devices: map[string][]string{"example.com/vf": many},
+	}
 	got := world.make(t)
 	checkRefusal(t, got, &refusal{want: []string{`device "d015" of resource example.com/vf, and 284 more of resource example.com/vf`}})
 	if strings.Contains(got.err.Error(), "d016") {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -14,12 +15,15 @@ import (
 )
 
 // resolve makes attachments of the wanted networks.
-func (b *builder) resolve() {
+func (b *builder) resolve(ctx context.Context) {
 	for i := range b.wanted {
 		b.devices.reserve(b.wanted[i].deviceRequest())
 	}
 	secondary := 0
 	for i := range b.wanted {
+		if ctx.Err() != nil {
+			return
+		}
 		w := &b.wanted[i]
 		ifName := b.sandbox.IfName
 		if !w.isDefault {
@@ -62,6 +66,7 @@ func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error
 		b.selectionArgs(w, a),
 		b.deviceArgs(w, a),
 		b.encode(w, a),
+		b.checkCacheName(a),
 	}
 	return a, types.Join(faults...)
 }

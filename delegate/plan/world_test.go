@@ -85,7 +85,7 @@ func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 		}
 	}
 	sandbox := types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: cmp.Or(w.ifName, "eth0"), Args: [][2]string{{"IgnoreUnknown", "1"}}}
-	got.plan, got.err = planner.Plan(w.makeFacts(t), sandbox)
+	got.plan, got.err = planner.Plan(t.Context(), w.makeFacts(t), sandbox)
 	return got
 }
 
@@ -126,7 +126,7 @@ func missing(names ...string) []types.Network {
 	return networks
 }
 
-func writeTestFile(t *testing.T, path, content string, mode os.FileMode) {
+func writeTestFile(t testing.TB, path, content string, mode os.FileMode) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
