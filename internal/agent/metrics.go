@@ -151,12 +151,13 @@ var (
 	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be compared or written.", nil, nil)
 	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent has from watches.", []string{"kind"}, nil)
 	descFailing     = prometheus.NewDesc("plexus_cache_watch_failing", "1 if the watch fails: what is known may be out of date.", []string{"kind"}, nil)
+	descRefused     = prometheus.NewDesc("plexus_cache_refused", "1 if the API server refuses the kind to the agent: what is known is not used.", []string{"kind"}, nil)
 	descSynced      = prometheus.NewDesc("plexus_cache_synced", "1 if all objects of the kind are known.", []string{"kind"}, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing} {
+	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing, descRefused} {
 		out <- desc
 	}
 }
@@ -177,6 +178,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		gauge(descObjects, float64(size.Objects), kind)
 		gauge(descSynced, boolValue(size.Synced), kind)
 		gauge(descFailing, boolValue(size.Failing), kind)
+		gauge(descRefused, boolValue(size.Refused), kind)
 	}
 }
 

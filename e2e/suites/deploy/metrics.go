@@ -16,6 +16,7 @@ var Metrics = map[string][]string{
 	"plexus_cache_objects":             {"kind"},
 	"plexus_cache_synced":              {"kind"},
 	"plexus_cache_watch_failing":       {"kind"},
+	"plexus_cache_refused":             {"kind"},
 	"plexus_facts_total":               {"kind", "source"},
 	"plexus_events_total":              {"outcome"},
 	"plexus_connections":               {},
