@@ -43,6 +43,7 @@ type metrics struct {
 	facts        *prometheus.CounterVec
 	refused      *prometheus.CounterVec
 	spans        *prometheus.CounterVec
+	missing      *prometheus.CounterVec
 	connections  prometheus.Gauge
 	serving      prometheus.Gauge
 
@@ -75,6 +76,8 @@ func newMetrics() *metrics {
 	m.facts = counter("plexus_facts_total", "Objects that calls asked for, by where they were found.", "kind", "source")
 	m.refused = counter("plexus_connections_refused_total", "Connections and requests that were refused.", "reason")
 	m.spans = counter("plexus_traced_calls_total", "Calls whose spans were to be exported.", "outcome")
+	m.missing = counter("plexus_journal_missing_records_total", "Records that calls reported and that are not in the folder of the journal.")
+	m.missing.WithLabelValues() // 0 from the start
 	m.connections = gauge("plexus_connections", "Open connections of plugins.")
 	m.serving = gauge("plexus_serving", "1 if this agent answers on the socket, 0 if it waits for another one to end.")
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "plexus_build_info", Help: "Which build this is; always 1."}, []string{"version", "commit"})
