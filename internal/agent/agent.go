@@ -86,7 +86,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	ready.set(a.cache.Ready)
+	ready.set(a.ready)
 	return a.run(ctx)
 }
 
@@ -101,6 +101,11 @@ func (r *readiness) fault() error {
 		return errors.New("it has no credentials for the API server yet")
 	}
 	return (*ask)()
+}
+
+// ready gives the reasons why the agent does not do its work.
+func (a *agent) ready() error {
+	return errors.Join(a.cache.Ready(), a.publisher.records.reported.ready())
 }
 
 // loadConfig waits for credentials that are not there yet.

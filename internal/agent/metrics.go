@@ -43,6 +43,7 @@ type metrics struct {
 	facts        *prometheus.CounterVec
 	refused      *prometheus.CounterVec
 	spans        *prometheus.CounterVec
+	missing      *prometheus.CounterVec
 	connections  prometheus.Gauge
 	serving      prometheus.Gauge
 
@@ -75,6 +76,8 @@ func newMetrics() *metrics {
 	m.facts = counter("plexus_facts_total", "Objects that calls asked for, by where they were found.", "kind", "source")
 	m.refused = counter("plexus_connections_refused_total", "Connections and requests that were refused.", "reason")
 	m.spans = counter("plexus_traced_calls_total", "Calls whose spans were to be exported.", "outcome")
+	m.missing = counter("plexus_journal_missing_records_total", "Records that calls reported and that are not in the folder of the journal.")
+	m.missing.WithLabelValues() // 0 from the start
 	m.connections = gauge("plexus_connections", "Open connections of plugins.")
 	m.serving = gauge("plexus_serving", "1 if this agent answers on the socket, 0 if it waits for another one to end.")
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "plexus_build_info", Help: "Which build this is; always 1."}, []string{"version", "commit"})
@@ -151,12 +154,13 @@ var (
 	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be compared or written.", nil, nil)
 	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent has from watches.", []string{"kind"}, nil)
 	descFailing     = prometheus.NewDesc("plexus_cache_watch_failing", "1 if the watch fails: what is known may be out of date.", []string{"kind"}, nil)
+	descRefused     = prometheus.NewDesc("plexus_cache_refused", "1 if the API server refuses the kind to the agent: what is known is not used.", []string{"kind"}, nil)
 	descSynced      = prometheus.NewDesc("plexus_cache_synced", "1 if all objects of the kind are known.", []string{"kind"}, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing} {
+	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing, descRefused} {
 		out <- desc
 	}
 }
@@ -177,6 +181,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		gauge(descObjects, float64(size.Objects), kind)
 		gauge(descSynced, boolValue(size.Synced), kind)
 		gauge(descFailing, boolValue(size.Failing), kind)
+		gauge(descRefused, boolValue(size.Refused), kind)
 	}
 }
 

@@ -105,7 +105,7 @@ func TestGauges(t *testing.T) {
 		journal: func() tally { return tally{complete: 3, incomplete: 2, damaged: 1, attachments: 9, bytes: 4096} },
 		queue:   func() int { return 7 },
 		caches: func() map[string]watched.Size {
-			return map[string]watched.Size{watched.KindPods: {Objects: 250, Synced: true}, watched.KindNetworks: {Objects: 1}}
+			return map[string]watched.Size{watched.KindPods: {Objects: 250, Synced: true}, watched.KindNetworks: {Objects: 1, Failing: true, Refused: true}}
 		},
 	})
 	got := map[string]float64{}
@@ -120,6 +120,10 @@ func TestGauges(t *testing.T) {
 		{"plexus_cache_objects", "kind", "networks"},
 		{"plexus_cache_synced", "kind", "pods"},
 		{"plexus_cache_synced", "kind", "networks"},
+		{"plexus_cache_watch_failing", "kind", "pods"},
+		{"plexus_cache_watch_failing", "kind", "networks"},
+		{"plexus_cache_refused", "kind", "pods"},
+		{"plexus_cache_refused", "kind", "networks"},
 	} {
 		got[strings.Join(labels, " ")] = value(t, m, labels[0], labels[1:]...)
 	}
@@ -128,6 +132,8 @@ func TestGauges(t *testing.T) {
 		"plexus_journal_records state complete": 3, "plexus_journal_records state incomplete": 2, "plexus_journal_records state unreadable": 1,
 		"plexus_cache_objects kind pods": 250, "plexus_cache_objects kind networks": 1,
 		"plexus_cache_synced kind pods": 1, "plexus_cache_synced kind networks": 0,
+		"plexus_cache_watch_failing kind pods": 0, "plexus_cache_watch_failing kind networks": 1,
+		"plexus_cache_refused kind pods": 0, "plexus_cache_refused kind networks": 1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("gauges (-want +got):\n%s", diff)

@@ -116,6 +116,7 @@ func (p *publisher) run(ctx context.Context) {
 			p.log.Warn("read the journal; the status of pods is not published meanwhile", "error", err)
 		}
 		p.enqueueAll(changed)
+		p.metrics.missing.WithLabelValues().Add(float64(p.records.missingRecords()))
 		pause(ctx, rescanPause)
 	}
 	working.Wait()

@@ -34,14 +34,18 @@ type records struct {
 	bootID  string
 	log     *slog.Logger
 
-	missing bool // the folder, at the last scan
+	missing  bool // the folder, at the last scan
+	reported *reported
 
 	mu    sync.Mutex
 	known map[journal.Key]*sandbox
 }
 
 func newRecords(stateDir, bootID string, log *slog.Logger) *records {
-	return &records{dir: stateDir, journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{}}
+	return &records{
+		dir: stateDir, journal: journal.New(stateDir), bootID: bootID, log: log, known: map[journal.Key]*sandbox{},
+		reported: &reported{dir: stateDir, now: time.Now, last: map[string]lastCall{}},
+	}
 }
 
 // scan reads the records that changed, and gives the pods of all that were added, changed
@@ -80,6 +84,38 @@ func (r *records) checkFolder() {
 		r.log.Info("the folder of the journal exists", "folder", r.dir)
 	}
 	r.missing = !there
+}
+
+// recorded reports whether a container has a record, which may be unreadable.
+func (r *records) recorded(containerID string) bool {
+	keys, err := r.journal.OfContainer(containerID)
+	return err == nil && len(keys) > 0
+}
+
+// report compares the journal with what a call reports.
+func (r *records) report(call *types.CallReport) {
+	before := r.reported.ready()
+	r.reported.add(call, r.recorded)
+	r.logFault(before)
+}
+
+// logFault logs once that records are missing, and that they are found again.
+func (r *records) logFault(before error) {
+	switch now := r.reported.ready(); {
+	case before == nil && now != nil:
+		r.log.Error("a record that a call reported is missing", "error", now)
+	case before != nil && now == nil:
+		r.log.Info("the records that calls report are found again", "folder", r.dir)
+	}
+}
+
+// missingRecords gives how many records are newly found to be missing although calls
+// reported them.
+func (r *records) missingRecords() int {
+	before := r.reported.ready()
+	missing := r.reported.check(r.recorded)
+	r.logFault(before)
+	return len(missing)
 }
 
 // of reads the records of one container.

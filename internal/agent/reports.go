@@ -34,6 +34,7 @@ func (a *agent) processReports(ctx context.Context) {
 			a.process(request)
 			if request.Report != nil && request.Report.ContainerID != "" {
 				a.publisher.recordChanged(request.Report.ContainerID)
+				a.publisher.records.report(request.Report)
 			}
 		}
 	}

@@ -18,16 +18,22 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// ending makes an agent that ends, and processes the requests that wait.
-func ending(t *testing.T, traces *traces, log *slog.Logger, requests ...*types.PublishRequest) {
+// newReporter makes an agent that can process reports.
+func newReporter(t *testing.T, traces *traces, log *slog.Logger) *agent {
 	t.Helper()
 	m := newMetrics()
 	events, err := newEvents(&rest.Config{Host: "http://127.0.0.1:1"}, http.DefaultClient, "n", false, m)
 	check.Must(t, err)
-	a := &agent{
+	return &agent{
 		events: events, traces: traces, metrics: m, log: log, reports: make(chan *types.PublishRequest, maxReports),
 		publisher: newPublisher(newRecords(t.TempDir(), "boot", noLog()), m, noLog()),
 	}
+}
+
+// ending makes an agent that ends, and processes the requests that wait.
+func ending(t *testing.T, traces *traces, log *slog.Logger, requests ...*types.PublishRequest) {
+	t.Helper()
+	a := newReporter(t, traces, log)
 	for _, request := range requests {
 		a.accept(request)
 	}

@@ -88,7 +88,7 @@ func (c *Cache) Facts(ctx context.Context, request *types.FactsRequest) (*types.
 // Pod gives a pod of this node as the watch has it.
 func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) { return c.pods.get(ref) }
 
-// Ready gives the reason why the cache cannot answer yet, nil if it can.
+// Ready gives the reason why the cache cannot answer, nil if it can.
 func (c *Cache) Ready() error { return errors.Join(c.pods.ready(), c.networks.ready()) }
 
 // Synced waits until the cache can answer for everything.

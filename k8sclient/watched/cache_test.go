@@ -203,6 +203,50 @@ func TestReadWhatMayNotBeWatched(t *testing.T) {
 	}
 }
 
+// What was known before a refusal may have changed: another source is asked. Questions that
+// do not need the kind are answered, and an outage is no refusal.
+func TestReadWhatIsRefusedLater(t *testing.T) {
+	needsBoth := types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web", UID: "u1"}}
+	handedOver := types.FactsRequest{
+		Pod:            types.Pod{Namespace: "d", Name: "web", UID: "u1", Annotations: map[string]string{types.AnnotationNetworks: "a"}},
+		HasAnnotations: true,
+	}
+	plain := types.FactsRequest{Pod: types.Pod{Namespace: "d", Name: "web", UID: "u1"}, HasAnnotations: true}
+	unheard := types.FactsRequest{Pod: handedOver.Pod, HasAnnotations: true, Networks: []types.Ref{ref("new")}}
+	for name, test := range map[string]struct {
+		kind    string
+		request types.FactsRequest
+		refused bool
+	}{
+		"networks":                       {KindNetworks, needsBoth, true},
+		"pods":                           {KindPods, needsBoth, true},
+		"networks, of a pod handed over": {KindNetworks, handedOver, true},
+		"networks, one not known":        {KindNetworks, unheard, true},
+		"pods, of a pod handed over":     {KindPods, handedOver, false},
+		"networks, and none is named":    {KindNetworks, plain, false},
+	} {
+		for code, refusal := range map[int]bool{401: true, 403: true, 404: true, 429: false, 500: false, 503: false} {
+			c, l, _ := filled(t)
+			note := map[string]func(error){KindPods: c.pods.note, KindNetworks: c.networks.note}[test.kind]
+			note(status(code))
+			want := uint(0)
+			if test.refused && refusal {
+				want = types.CodeTryAgainLater
+			}
+			facts, err := c.Facts(t.Context(), &test.request)
+			if types.CodeOf(err, 0) != want || (err != nil) != (want != 0) || want != 0 && len(l.asked) > 0 {
+				t.Errorf("%s, %d: got %+v, %v, asked %v", name, code, facts, err, l.asked)
+			}
+			if size := c.Sizes()[test.kind]; size.Refused != refusal || !size.Failing {
+				t.Errorf("%s, %d: size %+v", name, code, size)
+			}
+			if err := c.Ready(); (err != nil) != refusal {
+				t.Errorf("%s, %d: ready: %v", name, code, err)
+			}
+		}
+	}
+}
+
 // Credentials that are refused later on are no wrong answer either.
 func TestReadWithCredentialsThatAreRefused(t *testing.T) {
 	c, l, _ := filled(t)

@@ -3,6 +3,8 @@ package watched
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	nadv1 "github.com/k8snetworkplumbingwg/network-attachment-definition-client/pkg/apis/k8s.cni.cncf.io/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -110,20 +112,38 @@ func watchNetworks(opts *Options, into *store[network]) (func(context.Context), 
 	return reflectInto(lw, &nadv1.NetworkAttachmentDefinition{}, into), nil
 }
 
+// minWatchTime and twice that are between two requests of a watch. The API server asks for
+// rights and credentials only when a watch begins, so this is how long a right that was
+// taken away still counts.
+const minWatchTime = 30 * time.Second
+
 // reflectInto gives a function that keeps a store up to date until its context ends.
 func reflectInto[T any](lw *cache.ListWatch, expected any, into *store[T]) func(context.Context) {
-	noting := &cache.ListWatch{
+	reflector := cache.NewReflectorWithOptions(noting(lw, into), expected, into, cache.ReflectorOptions{Name: into.kind})
+	return reflector.RunWithContext
+}
+
+// noting makes requests that tell the store how they end.
+func noting[T any](lw *cache.ListWatch, into *store[T]) *cache.ListWatch {
+	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list, err := lw.ListWithContext(ctx, options)
 			into.note(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			// A watch that brings the list first keeps client-go's time: one that ended
+			// before the list is complete would begin again.
+			streams := options.SendInitialEvents != nil && *options.SendInitialEvents
+			if !streams {
+				options.TimeoutSeconds = new(int64((minWatchTime + rand.N(minWatchTime)).Seconds()))
+			}
 			w, err := lw.WatchWithContext(ctx, options)
 			into.note(err)
+			if err == nil && streams {
+				into.streaming(w)
+			}
 			return w, err
 		},
 	}
-	reflector := cache.NewReflectorWithOptions(noting, expected, into, cache.ReflectorOptions{Name: into.kind})
-	return reflector.RunWithContext
 }

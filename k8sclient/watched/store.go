@@ -8,9 +8,11 @@ import (
 	"maps"
 	"net/url"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/plexus-cni/plexus/types"
@@ -25,6 +27,7 @@ type Size struct {
 	Objects int
 	Synced  bool
 	Failing bool // the last request for it; what is known may be out of date
+	Refused bool // by the API server; what is known is not used
 }
 
 // store holds the needed parts of the objects of one kind. client-go's reflector writes to
@@ -35,17 +38,21 @@ type store[T any] struct {
 	changed func(types.Ref)
 	log     *slog.Logger
 
-	mu     sync.RWMutex // guards what follows
-	items  map[types.Ref]T
-	fault  error         // of the last request; nil after one that succeeded
-	news   chan struct{} // closed and replaced when fault changes
-	synced chan struct{} // closed once all objects are known
+	watchTime time.Duration // the longest that a watch goes on unauthorised
+
+	mu      sync.RWMutex // guards what follows
+	items   map[types.Ref]T
+	fault   error           // of the last request; nil after one that succeeded
+	refused error           // since all objects were last listed; nil if no request was refused
+	stream  watch.Interface // brings a list that is not complete yet
+	news    chan struct{}   // closed and replaced when fault changes
+	synced  chan struct{}   // closed once all objects are known
 }
 
 func newStore[T any](kind string, reduce func(any) (T, bool), changed func(types.Ref), log *slog.Logger) *store[T] {
 	return &store[T]{
 		kind: kind, reduce: reduce, changed: changed, log: log,
-		items: map[types.Ref]T{}, news: make(chan struct{}), synced: make(chan struct{}),
+		watchTime: 2 * minWatchTime, items: map[types.Ref]T{}, news: make(chan struct{}), synced: make(chan struct{}),
 	}
 }
 
@@ -59,7 +66,7 @@ func (s *store[T]) get(ref types.Ref) (T, bool) {
 func (s *store[T]) size() Size {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Size{Objects: len(s.items), Synced: s.isSynced(), Failing: s.fault != nil}
+	return Size{Objects: len(s.items), Synced: s.isSynced(), Failing: s.fault != nil, Refused: isRefusal(s.trouble())}
 }
 
 func (s *store[T]) isSynced() bool {
@@ -71,13 +78,30 @@ func (s *store[T]) isSynced() bool {
 	}
 }
 
-// ready gives the reason why not all objects are known yet.
+// trouble is the reason why questions may not be answered. An outage is none once all
+// objects are known, a refusal is one until they are listed again: they may have changed.
+func (s *store[T]) trouble() error {
+	if s.isSynced() {
+		return s.refused
+	}
+	return s.fault
+}
+
+// isRefusal reports whether the API server has answered, and does not say what there is:
+// the right or the credentials were taken away, or the kind was.
+func isRefusal(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)
+}
+
+// ready gives the reason why questions cannot be answered.
 func (s *store[T]) ready() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	switch {
-	case s.isSynced():
+	case s.isSynced() && s.refused == nil:
 		return nil
+	case s.isSynced():
+		return fmt.Errorf("%s may have changed, and the API server refuses the agent: %w", s.kind, s.refused)
 	case apierrors.IsNotFound(s.fault):
 		return fmt.Errorf("%s are not known yet: the API server does not know the kind, apply deploy/crd.yaml: %w", s.kind, s.fault)
 	case s.fault != nil:
@@ -87,19 +111,19 @@ func (s *store[T]) ready() error {
 	}
 }
 
-// wait waits until all objects are known. The error is errAskLive for an unknown kind, else
-// it has the code to try again later.
+// wait waits until all objects are known. The error is errAskLive for a kind that was never
+// known, else it has the code to try again later.
 func (s *store[T]) wait(ctx context.Context) error {
 	for {
 		s.mu.RLock()
-		fault, news := s.fault, s.news
+		trouble, synced, news := s.trouble(), s.isSynced(), s.news
 		s.mu.RUnlock()
 		switch {
-		case s.isSynced():
+		case synced && trouble == nil:
 			return nil
-		case apierrors.IsNotFound(fault):
-			return fmt.Errorf("%s: %w: %w", s.kind, errAskLive, fault)
-		case apierrors.IsForbidden(fault) || apierrors.IsUnauthorized(fault):
+		case !synced && apierrors.IsNotFound(trouble):
+			return fmt.Errorf("%s: %w: %w", s.kind, errAskLive, trouble)
+		case isRefusal(trouble):
 			// Waiting does not help; another source with other credentials may.
 			return types.WithCode(types.CodeTryAgainLater, s.ready())
 		}
@@ -117,14 +141,27 @@ func (s *store[T]) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case isRefusal(err) && s.isSynced() && s.refused == nil:
+		s.log.Warn("the API server refuses the watch; what is known is not used until everything can be listed again", "of", s.kind, "error", err)
 	case err != nil && (s.fault == nil || reason(s.fault) != reason(err)):
 		s.log.Warn("the watch fails; it will be tried again", "of", s.kind, "error", err)
 	case err == nil && s.fault != nil:
 		s.log.Info("the watch is back", "of", s.kind)
 	}
 	s.fault = err
+	if isRefusal(err) {
+		s.refused = err
+	}
 	close(s.news)
 	s.news = make(chan struct{})
+}
+
+// streaming keeps a watch that brings all objects first. Once they are complete, it goes on
+// for no longer than other watches.
+func (s *store[T]) streaming(w watch.Interface) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stream = w
 }
 
 // reason is what failed, without the URL, which differs each time.
@@ -185,6 +222,11 @@ func (s *store[T]) Replace(objects []any, _ string) error {
 	maps.Copy(touched, s.items)
 	maps.Copy(touched, items)
 	s.items = items
+	s.refused = nil
+	if s.stream != nil {
+		time.AfterFunc(s.watchTime, s.stream.Stop)
+		s.stream = nil
+	}
 	if !s.isSynced() {
 		close(s.synced)
 	}

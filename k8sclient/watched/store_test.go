@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -136,6 +137,10 @@ func TestStoreReady(t *testing.T) {
 		{func() { s.note(status(http.StatusNotFound)) }, "networks are not known yet: the API server does not know the kind, apply deploy/crd.yaml: "},
 		{func() { check.Must(t, s.Replace(nil, "1")) }, ""},
 		{func() { s.note(errors.New("a watch that ends later")) }, ""},
+		{func() { s.note(status(http.StatusForbidden)) }, "networks may have changed, and the API server refuses the agent: said the server"},
+		{func() { s.note(errors.New("connection refused")) }, "networks may have changed, and the API server refuses the agent: said the server"},
+		{func() { s.note(nil); check.Must(t, s.Replace(nil, "2")) }, ""},
+		{func() { s.note(status(http.StatusNotFound)) }, "networks may have changed, and the API server refuses the agent: the server could not find"},
 	} {
 		step.do()
 		err := s.ready()
@@ -147,22 +152,42 @@ func TestStoreReady(t *testing.T) {
 
 // wait, where what is noted says whether waiting will help.
 func TestStoreWait(t *testing.T) {
+	synced := func(later ...error) func(*store[network]) {
+		return func(s *store[network]) {
+			check.Must(t, s.Replace(nil, "1"))
+			for _, err := range later {
+				s.note(err)
+			}
+		}
+	}
 	for name, test := range map[string]struct {
 		before, during func(*store[network])
 		live           bool // a live read is better than to wait
 		code           uint
 		atOnce         bool // waiting would not help
 	}{
-		"it knows all":                     {before: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
-		"it comes to know":                 {during: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
-		"it comes to know after a failure": {before: func(s *store[network]) { s.note(status(500)) }, during: func(s *store[network]) { s.note(nil); check.Must(t, s.Replace(nil, "1")) }},
-		"it may not":                       {before: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
-		"it may not, as it turns out":      {during: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
-		"there is no such kind":            {during: func(s *store[network]) { s.note(status(http.StatusNotFound)) }, live: true},
-		"its credentials are no good":      {during: func(s *store[network]) { s.note(status(http.StatusUnauthorized)) }, code: types.CodeTryAgainLater, atOnce: true},
-		"it was refused, but knows all":    {before: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")); s.note(status(http.StatusForbidden)) }},
-		"nobody answers":                   {code: types.CodeTryAgainLater},
-		"the server is in trouble":         {during: func(s *store[network]) { s.note(status(500)); s.note(errors.New("reset")) }, code: types.CodeTryAgainLater},
+		"it knows all":                      {before: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
+		"it comes to know":                  {during: func(s *store[network]) { check.Must(t, s.Replace(nil, "1")) }},
+		"it comes to know after a failure":  {before: func(s *store[network]) { s.note(status(500)) }, during: func(s *store[network]) { s.note(nil); check.Must(t, s.Replace(nil, "1")) }},
+		"it may not":                        {before: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
+		"it may not, as it turns out":       {during: func(s *store[network]) { s.note(status(http.StatusForbidden)) }, code: types.CodeTryAgainLater, atOnce: true},
+		"there is no such kind":             {during: func(s *store[network]) { s.note(status(http.StatusNotFound)) }, live: true},
+		"its credentials are no good":       {during: func(s *store[network]) { s.note(status(http.StatusUnauthorized)) }, code: types.CodeTryAgainLater, atOnce: true},
+		"its right was taken away":          {before: synced(status(http.StatusForbidden)), code: types.CodeTryAgainLater, atOnce: true},
+		"its token has expired":             {before: synced(status(http.StatusUnauthorized)), code: types.CodeTryAgainLater, atOnce: true},
+		"the kind was taken away":           {before: synced(status(http.StatusNotFound)), code: types.CodeTryAgainLater, atOnce: true},
+		"refused, then an outage":           {before: synced(status(http.StatusForbidden), errors.New("reset")), code: types.CodeTryAgainLater, atOnce: true},
+		"allowed, and not listed yet":       {before: synced(status(http.StatusForbidden), nil), code: types.CodeTryAgainLater, atOnce: true},
+		"it knows all, then an outage":      {before: synced(errors.New("connection refused"))},
+		"it knows all, then 500":            {before: synced(status(http.StatusInternalServerError))},
+		"it knows all, then 429":            {before: synced(status(http.StatusTooManyRequests))},
+		"it was refused before it knew all": {before: func(s *store[network]) { s.note(status(http.StatusForbidden)); check.Must(t, s.Replace(nil, "1")) }},
+		"it was refused, and lists again": {before: func(s *store[network]) {
+			synced(status(http.StatusUnauthorized), nil)(s)
+			check.Must(t, s.Replace(nil, "2"))
+		}},
+		"nobody answers":           {code: types.CodeTryAgainLater},
+		"the server is in trouble": {during: func(s *store[network]) { s.note(status(500)); s.note(errors.New("reset")) }, code: types.CodeTryAgainLater},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,6 +214,36 @@ func TestStoreWait(t *testing.T) {
 				t.Errorf("got %v (live %v, code %d), want live %v, code %d", err, errors.Is(err, errAskLive), types.CodeOf(err, 0), test.live, test.code)
 			}
 		})
+	}
+}
+
+// A watch that brings the list first may take its time for that, and then goes on for no
+// longer than others.
+func TestStreamedListIsBounded(t *testing.T) {
+	s, _ := newTestStore()
+	s.watchTime = time.Millisecond
+	w := watch.NewFake()
+	var asked []int64
+	lw := noting(&cache.ListWatch{WatchFuncWithContext: func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		asked = append(asked, *options.TimeoutSeconds)
+		return w, nil
+	}}, s)
+	_, err := lw.WatchWithContext(t.Context(), metav1.ListOptions{SendInitialEvents: new(true), TimeoutSeconds: new(int64(599))})
+	check.Must(t, err)
+	if w.IsStopped() {
+		t.Error("it is stopped before it has brought the list")
+	}
+	check.Must(t, s.Replace(nil, "1"))
+	check.Eventually(t, "the watch to be stopped", patience, func() error {
+		if !w.IsStopped() {
+			return errors.New("it goes on")
+		}
+		return nil
+	})
+	_, err = lw.WatchWithContext(t.Context(), metav1.ListOptions{TimeoutSeconds: new(int64(599))})
+	check.Must(t, err)
+	if asked[0] != 599 || asked[1] < 30 || asked[1] > 60 {
+		t.Errorf("seconds that the watches may take: %v, want 599 and 30 to 60", asked)
 	}
 }
 

@@ -3,10 +3,13 @@ package watched
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +62,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch watching := r.URL.Query().Get("watch") != ""; {
 	case refuses != 0:
 		w.WriteHeader(refuses)
-		fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","message":"may not","code":%d}`, refuses)
+		fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"message":"may not","code":%d}`, http.StatusText(refuses), refuses)
 	case watching && r.URL.Query().Get("sendInitialEvents") != "":
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","message":"sendInitialEvents: Forbidden","code":422}`)
@@ -192,6 +195,18 @@ func TestWatch(t *testing.T) {
 			t.Errorf("pods of all nodes are asked for: %s", query)
 		}
 	}
+	for kind, queries := range s.queries {
+		for _, query := range queries {
+			values, err := url.ParseQuery(query)
+			check.Must(t, err)
+			if values.Get("watch") == "" || values.Get("sendInitialEvents") != "" {
+				continue
+			}
+			if seconds, err := strconv.Atoi(values.Get("timeoutSeconds")); err != nil || seconds < 30 || seconds > 60 {
+				t.Errorf("the watch of %s is not asked for again within a minute: %s", kind, query)
+			}
+		}
+	}
 	for accept := range s.accepts[KindPods] {
 		if !strings.Contains(accept, "PartialObjectMetadata") {
 			t.Errorf("whole pods are asked for: %s", accept)
@@ -218,4 +233,59 @@ func TestWatchRefused(t *testing.T) {
 	s.refuses = 0
 	s.mu.Unlock()
 	check.Eventually(t, "it to know all", patience, c.Ready)
+}
+
+// setRefuses makes the server answer everything with a status; 0 for as usual.
+func (s *apiServer) setRefuses(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = status
+}
+
+// A right that is taken away counts from the next request of the watch on. What was known
+// before is used again only as it is listed then.
+func TestWatchRefusedLater(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusUnauthorized, http.StatusNotFound} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			s := newAPIServer(t)
+			s.set(KindPods, fmt.Sprintf(podList, podJSON("web", "u1")))
+			s.set(KindNetworks, fmt.Sprintf(nadList, networkJSON("a", "A")+","+networkJSON("b", "B")))
+			c, _ := watching(t, s)
+			check.Must(t, c.Synced(t.Context()))
+			read := func(name string) error {
+				networks, err := c.ReadNetworks(t.Context(), []types.Ref{ref(name)})
+				if err == nil {
+					return errors.New(networks[0].Config)
+				}
+				return err
+			}
+			s.setRefuses(status)
+			for _, kind := range []string{KindPods, KindNetworks} {
+				check.Eventually(t, kind+" to be refused", patience, func() error {
+					select {
+					case s.watches[kind] <- watchEvent{}: // it ends, as it does once a minute at least
+					default:
+					}
+					if err := c.Ready(); err == nil || !strings.Contains(err.Error(), kind+" may have changed, and the API server refuses the agent: may not") {
+						return fmt.Errorf("it says %w", err)
+					}
+					return nil
+				})
+			}
+			if err := read("a"); types.CodeOf(err, 0) != types.CodeTryAgainLater {
+				t.Errorf("network a: %v", err)
+			}
+			if _, err := c.ReadPod(t.Context(), &types.Pod{Namespace: "d", Name: "web", UID: "u1"}); types.CodeOf(err, 0) != types.CodeTryAgainLater {
+				t.Errorf("pod web: %v", err)
+			}
+			s.set(KindNetworks, fmt.Sprintf(nadList, networkJSON("a", "A2")))
+			s.setRefuses(0)
+			check.Eventually(t, "it to answer again", patience, c.Ready)
+			if err := read("a"); err.Error() != "A2" {
+				t.Errorf("network a: %v", err)
+			}
+			awaitConfig(t, c, "b", "")
+		})
+	}
 }
