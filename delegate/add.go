@@ -200,7 +200,7 @@ func (s *session) makeRoom(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, types.ErrDamagedRecord):
-		return s.releaseDamaged(ctx, &unrecorded{s.lock, s.key, s.record.Plan.Sandbox}, err)
+		return s.releaseDamaged(ctx, &unrecorded{lock: s.lock, key: s.key, sandbox: s.record.Plan.Sandbox}, err)
 	case err != nil:
 		return err
 	case old.Complete && aliveNetNS(old, s.BootID) != "":
@@ -290,7 +290,7 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	s.describeDevice(a)
 	raw, err := s.libcni.AddNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))
 	if err != nil {
-		s.noteRefusal(i, err)
+		s.noteRefusal(i, list, err)
 		return nil, describe(err)
 	}
 	encoded, err := json.Marshal(raw)

@@ -135,7 +135,7 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 
 func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key journal.Key, damage error) {
 	sandbox := types.Sandbox{ContainerID: key.ContainerID, IfName: key.IfName}
-	if err := e.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, damage); err != nil {
+	if err := e.releaseDamaged(ctx, &unrecorded{lock: lock, key: key, sandbox: sandbox}, damage); err != nil {
 		e.Log.Warn("release a sandbox that is gone; a later call will try again", "sandbox", key.ContainerID, "error", err)
 		_ = lock.Touch(key)
 	}

@@ -61,6 +61,7 @@ type unrecorded struct {
 	lock    *journal.Lock
 	key     journal.Key
 	sandbox types.Sandbox
+	damaged bool // it has a record that cannot be read: it was attached
 }
 
 // unrecorded gives a sandbox without the path of its namespace if that leads to another
@@ -69,7 +70,7 @@ func (e *Engine) unrecorded(lock *journal.Lock, key journal.Key, sandbox types.S
 	if e.isOfAnother(&sandbox) {
 		sandbox.NetNS = ""
 	}
-	return &unrecorded{lock, key, sandbox}
+	return &unrecorded{lock: lock, key: key, sandbox: sandbox}
 }
 
 func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
@@ -87,6 +88,7 @@ func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
 // releaseDamaged releases a sandbox without its record, which cannot be read, and then
 // sets the record aside: as long as that fails, it is there for a later call.
 func (e *Engine) releaseDamaged(ctx context.Context, u *unrecorded, damage error) error {
+	u.damaged = true
 	e.Log.Error("a record cannot be read; its sandbox is released from what else is known of it", "error", damage)
 	if err := e.releaseWithoutRecord(ctx, u); err != nil {
 		return err

@@ -150,6 +150,9 @@ func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
 	if err == nil {
 		list, err = toList(conf)
 	}
+	if err != nil && u.damaged {
+		return fmt.Errorf("default network: %w", err)
+	}
 	if err != nil {
 		// Nothing says that the sandbox was ever attached: a second DEL comes here too.
 		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", err)
@@ -157,7 +160,7 @@ func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
 	}
 	rt := runtimeConf(&types.Attachment{Interface: u.key.IfName, CapabilityArgs: e.Config.RuntimeConfig}, &u.sandbox, u.sandbox.NetNS)
 	cni, cached := e.cacheOf(u, list, rt)
-	if missing := e.planner().CheckExecutables(conf); missing != nil && !cached {
+	if missing := e.planner().CheckExecutables(conf); missing != nil && !cached && !u.damaged {
 		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", missing)
 		return nil
 	}

@@ -81,7 +81,7 @@ func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
 		return nil
 	case errors.Is(err, types.ErrDamagedRecord):
 		sandbox := types.Sandbox{ContainerID: key.ContainerID, IfName: key.IfName}
-		return g.releaseDamaged(ctx, &unrecorded{lock, key, sandbox}, err)
+		return g.releaseDamaged(ctx, &unrecorded{lock: lock, key: key, sandbox: sandbox}, err)
 	case err != nil:
 		return err
 	}

@@ -20,15 +20,27 @@ import (
 
 // noteRefusal notes that a plugin refused the configuration of an attachment, if that is
 // what failed: a later DEL compares its own failure with it.
-func (s *session) noteRefusal(i int, failure error) {
+func (s *session) noteRefusal(i int, list *libcni.NetworkConfigList, failure error) {
 	refusal := refusalOf(failure)
-	if refusal == nil {
+	if refusal == nil || !standsOnce(list, refusal.Plugin) {
 		return
 	}
 	entry := types.Entry{Event: types.EventRefused, Attachment: i, Plugin: refusal.Plugin, Code: refusal.Code, Error: refusal.Msg}
 	if err := s.note(entry); err != nil {
 		s.log.Warn("note that a plugin refused its configuration", "error", err)
 	}
+}
+
+// standsOnce reports whether a list has one plugin of a name: of two, nobody could tell
+// which one refused.
+func standsOnce(list *libcni.NetworkConfigList, plugin string) bool {
+	n := 0
+	for _, p := range list.Plugins {
+		if p.Network.Type == plugin {
+			n++
+		}
+	}
+	return n == 1
 }
 
 // refusalOf gives the refusal in a plugin's failure, nil if it failed for another reason.
@@ -40,30 +52,24 @@ func refusalOf(failure error) *types.Refusal {
 	return &types.Refusal{Plugin: said.Plugin, Code: said.Code, Msg: types.Shorten(said.Msg, types.MaxEntryError)}
 }
 
-// isRefusal reports whether a failure is of the configuration alone. Where the plugin's
-// code does not say so, a message that names an error of the system, or a peer that did
-// not answer, is of something that may have changed by the next time.
+// isRefusal reports whether a failure is of the configuration alone, for sure: a failure
+// that passes, and is taken for one, leaks what the ADD had allocated by then. So it is a
+// list of what refusals say, and a message that has no part of it is none.
 func isRefusal(failure *PluginError) bool {
-	switch failure.Code {
-	case cnitypes.ErrIncompatibleCNIVersion, cnitypes.ErrUnsupportedField, cnitypes.ErrDecodingFailure, types.CodeInvalidConfig:
-		return true
-	case types.CodeIOFailure, types.CodeTryAgainLater, types.CodeNotAvailable, types.CodeLimitedConnectivity:
+	if namesAnother(failure.Msg) {
 		return false
 	}
-	return !namesTheSystem(failure.Msg)
+	return failure.Code == cnitypes.ErrIncompatibleCNIVersion || failure.Code == cnitypes.ErrUnsupportedField ||
+		hasAny(failure.Msg, unreadable, "invalid CIDR address", "incompatible CNI versions", "specify either")
 }
 
-// passing are words of failures that pass: of clients whose server is not there, and of
-// address managers that have none left.
-var passing = []string{
-	"dial ", "timeout", "timed out", "deadline", "EOF", "x509", "nauthorized", "orbidden", "Get \"", "Post \"", "Patch \"", "Put \"",
-	"ot found", "o addresses", "o IP", "in use",
-}
+// unreadable is what Go's reader says of a value of the wrong type.
+const unreadable = "json: cannot unmarshal"
 
-// namesTheSystem reports whether a message has such words, or the text of an error of the
-// kernel.
-func namesTheSystem(msg string) bool {
-	if slices.ContainsFunc(passing, func(words string) bool { return strings.Contains(msg, words) }) {
+// namesAnother reports whether a message is about another plugin, which may be mended, or
+// has the text of an error of the kernel.
+func namesAnother(msg string) bool {
+	if hasAny(msg, "netplugin failed", "failed to find plugin") {
 		return true
 	}
 	const last = 133 // the last error number of Linux
@@ -73,6 +79,10 @@ func namesTheSystem(msg string) bool {
 		}
 	}
 	return false
+}
+
+func hasAny(msg string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(msg, part) })
 }
 
 // detachUnmade runs the DEL of every plugin of an attachment whose ADD gave no result, in
@@ -119,15 +129,7 @@ func sameRefusal(failure error, refused *types.Refusal) bool {
 	if now == nil || now.Plugin != refused.Plugin || now.Code != refused.Code {
 		return false
 	}
-	return now.Msg == refused.Msg || isUnreadable(now.Msg) && isUnreadable(refused.Msg)
-}
-
-// isUnreadable reports whether a message is that of a reader of configurations.
-func isUnreadable(msg string) bool {
-	msg = strings.ToLower(msg)
-	return slices.ContainsFunc([]string{"json: ", "netconf", "parse network configuration", "invalid character"}, func(words string) bool {
-		return strings.Contains(msg, words)
-	})
+	return now.Msg == refused.Msg || strings.Contains(now.Msg, unreadable) && strings.Contains(refused.Msg, unreadable)
 }
 
 // mustBeAbsent gives the failure if the interface is there all the same, or if that cannot

@@ -96,7 +96,7 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 	}
 	s.restoreCache(i)
 	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
-	if s.record.Progress[i].Result == nil {
+	if s.record.Progress[i].Refused != nil && s.record.Progress[i].Result == nil {
 		err = s.detachUnmade(ctx, i, list, rt)
 	} else {
 		err = describe(s.libcni.DelNetworkList(ctx, list, rt))

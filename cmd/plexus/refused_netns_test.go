@@ -49,6 +49,11 @@ func TestNetnsFailureThatPassesIsKept(t *testing.T) {
 		"an error of the system":      `fail 999 "stat /etc/x/kubeconfig: no such file or directory"`,
 		"a server that is gone":       `fail 999 "dial unix /run/x.sock: connection refused"`,
 		"a code to try again":         `fail 11 "not now"`,
+		"its IPAM plugin died":        `fail 999 "netplugin failed with no error message: signal: killed"`,
+		"a server in trouble":         `fail 999 "etcdserver: leader changed"`,
+		"a proxy's answer":            `fail 999 "invalid character '<' looking for beginning of value"`,
+		"no words":                    `fail 999 ""`,
+		"code 7 of another":           `fail 7 "failed to find plugin x in path"`,
 		"no CNI error":                `echo broken; exit 1`,
 		"another failure than in ADD": `fail 999 "$CNI_COMMAND does not work"`,
 	} {

@@ -55,3 +55,29 @@ func TestNetnsGCWithoutAPod(t *testing.T) {
 		n.MustBeClean()
 	}
 }
+
+// A damaged record says that the sandbox was attached: while the default network cannot be
+// asked, DEL fails and keeps it.
+func TestNetnsDelOfADamagedRecordWithoutThePlugin(t *testing.T) {
+	n := node.New(t)
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	file := n.ConfDir + "/10-pods.conflist"
+	whole := node.List("pods", "1.0.0", node.ClusterBridge()).String()
+	n.WriteFile(file, whole)
+	conf := n.Conf(node.Conf{"clusterNetwork": file, "delegates": nil})
+	n.Add(pod, conf)
+	n.WriteFile(n.RecordPath(pod), "{torn")
+	n.Run("rm", "-r", n.CNIDir+"/results")
+	for name, spoilt := range map[string]string{
+		"the plugin is gone": node.List("pods", "1.0.0", node.Conf{"type": "nosuch"}).String(),
+		"the file is broken": "{broken",
+	} {
+		n.WriteFile(file, spoilt)
+		check.Contains(t, name, call(n, "DEL", pod, conf).Fails(100).Msg, "default network")
+		check.Equal(t, name+": records", len(n.Records()), 1)
+	}
+	n.WriteFile(file, whole)
+	n.Del(pod, conf)
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+}
