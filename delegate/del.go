@@ -12,9 +12,9 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Del releases a sandbox from all its networks. It asks no agent and no API server: it works from the
-// record, else from what Multus left, else from libcni's cache, else by the default
-// network of the present configuration. What cannot be released stays recorded.
+// Del releases a sandbox from all its networks. It asks no agent and no API server: it
+// works from the record, else from what Multus left, else from libcni's cache, else by the
+// default network of the present configuration. What cannot be released stays recorded.
 func (e *Engine) Del(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()

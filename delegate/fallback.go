@@ -144,30 +144,39 @@ func toList(conf *types.NetConf) (*libcni.NetworkConfigList, error) {
 func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
 	conf, err := e.localDefault()
 	if err == nil && conf == nil {
-		err = errors.New("the API server alone has its definition")
+		e.warnUnasked(u, errors.New("the API server alone has its definition"))
+		return nil
 	}
 	var list *libcni.NetworkConfigList
 	if err == nil {
 		list, err = toList(conf)
 	}
-	if err != nil && u.damaged {
-		return fmt.Errorf("default network: %w", err)
-	}
 	if err != nil {
-		// Nothing says that the sandbox was ever attached: a second DEL comes here too.
-		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", err)
-		return nil
+		return e.cannotAsk(u, err)
 	}
 	rt := runtimeConf(&types.Attachment{Interface: u.key.IfName, CapabilityArgs: e.Config.RuntimeConfig}, &u.sandbox, u.sandbox.NetNS)
 	cni, cached := e.cacheOf(u, list, rt)
-	if missing := e.planner().CheckExecutables(conf); missing != nil && !cached && !u.damaged {
-		e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", missing)
-		return nil
+	if missing := e.planner().CheckExecutables(conf); missing != nil && !cached {
+		return e.cannotAsk(u, missing)
 	}
 	if err := describe(cni.DelNetworkList(ctx, list, rt)); err != nil {
 		return fmt.Errorf("detach default network %s from %s: %w", list.Name, rt.IfName, err)
 	}
 	return nil
+}
+
+// cannotAsk is an error for a sandbox that was attached, as its damaged record says. Of
+// another nothing says so, since a second DEL comes here too: there it is a warning.
+func (e *Engine) cannotAsk(u *unrecorded, err error) error {
+	if u.damaged {
+		return fmt.Errorf("default network: %w", err)
+	}
+	e.warnUnasked(u, err)
+	return nil
+}
+
+func (e *Engine) warnUnasked(u *unrecorded, err error) {
+	e.Log.Warn("nothing is known of the sandbox, and the default network cannot be asked", "sandbox", u.key.ContainerID, "error", err)
 }
 
 // cacheOf gives the libcni whose cache has the attachment, and whether it has: the

@@ -13,6 +13,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -373,7 +374,7 @@ func TestNetworkStatusOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareGolden(t, filepath.Join("testdata", "status.json"), []byte(text+"\n"))
+	check.Golden(t, filepath.Join("testdata", "status.json"), []byte(text+"\n"))
 	again, err := types.ParseStatus(text)
 	if err != nil {
 		t.Fatal(err)

@@ -57,17 +57,14 @@ func ParseNetConf(data []byte, defaultName string) (*NetConf, error) {
 	return c, o.err()
 }
 
-// maxPlugins bounds the plugins of a list, each of which gets all the cni-args of a pod.
-const maxPlugins = 64
+// MaxPlugins bounds the plugins of a list that is planned: each gets all the cni-args of a
+// pod. A longer one can still be read, to release what an older version attached by it.
+const MaxPlugins = 64
 
 func (c *NetConf) readPlugins(o *object) {
 	var plugins []json.RawMessage
 	if read(o, "plugins", &plugins) && len(plugins) == 0 {
 		o.fault("plugins", "must have at least one plugin")
-	}
-	if len(plugins) > maxPlugins {
-		o.fault("plugins", fmt.Sprintf("has %d plugins, a list may have at most %d", len(plugins), maxPlugins))
-		return
 	}
 	for i, raw := range plugins {
 		p, err := parsePluginConf(fmt.Sprintf("plugins[%d]", i), raw)

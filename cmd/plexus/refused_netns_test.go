@@ -79,3 +79,69 @@ func failing(o *node.Outcome) *node.Failure {
 	}
 	return o.Err
 }
+
+// A plugin that refuses its configuration once it has made the interface did attach: the
+// attachment is kept while the interface is there, and released when the sandbox is gone.
+func TestNetnsRefusalBehindAnInterface(t *testing.T) {
+	n := node.New(t)
+	n.Uplink("up0")
+	n.Network("n", node.Conf{"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "master": "up0", "ipam": node.Conf{"type": "host-local", "subnet": "banana"}})
+	n.PodWith("c1", "n")
+	n.Pod("c2", nil)
+	pod, other := n.Sandbox("c1"), n.Sandbox("c2")
+	failure := failing(call(n, "ADD", pod, n.Conf(nil)))
+	check.Contains(t, "error", failure.Msg, "invalid CIDR address: banana", "interface net0 is there all the same")
+	check.Equal(t, "records", len(n.Records()), 1)
+	pod.Destroy()
+	n.Add(other, n.Conf(nil))
+	n.Del(other, n.Conf(nil))
+	n.MustBeClean()
+}
+
+// Of a plugin that stands in the list twice nobody can tell which of the two refused: the
+// first one attached.
+func TestNetnsRefusalOfAPluginThatStandsTwice(t *testing.T) {
+	n := node.New(t)
+	n.Plugin("picky", `case $CNI_COMMAND$stdin in
+ADD*prevResult*|DEL*) fail 999 "json: cannot unmarshal string into Go value of type int" ;;
+ADD*) echo '{"cniVersion":"1.0.0"}' ;;
+esac`)
+	n.Network("n", node.List("n", "1.0.0", node.Conf{"type": "picky"}, node.Conf{"type": "picky"}))
+	n.PodWith("c1", "n")
+	pod := n.Sandbox("c1")
+	check.Contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
+	check.Equal(t, "records", len(n.Records()), 1)
+	n.Plugin("picky", "true")
+	n.Del(pod, n.Conf(nil))
+	n.MustBeClean()
+}
+
+// A DEL after a call that was killed before it noted its result: every plugin of the list
+// gets the result that libcni has cached, as some free by it what they made.
+func TestNetnsDelWithoutANotedResult(t *testing.T) {
+	n := node.New(t)
+	for _, name := range []string{"first", "middle", "last"} {
+		n.Plugin(name, `[ $CNI_COMMAND != ADD ] || echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24"}]}'`)
+	}
+	n.Network("n", node.List("n", "1.0.0", node.Conf{"type": "first"}, node.Conf{"type": "middle"}, node.Conf{"type": "last"}))
+	n.PodWith("c1", "n")
+	pod := n.Sandbox("c1")
+	n.Add(pod, n.Conf(nil))
+	var kept strings.Builder
+	for line := range strings.Lines(n.ReadFile(n.RecordPath(pod))) {
+		if !strings.Contains(line, `"event":"complete"`) && !(strings.Contains(line, `"event":"attached"`) && strings.Contains(line, "10.9.0.2")) {
+			kept.WriteString(line)
+		}
+	}
+	n.WriteFile(n.RecordPath(pod), kept.String())
+	n.Calls()
+	n.Del(pod, n.Conf(nil))
+	got := []string{}
+	for _, c := range n.Calls() {
+		if strings.Contains(string(c.Config["prevResult"]), "10.9.0.2") {
+			got = append(got, c.String())
+		}
+	}
+	check.Equal(t, "plugins that got the result", got, []string{"DEL last net0", "DEL middle net0", "DEL first net0"})
+	n.MustBeClean()
+}

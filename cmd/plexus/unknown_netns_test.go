@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -80,4 +81,19 @@ func TestNetnsDelOfADamagedRecordWithoutThePlugin(t *testing.T) {
 	n.WriteFile(file, whole)
 	n.Del(pod, conf)
 	check.Equal(t, "reservations", n.Reservations(), map[string][]string{})
+}
+
+// Where the API server alone knows the default network, no DEL could ever ask it: a damaged
+// record is set aside all the same.
+func TestNetnsDelOfADamagedRecordOfANamedNetwork(t *testing.T) {
+	n := node.New(t)
+	n.NetworkIn("kube-system", "pods", node.ClusterBridge())
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	conf := n.Conf(node.Conf{"clusterNetwork": "pods", "delegates": nil})
+	n.Add(pod, conf)
+	n.WriteFile(n.RecordPath(pod), "{torn")
+	n.Run("rm", "-r", n.CNIDir+"/results")
+	n.Del(pod, conf)
+	check.Equal(t, "records", n.Records(), []string{filepath.Base(n.RecordPath(pod)) + ".corrupt"})
 }

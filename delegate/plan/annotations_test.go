@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -93,12 +93,7 @@ func (p *annotatedPlan) plan(ctx context.Context) error {
 
 // work counts the bytes that planning allocates.
 func (p *annotatedPlan) work(t *testing.T) uint64 {
-	var before, after runtime.MemStats
-	_ = p.plan(t.Context())
-	runtime.ReadMemStats(&before)
-	_ = p.plan(t.Context())
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+	return check.Allocated(func() { _ = p.plan(t.Context()) })
 }
 
 // Twice the annotation is about twice the work: where each key costs all keys it is four

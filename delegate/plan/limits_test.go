@@ -81,3 +81,26 @@ func TestPlanDropsPrevResult(t *testing.T) {
 		})
 	}
 }
+
+// Of the pod's networks and of the node's own alike: each plugin gets all that the pod asks.
+func TestPlanOfAListOfTooManyPlugins(t *testing.T) {
+	list := func(n int) string {
+		return `{"cniVersion": "1.0.0", "name": "long", "plugins": [` + strings.Repeat(`{"type": "bridge"},`, n-1) + `{"type": "tuning"}]}`
+	}
+	for name, world := range map[string]func(n int) planWorld{
+		"of the pod": func(n int) planWorld {
+			return planWorld{config: podnet, networks: map[string]string{"default/a": list(n)}, annotations: annotated("a")}
+		},
+		"of the node": func(n int) planWorld {
+			return planWorld{config: `"clusterNetwork": "$DIR/m.conflist"`, files: map[string]string{"m.conflist": list(n)}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			most, more := world(types.MaxPlugins), world(types.MaxPlugins+1)
+			if got := most.make(t); got.err != nil {
+				t.Errorf("at the limit: %v", got.err)
+			}
+			checkRefusal(t, more.make(t), &refusal{want: []string{"plugins: has 65 plugins, a list may have at most 64"}})
+		})
+	}
+}

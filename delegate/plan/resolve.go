@@ -51,6 +51,9 @@ func (b *builder) interfaceName(w *wanted, position int) string {
 }
 
 func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
+	if n := len(w.conf.Plugins); n > types.MaxPlugins {
+		return nil, &types.FieldError{Field: "plugins", Problem: fmt.Sprintf("has %d plugins, a list may have at most %d", n, types.MaxPlugins)}
+	}
 	a := &types.Attachment{
 		Network:        w.label,
 		Name:           w.conf.Name,

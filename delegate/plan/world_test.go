@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,12 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
-
+	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files under testdata")
 
 // planWorld is what one planning starts from: a node, its configuration and the facts
 // of one pod. "$DIR" in it stands for the node's folder.
@@ -143,22 +139,7 @@ func (got *plannedWorld) checkGolden(t *testing.T, name string) {
 	if got.err != nil {
 		t.Fatalf("refused: %v", got.err)
 	}
-	compareGolden(t, filepath.Join("testdata", name+".json"), got.render(t))
-}
-
-// compareGolden compares with a golden file, or rewrites it.
-func compareGolden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		writeTestFile(t, path, string(got), 0o644)
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
+	check.Golden(t, filepath.Join("testdata", name+".json"), got.render(t))
 }
 
 // render writes a plan for people: the configurations as JSON, not as strings of it.

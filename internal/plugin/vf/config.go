@@ -108,9 +108,12 @@ func (w *wire) fields() map[string]any {
 		"mac": &w.MAC, "vlan": &w.VLAN, "vlanQoS": &w.QoS, "vlanProto": &w.VLANProto, "spoofchk": &w.SpoofChk, "trust": &w.Trust,
 		"min_tx_rate": &w.MinTxRate, "max_tx_rate": &w.MaxTxRate, "link_state": &w.LinkState, "infinibandGUID": &w.GUID,
 		"logLevel": &w.LogLevel, "logFile": &w.LogFile, "ipam": &w.IPAM, "runtimeConfig": &w.Runtime, "args": &w.Args,
-		"cni.dev/valid-attachments": &w.Valid, "prevResult": &w.PrevResult, "dns": &w.DNS,
+		validKey: &w.Valid, "prevResult": &w.PrevResult, "dns": &w.DNS,
 	}
 }
+
+// validKey is of the attachments that a GC lists as still in use.
+const validKey = "cni.dev/valid-attachments"
 
 // ParseConfig reads a configuration and CNI_ARGS. Every fault is reported, by its field.
 func ParseConfig(data []byte, cniArgs string) (*Config, error) {
@@ -122,7 +125,11 @@ func ParseConfig(data []byte, cniArgs string) (*Config, error) {
 	fields := p.w.fields()
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		value, ok := lookUp(raw, key)
-		if !ok || bytes.Equal(value, []byte("null")) {
+		isNull := bytes.Equal(value, []byte("null"))
+		if ok && isNull && key == validKey {
+			p.w.Valid = &[]types.GCAttachment{} // libcni writes an empty list so
+		}
+		if !ok || isNull {
 			continue
 		}
 		if err := json.Unmarshal(value, fields[key]); err != nil {

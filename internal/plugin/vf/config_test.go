@@ -59,6 +59,7 @@ func TestParseConfig(t *testing.T) {
 		{"CNI_ARGS next", `{"mac":"02:00:00:00:00:01","args":{"cni":{"mac":"02:00:00:00:00:02"}}}`, "IgnoreUnknown=1;MAC=02:00:00:00:00:03", base(func(c *Config) { c.Want.MAC = "02:00:00:00:00:03" })},
 		{"then args", `{"mac":"02:00:00:00:00:01","args":{"cni":{"mac":"02:00:00:00:00:02"}}}`, "", base(func(c *Config) { c.Want.MAC = "02:00:00:00:00:02" })},
 		{"a folder of one's own", `{"stateDir":"/x","master":"pf0"}`, "", base(func(c *Config) { c.StateDir, c.Master = "/x", "pf0" })},
+		{"null for an empty list of the valid", `{"cni.dev/valid-attachments":null}`, "", base(func(c *Config) { c.ValidAttachments, c.HasValidAttachments = []types.GCAttachment{}, true })},
 		{"an empty list of the valid", `{"cni.dev/valid-attachments":[]}`, "", base(func(c *Config) { c.ValidAttachments, c.HasValidAttachments = []types.GCAttachment{}, true })},
 		{"no ipam", `{"ipam":{}}`, "", base(func(*Config) {})},
 	} {

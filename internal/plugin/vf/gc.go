@@ -16,7 +16,7 @@ func (e *Engine) GC(ctx context.Context, conf *Config) error {
 	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
 	if !conf.HasValidAttachments {
-		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "cni.dev/valid-attachments", Problem: "is missing: nothing is freed"})
+		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: validKey, Problem: "is missing: nothing is freed"})
 	}
 	keys, err := e.Store.List()
 	if err != nil {

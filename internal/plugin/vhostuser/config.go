@@ -97,6 +97,9 @@ func (c *Config) readStandard(f *fields) {
 	}
 	const list = "an array of {containerID, ifname}"
 	c.HasValid = read(f, "cni.dev/valid-attachments", list, &c.Valid) || read(f, "cni.dev/attachments", list, &c.Valid)
+	if !c.HasValid && (f.isNull("cni.dev/valid-attachments") || f.isNull("cni.dev/attachments")) {
+		c.HasValid, c.Valid = true, []types.GCAttachment{} // libcni writes an empty list so
+	}
 	f.ignore("cni.dev/attachments")
 	ipam := f.object("ipam")
 	if len(ipam.raw) > 0 && !ipam.text("type", &c.IPAM) {

@@ -64,6 +64,14 @@ func TestParseConfig(t *testing.T) {
 			`{"cniVersion": "1.1.0", "name": "fast", "bridge": "br0", "cni.dev/valid-attachments": [{"containerID": "c", "ifname": "net0"}], "cni.dev/attachments": []}`,
 			defaults(func(c *Config) { c.HasValid, c.Valid = true, []types.GCAttachment{{ContainerID: "c", IfName: "net0"}} }),
 		},
+		"GC of nothing, as libcni writes it": {
+			`{"cniVersion": "1.1.0", "name": "fast", "bridge": "br0", "cni.dev/valid-attachments": null}`,
+			defaults(func(c *Config) { c.HasValid, c.Valid = true, []types.GCAttachment{} }),
+		},
+		"the same by the second name": {
+			`{"cniVersion": "1.1.0", "name": "fast", "bridge": "br0", "cni.dev/attachments": null}`,
+			defaults(func(c *Config) { c.HasValid, c.Valid = true, []types.GCAttachment{} }),
+		},
 		"GC by the second name": {
 			`{"cniVersion": "1.1.0", "name": "fast", "bridge": "br0", "cni.dev/attachments": []}`,
 			defaults(func(c *Config) { c.HasValid, c.Valid = true, []types.GCAttachment{} }),

@@ -38,5 +38,5 @@ func (p *Plugin) releaseUnknown(ctx context.Context, c *Config, a *Attachment) e
 	if errors.Is(ipamErr, ipam.ErrMissing) {
 		ipamErr = nil // an ADD would have been refused
 	}
-	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo(), storeIn(c.StateDir).Remove(a.PortName()))
+	return types.Join(portErr, ipamErr, newState(c, a).removeDeviceInfo(), storeIn(c.StateDir).RemoveUnfinished(a.PortName()))
 }

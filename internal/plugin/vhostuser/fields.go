@@ -41,6 +41,9 @@ func (f *fields) has(key string) bool {
 	return ok && string(value) != "null"
 }
 
+// isNull reports whether a field is there, and null.
+func (f *fields) isNull(key string) bool { return string(f.raw[key]) == "null" }
+
 // read decodes a field into dst if it is there, and reports whether it was there and of
 // the right type.
 func read[T any](f *fields, key, wanted string, dst *T) bool {
