@@ -179,6 +179,7 @@ func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, er
 		Network:    e.Config.Name,
 		NetNSInode: inode,
 		Created:    time.Now().UTC(),
+		SinceBoot:  host.SinceBoot(),
 		Plan:       *planned,
 	}))
 	if err := s.makeRoom(ctx); err != nil {

@@ -1,6 +1,7 @@
 package delegate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -30,21 +31,22 @@ const (
 func (e *Engine) releaseDead(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadBound)
 	defer cancel()
-	for _, key := range e.deadKeys() {
-		if ctx.Err() != nil {
-			return
-		}
-		e.releaseIfDead(ctx, key)
-	}
-	e.removeLeftovers()
-}
-
-// deadKeys chooses which dead records to release: those that were tried longest ago.
-func (e *Engine) deadKeys() []journal.Key {
-	keys, err := e.Journal().List()
+	listing, err := e.Journal().Scan()
 	if err != nil {
 		e.Log.Warn("look for dead records", "error", err)
 	}
+	for _, key := range e.chooseDead(listing.Records) {
+		if ctx.Err() != nil {
+			break
+		}
+		e.releaseIfDead(ctx, key)
+	}
+	e.removeLeftovers(listing.Leftovers)
+	e.Journal().RemoveOldHangs(listing)
+}
+
+// chooseDead chooses which dead records to release: those that were tried longest ago.
+func (e *Engine) chooseDead(keys []journal.Key) []journal.Key {
 	type candidate struct {
 		key     journal.Key
 		touched time.Time
@@ -56,11 +58,11 @@ func (e *Engine) deadKeys() []journal.Key {
 			continue
 		}
 		touched, err := e.Journal().Touched(key)
-		if err == nil && time.Since(touched) >= deadWait(failures) {
+		if err == nil && journal.Elapsed(touched, deadWait(failures)) {
 			dead = append(dead, candidate{key, touched})
 		}
 	}
-	slices.SortFunc(dead, func(a, b candidate) int { return a.touched.Compare(b.touched) })
+	slices.SortFunc(dead, func(a, b candidate) int { return byTouch(a.touched, b.touched) })
 	var chosen []journal.Key
 	for _, c := range dead[:min(len(dead), deadTouched)] {
 		chosen = append(chosen, c.key)
@@ -68,8 +70,16 @@ func (e *Engine) deadKeys() []journal.Key {
 	return chosen
 }
 
-// isDead reports whether the sandbox of a record is gone, and how often releasing it has
-// failed. Of a damaged record libcni's cache may know the namespace.
+// byTouch orders by when something was touched last. A time in the future is of a clock
+// that was set back: that was long ago.
+func byTouch(a, b time.Time) int {
+	now := time.Now()
+	return cmp.Or(rank(a.Before(now))-rank(b.Before(now)), a.Compare(b))
+}
+
+// isDead reports whether the sandbox of a record is gone, of which something can be
+// released now, and how often that has failed. Of a damaged record libcni's cache may know
+// the namespace.
 func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
 	where, err := e.Journal().Whereabouts(key)
 	if err == nil && where.Lives(e.BootID) {
@@ -82,7 +92,15 @@ func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
 	if err != nil || aliveNetNS(record, e.BootID) != "" {
 		return 0, false
 	}
-	return record.Failures, true
+	return record.Failures, !e.hangsWholly(record)
+}
+
+// hangsWholly reports whether every network that a record is still attached to hangs.
+func (e *Engine) hangsWholly(record *types.Record) bool {
+	pending := record.Pending(e.BootID)
+	return len(pending) > 0 && !slices.ContainsFunc(pending, func(i int) bool {
+		return !e.Journal().Hangs(record.Plan.Attachments[i].Network)
+	})
 }
 
 func (e *Engine) cacheSaysDead(key journal.Key) bool {
@@ -125,12 +143,42 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 		return
 	}
 	s := e.newSession(lock, record)
-	if err := s.releaseAsDead(ctx); err != nil {
+	switch err := s.releaseAsDead(ctx); {
+	case err == nil:
+		s.log.Info("released a sandbox that was gone")
+	case s.mayGiveUp():
+		s.giveUp(err)
+	default:
 		s.log.Warn("release a sandbox that is gone; a later call will try again", "error", err)
 		s.noteFailure(err)
-		return
 	}
-	s.log.Info("released a sandbox that was gone")
+}
+
+// errHangs is the error of a network that is left alone for a while.
+var errHangs = errors.New("its DEL did not end not long ago; it is tried again later")
+
+// releaseAsDead releases a dead record, in little time: not shared out, so that one
+// attachment that needs much of it can have it. A network that took most of it, in vain,
+// is left alone for a while by all records: one that hangs must not cost every call its
+// time.
+func (s *session) releaseAsDead(ctx context.Context) error {
+	return s.releaseEach(s.pendingAfter(s.record.Failures), func(i, _ int) error {
+		network := s.record.Plan.Attachments[i].Network
+		if !s.Journal().TryHanging(network) {
+			return errHangs
+		}
+		began := time.Now()
+		err := s.detach(ctx, i, "")
+		switch {
+		case err == nil:
+			s.Journal().ForgetHang(network)
+		case ctx.Err() != nil && time.Since(began) > deadBound/2:
+			if noteErr := s.Journal().NoteHang(network, err); noteErr != nil {
+				s.log.Warn("a network that hangs will be tried by the next call", "error", noteErr)
+			}
+		}
+		return err
+	})
 }
 
 func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key journal.Key, damage error) {
@@ -141,12 +189,12 @@ func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key
 	}
 }
 
-// noteFailure notes that a dead record could not be released. After a number of lines
-// they add nothing, and only the time of the attempt is kept.
+// noteFailure notes that a dead record could not be released, at first each time, then once
+// an hour. In between, only the time of the attempt is kept.
 func (s *session) noteFailure(failure error) {
 	var err error
-	if s.record.Failures < maxNoted {
-		err = s.note(types.Entry{Event: types.EventFailed, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), types.MaxEntryError)})
+	if s.record.Failures < maxNoted || journal.Elapsed(s.record.Failed, giveUpInterval) {
+		err = s.note(types.Entry{Event: types.EventFailed, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), maxFailedError)})
 	} else {
 		err = s.lock.Touch(s.key)
 	}
@@ -155,12 +203,11 @@ func (s *session) noteFailure(failure error) {
 	}
 }
 
+// maxFailedError bounds the message of one failure, in bytes: a record keeps dozens of them.
+const maxFailedError = 1 << 10
+
 // removeLeftovers removes intents whose writer ended before they were whole.
-func (e *Engine) removeLeftovers() {
-	keys, err := e.Journal().Leftovers()
-	if err != nil {
-		return
-	}
+func (e *Engine) removeLeftovers(keys []journal.Key) {
 	for _, key := range keys {
 		if lock, free, err := e.Journal().TryLock(key.ContainerID); err == nil && free {
 			_ = lock.RemoveLeftover(key)

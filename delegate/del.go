@@ -33,7 +33,7 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	if _, exists := host.NetNS(sandbox.NetNS); !exists {
 		sandbox.NetNS = ""
 	}
-	lock, err := e.lockFor(ctx, sandbox.ContainerID)
+	lock, err := e.lockToRelease(ctx, sandbox.ContainerID)
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,9 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 			sandbox.NetNS = aliveNetNS(record, e.BootID)
 		}
 		return e.newSession(lock, record).release(ctx, "DEL", sandbox.NetNS)
+	case errors.Is(err, fs.ErrNotExist) && e.Journal().WasGivenUp(key):
+		e.Log.Warn("the sandbox was given up: releasing it had failed for a day; what it held has to be released by hand", "sandbox", key.ContainerID)
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return types.Join(lock.RemoveLeftover(key), e.releaseWithoutRecord(ctx, e.unrecorded(lock, key, sandbox)))
 	case errors.Is(err, types.ErrDamagedRecord):
@@ -54,6 +57,21 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	default:
 		return err
 	}
+}
+
+// lockToRelease takes a container's lock. A disk that takes no file for it is no reason not
+// to release anything.
+func (e *Engine) lockToRelease(ctx context.Context, containerID string) (*journal.Lock, error) {
+	lock, err := e.lockFor(ctx, containerID)
+	if !journal.CannotWrite(err) {
+		return lock, err
+	}
+	e.Log.Error("the disk takes nothing more; the sandbox is released all the same", "sandbox", containerID, "error", err)
+	lock, err = e.Journal().LockFolder(ctx, containerID)
+	if errors.Is(err, journal.ErrBusy) {
+		err = types.WithCode(types.CodeTryAgainLater, err)
+	}
+	return lock, err
 }
 
 // unrecorded is a sandbox that has no readable record, under its container's lock.
@@ -75,13 +93,16 @@ func (e *Engine) unrecorded(lock *journal.Lock, key journal.Key, sandbox types.S
 
 func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
 	inode, exists := host.NetNS(sandbox.NetNS)
-	keys, err := e.Journal().List()
-	if err != nil || !exists || inode == 0 {
+	if !exists || inode == 0 {
 		return false
 	}
-	return slices.ContainsFunc(keys, func(key journal.Key) bool {
-		record, err := e.Journal().Read(key)
-		return err == nil && key.ContainerID != sandbox.ContainerID && record.BootID == e.BootID && record.NetNSInode == inode
+	listing, err := e.Journal().Scan()
+	return err == nil && slices.ContainsFunc(listing.Records, func(key journal.Key) bool {
+		if key.ContainerID == sandbox.ContainerID {
+			return false
+		}
+		where, err := e.Journal().Whereabouts(key)
+		return err == nil && where.BootID == e.BootID && where.NetNSInode == inode
 	})
 }
 
@@ -93,7 +114,7 @@ func (e *Engine) releaseDamaged(ctx context.Context, u *unrecorded, damage error
 	if err := e.releaseWithoutRecord(ctx, u); err != nil {
 		return err
 	}
-	aside, err := u.lock.SetAside(u.key)
+	aside, err := u.lock.SetAside(u.key, host.Corrupt)
 	if err != nil {
 		return types.Join(damage, err)
 	}

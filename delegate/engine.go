@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -106,8 +107,12 @@ func (e *Engine) cni(lock *journal.Lock, containerID, cacheDir string) *libcni.C
 // lockFor takes a container's lock, over the orphans of a call that was killed.
 func (e *Engine) lockFor(ctx context.Context, containerID string) (*journal.Lock, error) {
 	lock, err := e.Journal().LockOverOrphans(ctx, containerID, lockPatience)
-	if errors.Is(err, journal.ErrBusy) {
-		return nil, types.WithCode(types.CodeTryAgainLater, err)
+	var disk *fs.PathError
+	switch {
+	case errors.Is(err, journal.ErrBusy):
+		err = types.WithCode(types.CodeTryAgainLater, err)
+	case errors.As(err, &disk):
+		err = types.WithCode(types.CodeIOFailure, err)
 	}
 	return lock, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,12 +21,24 @@ func (e *Engine) releaseWithoutRecord(ctx context.Context, u *unrecorded) error 
 	if found, err := e.releaseMultus(ctx, u); found || err != nil {
 		return err
 	}
-	released, err := e.releaseCached(ctx, u)
-	if released[u.key.IfName] {
-		return err
+	known, err := e.releaseCached(ctx, u)
+	if !known[u.key.IfName] {
+		// An ADD may have been killed before libcni knew of its first attachment.
+		err = types.Join(err, e.releaseDefault(ctx, u))
 	}
-	// An ADD may have been killed before libcni knew of its first attachment.
-	return types.Join(err, e.releaseDefault(ctx, u))
+	e.warnOfRest(u, known)
+	return err
+}
+
+// warnOfRest says of a sandbox that was attached, and has no record, what could not be known
+// of it. A second DEL, which is no news, finds nothing.
+func (e *Engine) warnOfRest(u *unrecorded, known map[string]bool) {
+	left := ownInterfaces(u.sandbox.NetNS)
+	if len(known) == 0 && len(left) == 0 {
+		return
+	}
+	e.Log.Warn("a sandbox without a record was released from libcni's caches and by the default network; networks that no cache knows, and their addresses and devices, stay taken",
+		"sandbox", u.key.ContainerID, "knownInterfaces", slices.Sorted(maps.Keys(known)), "interfacesLeft", left, "folders", e.stateDirs())
 }
 
 // releaseCached releases what libcni's cache knows of the sandbox, and gives the
@@ -218,11 +231,15 @@ func (e *Engine) configuredDefault() (*types.NetConf, error) {
 	return e.planner().FromFiles(cluster)
 }
 
-// defaultOfRecords finds the default network in the record of another pod.
+// enoughRecords is how many records are read in search of one of a kind that nearly all are of.
+const enoughRecords = 64
+
+// defaultOfRecords finds the default network in the record of another pod. It reads a few
+// of them, for nearly every pod has it.
 func (e *Engine) defaultOfRecords(name string) *types.NetConf {
-	keys, _ := e.Journal().List()
+	listing, _ := e.Journal().Scan()
 	label := types.Ref{Namespace: e.Config.MultusNamespace, Name: name}.String()
-	for _, key := range keys {
+	for _, key := range sample(listing.Records, enoughRecords) {
 		record, err := e.Journal().Read(key)
 		// One with a device has another pod's device in its configuration.
 		if err != nil || record.Plan.Attachments[0].Network != label || record.Plan.Attachments[0].DeviceID != "" {

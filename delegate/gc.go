@@ -1,14 +1,17 @@
 package delegate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	cnitypes "github.com/containernetworking/cni/pkg/types"
@@ -18,9 +21,13 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// GC releases every sandbox of this outer network that the runtime does not list as
-// valid, and then lets each delegate's network free what no living attachment uses.
-// Without the runtime's list it is an error and frees nothing.
+// gcReserve is which part of its time a GC keeps for the delegates' own.
+const gcReserve = 5 // a fifth
+
+// GC releases the sandboxes of this outer network that the runtime does not list as
+// valid, those first that were tried longest ago, and then lets each delegate's network
+// free what no living attachment uses. What its time does not suffice for is an error, and
+// is left for the next GC. Without the runtime's list it is an error and frees nothing.
 func (e *Engine) GC(ctx context.Context) error {
 	if !e.Config.HasValidAttachments {
 		return types.Errorf(types.CodeInvalidConfig, "cni.dev/valid-attachments: is missing: without it everything would be freed")
@@ -33,10 +40,7 @@ func (e *Engine) GC(ctx context.Context) error {
 			e.Log.Warn("readinessindicatorfile: is not there; the default network may not be ready", "file", path)
 		}
 	}
-	g := &collection{Engine: e, valid: map[types.GCAttachment]bool{}, networks: map[string]*libcni.NetworkConfigList{}, living: map[string][]cnitypes.GCAttachment{}}
-	for _, a := range e.Config.ValidAttachments {
-		g.valid[a] = true
-	}
+	g := e.newCollection()
 	err := types.Join(g.releaseInvalid(ctx), g.collectDelegates(ctx))
 	e.publishReport(ctx, "GC", &Call{}, err)
 	e.unmeasured().releaseDead(ctx)
@@ -47,8 +51,21 @@ func (e *Engine) GC(ctx context.Context) error {
 type collection struct {
 	*Engine
 	valid    map[types.GCAttachment]bool
-	networks map[string]*libcni.NetworkConfigList // by CNI name
-	living   map[string][]cnitypes.GCAttachment   // by CNI name
+	networks map[string]*libcni.NetworkConfigList      // by what their plugins see of them
+	living   map[string]map[cnitypes.GCAttachment]bool // by CNI name
+}
+
+func (e *Engine) newCollection() *collection {
+	g := &collection{
+		Engine:   e,
+		valid:    map[types.GCAttachment]bool{},
+		networks: map[string]*libcni.NetworkConfigList{},
+		living:   map[string]map[cnitypes.GCAttachment]bool{},
+	}
+	for _, a := range e.Config.ValidAttachments {
+		g.valid[a] = true
+	}
+	return g
 }
 
 // releaseInvalid releases the records of this outer network that the runtime does
@@ -56,17 +73,52 @@ type collection struct {
 func (g *collection) releaseInvalid(ctx context.Context) error {
 	keys, err := g.Journal().List()
 	faults := []error{err}
-	invalid := slices.DeleteFunc(keys, func(key journal.Key) bool {
-		return key.Network != g.Config.Name || g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
-	})
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/gcReserve))
+		defer cancel()
+	}
+	invalid := g.oldestFirst(slices.DeleteFunc(keys, g.isValid))
 	for n, key := range invalid {
-		share, cancel := fairShare(ctx, len(invalid)-n+1) // and one share for the delegates' own
+		if noTime(ctx) {
+			faults = append(faults, types.Errorf(types.CodeTryAgainLater,
+				"there was no time for %d of %d sandboxes that the runtime does not list; the next GC goes on with them", len(invalid)-n, len(invalid)))
+			break
+		}
+		share, cancel := fairShare(ctx, len(invalid)-n)
 		if err := g.releaseOne(share, key); err != nil {
 			faults = append(faults, fmt.Errorf("container %s: %w", key.ContainerID, err))
 		}
 		cancel()
 	}
 	return types.Join(faults...)
+}
+
+// noTime reports whether so little time is left that a plugin would only be begun to be
+// killed.
+func noTime(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && time.Until(deadline) < leastShare/2
+}
+
+// isValid reports whether a record is of another outer network, or the runtime lists it.
+func (g *collection) isValid(key journal.Key) bool {
+	return key.Network != g.Config.Name || g.isListed(key)
+}
+
+func (g *collection) isListed(key journal.Key) bool {
+	return key.Network == g.Config.Name && g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
+}
+
+// oldestFirst puts those first that were touched longest ago: what failed comes last the
+// next time.
+func (g *collection) oldestFirst(keys []journal.Key) []journal.Key {
+	touched := make(map[journal.Key]time.Time, len(keys))
+	for _, key := range keys {
+		touched[key], _ = g.Journal().Touched(key)
+	}
+	slices.SortStableFunc(keys, func(a, b journal.Key) int { return byTouch(touched[a], touched[b]) })
+	return keys
 }
 
 func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
@@ -93,8 +145,8 @@ func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
 func (g *collection) remember(record *types.Record, lives bool) {
 	for i := range record.Plan.Attachments {
 		a := &record.Plan.Attachments[i]
-		if list, err := listOf(a); err == nil {
-			g.networks[a.Name] = list
+		if err := g.addNetwork([]byte(a.Config)); err != nil {
+			g.Log.Warn("a network gets no garbage collection", "network", a.Network, "error", err)
 		}
 		if lives {
 			g.keep(a.Name, record.Plan.Sandbox.ContainerID, a.Interface)
@@ -102,61 +154,98 @@ func (g *collection) remember(record *types.Record, lives bool) {
 	}
 }
 
-func (g *collection) keep(network, containerID, ifName string) {
-	if a := (cnitypes.GCAttachment{ContainerID: containerID, IfName: ifName}); !slices.Contains(g.living[network], a) {
-		g.living[network] = append(g.living[network], a)
+// addNetwork notes a network. Two of one name are two if their plugins or these plugins'
+// keys differ; what is of one pod alone makes no difference, and no GC sees it.
+func (g *collection) addNetwork(config []byte) error {
+	shared, id, err := ofAllPods(config)
+	if err != nil || g.networks[id] != nil {
+		return err
 	}
+	list, err := libcni.NetworkConfFromBytes(shared)
+	if err == nil {
+		g.networks[id] = list
+	}
+	return err
+}
+
+// keep notes an attachment that lives.
+func (g *collection) keep(network, containerID, ifName string) {
+	if g.living[network] == nil {
+		g.living[network] = map[cnitypes.GCAttachment]bool{}
+	}
+	g.living[network][cnitypes.GCAttachment{ContainerID: containerID, IfName: ifName}] = true
 }
 
 // collectDelegates runs the GC of every network that is known. As long as a record
 // cannot be read, or what Multus left, it is not known what is in use, and none runs.
 func (g *collection) collectDelegates(ctx context.Context) error {
-	if err := types.Join(g.addRecords(), g.addMultus(), g.addCached()); err != nil {
+	recorded, err := g.addRecords()
+	if err := types.Join(err, g.addMultus(), g.addCached()); err != nil {
 		g.Log.Warn("no garbage collection of the delegates' networks this time", "error", err)
 		return nil
 	}
 	if err := g.addDefault(); err != nil {
 		return fmt.Errorf("default network: %w", err)
 	}
-	if err := g.addBare(); err != nil {
-		return err
-	}
-	names := make([]string, 0, len(g.networks))
-	for name := range g.networks {
-		names = append(names, name)
-	}
-	sort.Strings(names)
+	g.addBare(recorded)
 	var faults []error
-	for n, name := range names {
-		share, cancel := fairShare(ctx, len(names)-n)
-		args := &libcni.GCArgs{ValidAttachments: append([]cnitypes.GCAttachment{}, g.living[name]...)} // never null
-		if err := g.cni(nil, "gc", g.Config.CNIDir).GCNetworkList(share, g.networks[name], args); err != nil {
-			faults = append(faults, fmt.Errorf("network %s: %w", name, err))
+	ids := g.anyOrder()
+	for n, id := range ids {
+		if noTime(ctx) {
+			faults = append(faults, types.Errorf(types.CodeTryAgainLater, "there was no time for the GC of %d of %d networks", len(ids)-n, len(ids)))
+			break
 		}
-		cancel()
+		if err := g.collectNetwork(ctx, g.networks[id], len(ids)-n); err != nil {
+			faults = append(faults, fmt.Errorf("network %s: %w", g.networks[id].Name, err))
+		}
 	}
 	return types.Join(faults...)
 }
 
-// addRecords notes the attachments of the records that are left. One whose namespace is gone
-// and that the runtime does not list uses nothing any more.
-func (g *collection) addRecords() error {
+// anyOrder gives the networks, beginning anywhere: where the time does not suffice for all,
+// it must not always be the same that get none.
+func (g *collection) anyOrder() []string {
+	ids := slices.Sorted(maps.Keys(g.networks))
+	if len(ids) == 0 {
+		return ids
+	}
+	first := rand.IntN(len(ids))
+	return slices.Concat(ids[first:], ids[:first])
+}
+
+func (g *collection) collectNetwork(ctx context.Context, list *libcni.NetworkConfigList, toCome int) error {
+	ctx, cancel := fairShare(ctx, toCome)
+	defer cancel()
+	valid := slices.AppendSeq([]cnitypes.GCAttachment{}, maps.Keys(g.living[list.Name])) // never null
+	slices.SortFunc(valid, func(a, b cnitypes.GCAttachment) int {
+		return cmp.Or(cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
+	})
+	return g.cni(nil, "gc", g.Config.CNIDir).GCNetworkList(ctx, list, &libcni.GCArgs{ValidAttachments: valid})
+}
+
+// addRecords notes the attachments of the records that are left, and gives which those of
+// this outer network are. One whose namespace is gone and that the runtime does not list
+// uses nothing any more.
+func (g *collection) addRecords() (recorded map[types.GCAttachment]bool, err error) {
 	keys, err := g.Journal().List()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	recorded = map[types.GCAttachment]bool{}
 	for _, key := range keys {
 		record, err := g.Journal().Read(key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		listed := key.Network == g.Config.Name && g.valid[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}]
-		g.remember(record, listed || aliveNetNS(record, g.BootID) != "")
+		g.remember(record, g.isListed(key) || aliveNetNS(record, g.BootID) != "")
+		if key.Network == g.Config.Name {
+			recorded[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] = true
+		}
 	}
-	return nil
+	return recorded, nil
 }
 
 // addCached notes what libcni's caches, ours and that of Multus, know to be in a
@@ -237,33 +326,22 @@ func (g *collection) addDefault() error {
 	if err != nil || conf == nil {
 		return err
 	}
-	list, err := toList(conf)
+	config, err := conf.Bytes()
 	if err != nil {
 		return err
 	}
-	g.networks[list.Name] = list
-	return nil
+	return g.addNetwork(config)
 }
 
 // addBare notes, for every network, what the runtime lists and no record knows: pods
 // older than Plexus, attached by whatever was the default network then.
-func (g *collection) addBare() error {
-	keys, err := g.Journal().List()
-	if err != nil {
-		return err
-	}
-	recorded := map[types.GCAttachment]bool{}
-	for _, key := range keys {
-		if key.Network == g.Config.Name {
-			recorded[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] = true
-		}
-	}
+func (g *collection) addBare(recorded map[types.GCAttachment]bool) {
 	for a := range g.valid {
-		for name := range g.networks {
-			if !recorded[a] {
-				g.keep(name, a.ContainerID, a.IfName)
-			}
+		if recorded[a] {
+			continue
+		}
+		for _, list := range g.networks {
+			g.keep(list.Name, a.ContainerID, a.IfName)
 		}
 	}
-	return nil
 }

@@ -202,14 +202,6 @@ func TestDelOfADamagedStateOfMultus(t *testing.T) {
 	}
 }
 
-func TestFairShare(t *testing.T) {
-	share, cancel := fairShare(t.Context(), 3)
-	defer cancel()
-	if _, bounded := share.Deadline(); bounded {
-		t.Error("a part of no deadline has one")
-	}
-}
-
 func FuzzMultusState(f *testing.F) {
 	for _, file := range []string{"files.json", "inline.json"} {
 		data, err := os.ReadFile(filepath.Join("testdata", "multus", file))

@@ -74,6 +74,30 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	return seen, nil
 }
 
+// ownInterfaces names the interfaces of a sandbox that are up, but for lo: those that the
+// kernel puts into every namespace are down. A namespace that is gone has none.
+func ownInterfaces(path string) []string {
+	if path == "" {
+		return nil
+	}
+	sandbox, err := openSandbox(path)
+	if err != nil {
+		return nil
+	}
+	defer sandbox.close()
+	links, err := host.Retried(netlink.ErrDumpInterrupted, sandbox.handle.LinkList)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, link := range links {
+		if attrs := link.Attrs(); attrs.Flags&net.FlagUp != 0 && attrs.Flags&net.FlagLoopback == 0 {
+			names = append(names, attrs.Name)
+		}
+	}
+	return names
+}
+
 // family is an address family, with what differs between the two.
 type family struct {
 	number  int

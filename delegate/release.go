@@ -15,11 +15,27 @@ import (
 // When nothing is left the record goes; else it keeps what is left, and why the verb of
 // this call did not release it.
 func (s *session) release(ctx context.Context, verb, netns string) error {
-	err := s.releaseEach(ctx, s.record.Pending(s.BootID), netns, fairShare)
+	err := s.releaseEach(s.pendingAfter(s.record.Kept), func(i, toCome int) error {
+		return s.detachInShare(ctx, i, netns, toCome)
+	})
 	if err != nil {
 		s.noteKept(verb, err)
 	}
 	return err
+}
+
+// pendingAfter gives what is still to be released, beginning with another each time that it
+// failed: one that hangs must not keep the others waiting for ever.
+func (s *session) pendingAfter(failures int) []int {
+	pending := s.record.Pending(s.BootID)
+	if len(pending) < 2 {
+		return pending
+	}
+	first := failures % len(pending)
+	if failures >= maxNoted { // they are not counted any more
+		first = rand.IntN(len(pending))
+	}
+	return slices.Concat(pending[first:], pending[:first])
 }
 
 // maxNoted is how many failures of a kind a record keeps: more lines would add nothing.
@@ -28,56 +44,43 @@ const maxNoted = 12
 // noteKept notes in the record why a call did not release the sandbox, which answers why
 // the runtime called DEL again.
 func (s *session) noteKept(verb string, failure error) {
-	if s.record.Kept >= maxNoted {
-		return
+	var err error
+	if s.record.Kept < maxNoted {
+		err = s.note(types.Entry{Event: types.EventKept, Command: verb, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), types.MaxEntryError)})
+	} else {
+		err = s.lock.Touch(s.key) // the next GC begins with another
 	}
-	entry := types.Entry{Event: types.EventKept, Command: verb, Time: time.Now().UTC(), Error: types.Shorten(failure.Error(), types.MaxEntryError)}
-	if err := s.note(entry); err != nil {
+	if err != nil {
 		s.log.Warn("note why a sandbox was not released", "error", err)
 	}
 }
 
-// releaseAsDead releases a dead record, in little time: not shared out, so that one
-// attachment that needs much of it can have it, and each time beginning with another, so
-// that one that hangs does not keep the others waiting for ever.
-func (s *session) releaseAsDead(ctx context.Context) error {
-	pending := s.record.Pending(s.BootID)
-	if len(pending) > 1 {
-		first := s.record.Failures % len(pending)
-		if s.record.Failures >= maxNoted { // they are not counted any more
-			first = rand.IntN(len(pending))
-		}
-		pending = slices.Concat(pending[first:], pending[:first])
-	}
-	return s.releaseEach(ctx, pending, "", whatIsLeft)
-}
-
-func (s *session) releaseEach(ctx context.Context, pending []int, netns string, share sharing) error {
-	var faults []error
+// releaseEach runs a release of each of the pending attachments, in order, and removes the
+// record when all of them succeed. The disk may be full: what is released and cannot be
+// noted is no failure then.
+func (s *session) releaseEach(pending []int, detach func(i, toCome int) error) error {
+	var faults, unnoted []error
 	for n, i := range pending {
 		a := &s.record.Plan.Attachments[i]
-		shared, cancel := share(ctx, len(pending)-n)
-		err := s.detach(shared, i, netns)
-		cancel()
-		if err != nil {
+		if err := detach(i, len(pending)-n); err != nil {
 			faults = append(faults, fmt.Errorf("detach network %s from %s: %w", a.Network, a.Interface, err))
 			continue
 		}
 		s.log.Debug("released", "network", a.Network, "interface", a.Interface)
+		if err := s.note(types.Entry{Event: types.EventReleased, Attachment: i}); err != nil {
+			unnoted = append(unnoted, types.WithCode(types.CodeIOFailure, err))
+		}
 	}
-	if err := types.Join(faults...); err != nil {
-		return err
+	if len(faults) > 0 {
+		return types.Join(append(faults, unnoted...)...)
 	}
-	return s.lock.Remove(s.key)
+	return types.WithCode(types.CodeIOFailure, s.lock.Remove(s.key))
 }
 
-// sharing gives one of several that are still to come its part of the time left.
-type sharing func(ctx context.Context, toCome int) (context.Context, context.CancelFunc)
-
-// whatIsLeft gives all of it to the first.
-func whatIsLeft(ctx context.Context, _ int) (context.Context, context.CancelFunc) {
-	return context.WithCancel(ctx)
-}
+// leastShare is the least time that one of several gets, as long as it is no more than half
+// of what is left: with less, a plugin that takes a second would be killed, each time, for
+// the sake of the others.
+const leastShare = 5 * time.Second
 
 // fairShare gives one of several that are still to come its part of the time left.
 func fairShare(ctx context.Context, toCome int) (context.Context, context.CancelFunc) {
@@ -85,9 +88,17 @@ func fairShare(ctx context.Context, toCome int) (context.Context, context.Cancel
 	if !ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(toCome))
+	left := time.Until(deadline)
+	return context.WithTimeout(ctx, max(left/time.Duration(toCome), min(leastShare, left/2)))
 }
 
+func (s *session) detachInShare(ctx context.Context, i int, netns string, toCome int) error {
+	ctx, cancel := fairShare(ctx, toCome)
+	defer cancel()
+	return s.detach(ctx, i, netns)
+}
+
+// detach releases one attachment. The caller notes it.
 func (s *session) detach(ctx context.Context, i int, netns string) error {
 	a := &s.record.Plan.Attachments[i]
 	list, err := listOf(a)
@@ -104,10 +115,12 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 	if err != nil {
 		return err
 	}
-	if a.DeviceInfoFile != "" && s.DeviceInfos != nil {
-		if err := s.DeviceInfos.Remove(a.DeviceInfoFile); err != nil {
-			return err
-		}
+	return s.removeDeviceInfo(a)
+}
+
+func (s *session) removeDeviceInfo(a *types.Attachment) error {
+	if a.DeviceInfoFile == "" || s.DeviceInfos == nil {
+		return nil
 	}
-	return s.note(types.Entry{Event: types.EventReleased, Attachment: i})
+	return s.DeviceInfos.Remove(a.DeviceInfoFile)
 }

@@ -2,6 +2,7 @@ package types
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,29 @@ type Intent struct {
 	// NetNSInode identifies the namespace itself behind the path in Plan.Sandbox.
 	NetNSInode uint64    `json:"netnsInode,omitempty"`
 	Created    time.Time `json:"created"`
-	Plan       Plan      `json:"plan"`
+	// SinceBoot is the nanoseconds since the boot at which it was created: the order of
+	// records, which no change of the clock moves. It is 0 in older records.
+	SinceBoot int64 `json:"sinceBoot,omitempty"`
+	Plan      Plan  `json:"plan"`
+}
+
+// Age is when a record was created: the order of the sandboxes of a pod.
+type Age struct {
+	bootID    string
+	sinceBoot int64
+	created   time.Time
+}
+
+// Age gives when the record was created.
+func (i *Intent) Age() Age { return Age{i.BootID, i.SinceBoot, i.Created} }
+
+// Compare is negative if a is the older one. Within one boot the clock does not matter:
+// somebody may have set it.
+func (a Age) Compare(b Age) int {
+	if a.bootID == b.bootID && a.sinceBoot != b.sinceBoot {
+		return cmp.Compare(a.sinceBoot, b.sinceBoot)
+	}
+	return a.created.Compare(b.created)
 }
 
 // Events of a record's lines after the first.
@@ -40,6 +63,7 @@ const (
 	EventReleased  = "released"  // an attachment is undone
 	EventKept      = "kept"      // a call that was to release all of it failed; what is left is kept
 	EventFailed    = "failed"    // releasing a dead sandbox failed, once more
+	EventGivenUp   = "given-up"  // it failed for so long that no call tries again; the record is set aside
 	EventPublished = "published" // the API has the status, or wants none of it
 )
 
@@ -82,7 +106,8 @@ type Record struct {
 	Published bool
 	Status    []NetworkStatus // of a complete record
 	Kept      int             // calls that were to release it, and failed
-	Failures  int             // attempts to release it as a dead one that failed
+	Failures  int             // noted attempts to release it as a dead one that failed
+	Failed    time.Time       // the last of them
 }
 
 // NewRecord gives a record to which nothing has happened yet.
@@ -175,6 +200,7 @@ func (r *Record) Apply(e Entry) {
 		r.Kept++
 	case EventFailed:
 		r.Failures++
+		r.Failed = e.Time
 	}
 	if e.Attachment < 0 || e.Attachment >= len(r.Progress) {
 		return

@@ -21,6 +21,7 @@ func testIntent() Intent {
 		BootID:     thisBoot,
 		Network:    "outer",
 		NetNSInode: 4026532000,
+		SinceBoot:  77,
 		Created:    time.Date(2026, 8, 1, 12, 0, 0, 5, time.UTC),
 		Plan: Plan{
 			Pod:     Pod{Namespace: "ns", Name: "pod", UID: "u", Static: true, Annotations: map[string]string{AnnotationNetworks: "a"}},

@@ -109,7 +109,7 @@ func (b *backlog) markOne(e entry) {
 		return
 	}
 	defer lock.Release()
-	if now, ok := b.read(e.key); ok && now.record.Created.Equal(e.record.Created) {
+	if now, ok := b.read(e.key); ok && now.record.Age().Compare(e.record.Age()) == 0 {
 		_ = lock.Append(e.key, types.Entry{Event: types.EventPublished})
 	}
 }
@@ -124,7 +124,7 @@ func (b *backlog) of(pod string) []entry {
 			entries = append(entries, e)
 		}
 	}
-	slices.SortStableFunc(entries, func(a, z entry) int { return a.record.Created.Compare(z.record.Created) })
+	slices.SortStableFunc(entries, func(a, z entry) int { return a.record.Age().Compare(z.record.Age()) })
 	return entries
 }
 

@@ -16,6 +16,7 @@ import (
 type rec struct {
 	container, pod, uid string
 	age                 time.Duration
+	sinceBoot           int64
 	incomplete          bool
 	published, released bool
 	boot                string
@@ -32,7 +33,7 @@ func write(t *testing.T, j *journal.Journal, r rec) {
 		t.Fatal(free, err)
 	}
 	defer lock.Release()
-	intent := types.Intent{Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Now().Add(-r.age), Plan: types.Plan{
+	intent := types.Intent{Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Now().Add(-r.age), SinceBoot: r.sinceBoot, Plan: types.Plan{
 		Pod:         types.Pod{Namespace: "ns", Name: r.pod, UID: r.uid},
 		Sandbox:     types.Sandbox{ContainerID: r.container, IfName: "eth0"},
 		Attachments: []types.Attachment{{Name: "n"}},
@@ -129,14 +130,27 @@ func TestBacklogIsBounded(t *testing.T) {
 }
 
 // TestBacklogAndANewerSandbox gives the pod a newer sandbox, with a published status,
-// while the older one's is being written: the last word is the newer one's.
+// while the older one's is being written: the last word is the newer one's, also where
+// somebody has set the clock back in between.
 func TestBacklogAndANewerSandbox(t *testing.T) {
+	for name, older := range map[string]rec{
+		"by the clock":      {age: time.Hour},
+		"a clock set back":  {age: -time.Hour, sinceBoot: 1},
+		"an older Plexus's": {age: -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) { testNewerSandbox(t, older) })
+	}
+}
+
+func testNewerSandbox(t *testing.T, older rec) {
+	t.Helper()
 	j, f := journal.New(t.TempDir()), &fake{}
-	write(t, j, rec{container: "old", pod: "p", uid: "u", age: time.Hour})
+	older.container, older.pod, older.uid = "old", "p", "u"
+	write(t, j, older)
 	first := true
 	f.hook = func(types.Pod) {
 		if first {
-			write(t, j, rec{container: "new", pod: "p", uid: "u", published: true})
+			write(t, j, rec{container: "new", pod: "p", uid: "u", published: true, sinceBoot: 2})
 		}
 		first = false
 	}

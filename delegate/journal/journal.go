@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,8 @@ const (
 	recordSuffix = ".jsonl"
 	newSuffix    = ".new" // an intent that was not yet whole when its writer ended
 	lockSuffix   = ".lock"
-	separator    = "@" // in neither a container ID nor a network name (CNI specification)
+	hangSuffix   = ".hang" // a network whose DEL did not end
+	separator    = "@"     // in neither a container ID nor a network name (CNI specification)
 )
 
 // ErrBadKey is the error for a container, network or interface that cannot be part
@@ -85,54 +87,70 @@ func New(dir string) *Journal { return &Journal{dir: dir} }
 // exist has none.
 func (j *Journal) List() ([]Key, error) {
 	names, err := j.names()
+	slices.Sort(names)
+	return keysOf(names), err
+}
+
+func keysOf(names []string) []Key {
 	var keys []Key
 	for _, name := range names {
 		if key, ok := parseKey(name); ok {
 			keys = append(keys, key)
 		}
 	}
-	return keys, err
+	return keys
 }
 
+// Listing is what is in the folder, in no order.
+type Listing struct {
+	Records   []Key
+	Leftovers []Key    // intents that were being written when their writers ended; nothing had been done for them yet
+	GivenUp   []Key    // records that were set aside because they could never be released
+	Hangs     []string // files of networks that hang
+}
+
+// Scan reads the folder once, for all that a call or the agent may want of it.
+func (j *Journal) Scan() (Listing, error) {
+	names, err := j.names()
+	listing := Listing{Records: keysOf(names)}
+	for _, name := range names {
+		switch filepath.Ext(name) {
+		case newSuffix:
+			listing.Leftovers = append(listing.Leftovers, keysOf([]string{strings.TrimSuffix(name, newSuffix)})...)
+		case hangSuffix:
+			listing.Hangs = append(listing.Hangs, name)
+		default:
+			if base, _, aside := strings.Cut(name, host.GivenUp); aside {
+				listing.GivenUp = append(listing.GivenUp, keysOf([]string{base})...)
+			}
+		}
+	}
+	return listing, err
+}
+
+// names gives the names of the folder, in no order.
 func (j *Journal) names() ([]string, error) {
-	entries, err := os.ReadDir(j.dir)
+	dir, err := os.Open(j.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	return names, nil
 }
 
 // OfContainer gives the keys of one container's records.
 func (j *Journal) OfContainer(containerID string) ([]Key, error) {
-	all, err := j.List()
-	var keys []Key
-	for _, key := range all {
-		if key.ContainerID == containerID {
-			keys = append(keys, key)
-		}
-	}
-	return keys, err
-}
-
-// Leftovers gives the containers that an intent was being written for when its
-// writer ended; nothing had been done for it yet.
-func (j *Journal) Leftovers() ([]Key, error) {
 	names, err := j.names()
-	var keys []Key
-	for _, name := range names {
-		base, isNew := strings.CutSuffix(name, newSuffix)
-		if key, ok := parseKey(base); ok && isNew {
-			keys = append(keys, key)
-		}
-	}
-	return keys, err
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, containerID+separator) })
+	slices.Sort(names)
+	return keysOf(names), err
 }
 
 // Read gives a record. The error is fs.ErrNotExist, types.ErrNewerRecord or
@@ -203,6 +221,13 @@ func (j *Journal) Touched(key Key) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return info.ModTime(), nil
+}
+
+// WasGivenUp reports whether a record of this name was set aside because nothing could
+// release it.
+func (j *Journal) WasGivenUp(key Key) bool {
+	_, err := os.Lstat(j.path(key) + host.GivenUp)
+	return err == nil
 }
 
 // Stamp identifies one state of a record's file.

@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -59,6 +61,7 @@ func files(t *testing.T, j *Journal) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.Sort(names)
 	return names
 }
 
@@ -222,7 +225,7 @@ func TestSetAsideNeverOverwrites(t *testing.T) {
 	j, lock := locked(t)
 	for n, want := range []string{".corrupt", ".corrupt.2", ".corrupt.3"} {
 		write(t, j.path(testKey), fmt.Sprint("damaged ", n))
-		aside, err := lock.SetAside(testKey)
+		aside, err := lock.SetAside(testKey, host.Corrupt)
 		if err != nil || aside != j.path(testKey)+want {
 			t.Fatalf("set aside as %s, %v, want %s", aside, err, want)
 		}
@@ -230,7 +233,7 @@ func TestSetAsideNeverOverwrites(t *testing.T) {
 			t.Errorf("%s: %q, %v", aside, data, err)
 		}
 	}
-	if _, err := lock.SetAside(testKey); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := lock.SetAside(testKey, host.Corrupt); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("with nothing to set aside: %v", err)
 	}
 	keys, err := j.List()
@@ -266,7 +269,10 @@ func TestList(t *testing.T) {
 	check("all", []Key{third, testKey, second}, j.List)
 	check("of c1", []Key{testKey, second}, func() ([]Key, error) { return j.OfContainer("c1") })
 	check("of none", nil, func() ([]Key, error) { return j.OfContainer("c") })
-	check("leftovers", []Key{{ContainerID: "x", Network: "y", IfName: "z"}}, j.Leftovers)
+	check("leftovers", []Key{{ContainerID: "x", Network: "y", IfName: "z"}}, func() ([]Key, error) {
+		listing, err := j.Scan()
+		return listing.Leftovers, err
+	})
 	check("of no folder", nil, New(filepath.Join(j.dir, "gone")).List)
 	if _, err := New(filepath.Join(j.dir, "notes")).List(); err == nil {
 		t.Error("a file can be listed")
@@ -280,8 +286,8 @@ func TestLeftoverGoesWithTheRecord(t *testing.T) {
 	if err := lock.RemoveLeftover(testKey); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := j.Leftovers(); err != nil || len(left) != 0 {
-		t.Errorf("left: %v, %v", left, err)
+	if listing, err := j.Scan(); err != nil || len(listing.Leftovers) != 0 {
+		t.Errorf("left: %v, %v", listing.Leftovers, err)
 	}
 	read(t, j, testKey) // which is still there
 	write(t, j.path(testKey)+newSuffix, "torn")

@@ -24,7 +24,13 @@ var ErrBusy = host.ErrLocked
 type Lock struct {
 	journal     *Journal
 	containerID string
-	file        *os.File
+	file        *os.File // the lock's own, else the folder
+	// stays tells to leave the lock's file where it is: the container has a record. Where
+	// that cannot be told without listing the folder, the file goes; the next call makes it
+	// anew.
+	stays bool
+	// isFolder tells that the folder itself is locked.
+	isFolder bool
 }
 
 // Lock takes the lock of a container, waiting until ctx ends. The error is ErrBusy
@@ -57,9 +63,15 @@ func (j *Journal) tryLock(containerID string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock of container %s: %w", containerID, err)
 	}
-	lock := &Lock{journal: j, containerID: containerID, file: file}
+	lock := &Lock{journal: j, containerID: containerID, file: file, stays: !isNew(file)}
 	lock.sign()
 	return lock, nil
+}
+
+// isNew reports whether nobody has held a lock before: there is no signature in its file.
+func isNew(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Size() == 0
 }
 
 // devicesLock is the file that is locked while devices are claimed. It stays; no container
@@ -113,7 +125,7 @@ func (l *Lock) File() *os.File { return l.file }
 // Release gives the lock up. When the container has no record any more, the lock's
 // own file goes too.
 func (l *Lock) Release() {
-	if keys, err := l.journal.OfContainer(l.containerID); err == nil && len(keys) == 0 {
+	if !l.stays && !l.isFolder {
 		_ = os.Remove(l.journal.lockPath(l.containerID))
 	}
 	// What a plugin has left running has the descriptor too: closing ours is not enough.
@@ -122,7 +134,11 @@ func (l *Lock) Release() {
 }
 
 // Create puts the intent of a record on disk, with its folder, before it returns.
-func (l *Lock) Create(key Key, intent types.Intent) error { return l.journal.create(key, intent) }
+func (l *Lock) Create(key Key, intent types.Intent) error {
+	err := l.journal.create(key, intent)
+	l.stays = l.stays || err == nil
+	return err
+}
 
 // Append adds a line to a record, without waiting for the disk.
 func (l *Lock) Append(key Key, entry types.Entry) error { return l.journal.appendEntry(key, entry) }
@@ -141,28 +157,35 @@ func (l *Lock) Remove(key Key) error {
 	host.KillPoint()
 	defer host.KillPoint()
 	path := l.journal.path(key)
-	return named(key, host.RemoveFiles(path+newSuffix, path))
+	return l.gone(key, host.RemoveFiles(path+newSuffix, path))
 }
 
 // RemoveLeftover removes an intent that was never whole.
 func (l *Lock) RemoveLeftover(key Key) error {
-	return named(key, host.RemoveFiles(l.journal.path(key)+newSuffix))
-}
-
-// SetAside renames a record that cannot be read, for people to look at, and gives its new
-// path.
-func (l *Lock) SetAside(key Key) (string, error) {
-	aside, err := host.SetAside(l.journal.path(key))
-	if err != nil {
-		return "", fmt.Errorf("%s: set it aside: %w", key, err)
+	path := l.journal.path(key)
+	err := host.RemoveFiles(path + newSuffix)
+	if _, missing := os.Lstat(path); missing == nil && err == nil {
+		return nil // an older record of the same name
 	}
-	return aside, nil
+	return l.gone(key, err)
 }
 
-// named puts the name of the record before an error.
-func named(key Key, err error) error {
+// gone notes that a record is not there any more.
+func (l *Lock) gone(key Key, err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
+	l.stays = false
 	return nil
+}
+
+// SetAside renames a record that cannot be read (host.Corrupt), or whose sandbox cannot be
+// released (host.GivenUp), for people to look at, and gives its new path.
+func (l *Lock) SetAside(key Key, suffix string) (string, error) {
+	aside, err := host.SetAside(l.journal.path(key), suffix)
+	if err != nil {
+		return "", fmt.Errorf("%s: set it aside: %w", key, err)
+	}
+	l.stays = false
+	return aside, nil
 }

@@ -175,6 +175,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	gauge(descRecords, float64(t.complete), "complete")
 	gauge(descRecords, float64(t.incomplete), "incomplete")
 	gauge(descRecords, float64(t.damaged), "unreadable")
+	gauge(descRecords, float64(t.givenUp), "given_up")
 	gauge(descBytes, float64(t.bytes))
 	gauge(descQueue, float64(g.queue()))
 	for kind, size := range g.caches() {

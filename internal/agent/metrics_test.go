@@ -102,8 +102,10 @@ func overTheWire(t *testing.T, report *types.CallReport) *types.CallReport {
 func TestGauges(t *testing.T) {
 	m := newMetrics()
 	m.registry.MustRegister(&gauges{
-		journal: func() tally { return tally{complete: 3, incomplete: 2, damaged: 1, attachments: 9, bytes: 4096} },
-		queue:   func() int { return 7 },
+		journal: func() tally {
+			return tally{complete: 3, incomplete: 2, damaged: 1, givenUp: 4, attachments: 9, bytes: 4096}
+		},
+		queue: func() int { return 7 },
 		caches: func() map[string]watched.Size {
 			return map[string]watched.Size{watched.KindPods: {Objects: 250, Synced: true}, watched.KindNetworks: {Objects: 1, Failing: true, Refused: true}}
 		},
@@ -116,6 +118,7 @@ func TestGauges(t *testing.T) {
 		{"plexus_journal_records", "state", "complete"},
 		{"plexus_journal_records", "state", "incomplete"},
 		{"plexus_journal_records", "state", "unreadable"},
+		{"plexus_journal_records", "state", "given_up"},
 		{"plexus_cache_objects", "kind", "pods"},
 		{"plexus_cache_objects", "kind", "networks"},
 		{"plexus_cache_synced", "kind", "pods"},
@@ -130,7 +133,8 @@ func TestGauges(t *testing.T) {
 	want := map[string]float64{
 		"plexus_attachments": 9, "plexus_journal_bytes": 4096, "plexus_publish_queue_length": 7,
 		"plexus_journal_records state complete": 3, "plexus_journal_records state incomplete": 2, "plexus_journal_records state unreadable": 1,
-		"plexus_cache_objects kind pods": 250, "plexus_cache_objects kind networks": 1,
+		"plexus_journal_records state given_up": 4,
+		"plexus_cache_objects kind pods":        250, "plexus_cache_objects kind networks": 1,
 		"plexus_cache_synced kind pods": 1, "plexus_cache_synced kind networks": 0,
 		"plexus_cache_watch_failing kind pods": 0, "plexus_cache_watch_failing kind networks": 1,
 		"plexus_cache_refused kind pods": 0, "plexus_cache_refused kind networks": 1,

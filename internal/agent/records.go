@@ -17,7 +17,7 @@ import (
 type sandbox struct {
 	stamp    journal.Stamp
 	pod      types.Pod
-	created  time.Time
+	age      types.Age
 	alive    bool   // complete, of this boot, and nothing of it released
 	complete bool   // its ADD succeeded
 	damaged  bool   // it cannot be read
@@ -37,8 +37,9 @@ type records struct {
 	missing  bool // the folder, at the last scan
 	reported *reported
 
-	mu    sync.Mutex
-	known map[journal.Key]*sandbox
+	mu      sync.Mutex
+	known   map[journal.Key]*sandbox
+	givenUp int // records that were set aside because nothing could release them
 }
 
 func newRecords(stateDir, bootID string, log *slog.Logger) *records {
@@ -52,15 +53,16 @@ func newRecords(stateDir, bootID string, log *slog.Logger) *records {
 // or removed.
 func (r *records) scan() ([]types.Ref, error) {
 	r.checkFolder()
-	keys, err := r.journal.List()
+	listing, err := r.journal.Scan()
 	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	listed := make(map[journal.Key]bool, len(keys))
+	r.givenUp = len(listing.GivenUp)
+	listed := make(map[journal.Key]bool, len(listing.Records))
 	var changed []types.Ref
-	for _, key := range keys {
+	for _, key := range listing.Records {
 		listed[key] = true
 		changed = r.refresh(key, changed)
 	}
@@ -182,7 +184,7 @@ func (r *records) forget(key journal.Key, changed []types.Ref) []types.Ref {
 }
 
 func (r *records) reduce(record *types.Record) *sandbox {
-	s := &sandbox{pod: record.Plan.Pod, created: record.Created, complete: record.Complete}
+	s := &sandbox{pod: record.Plan.Pod, age: record.Age(), complete: record.Complete}
 	s.pod.Annotations = nil
 	released := 0
 	for _, progress := range record.Progress {
@@ -211,7 +213,7 @@ func (r *records) newest(ref types.Ref, is func(uid string) bool) (pod types.Pod
 		if !s.alive || s.ref() != ref || s.pod.UID != "" && !is(s.pod.UID) {
 			continue
 		}
-		if newest == nil || s.created.After(newest.created) {
+		if newest == nil || s.age.Compare(newest.age) > 0 {
 			newest = s
 		}
 	}
@@ -223,14 +225,15 @@ func (r *records) newest(ref types.Ref, is func(uid string) bool) (pod types.Pod
 
 // tally is the size of the journal.
 type tally struct {
-	complete, incomplete, damaged int
-	attachments                   int
-	bytes                         int64
+	complete, incomplete, damaged, givenUp int
+	attachments                            int
+	bytes                                  int64
 }
 
 func (r *records) tally() (t tally) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	t.givenUp = r.givenUp
 	for _, s := range r.known {
 		t.bytes += s.stamp.Size
 		t.attachments += s.attached

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -42,6 +44,7 @@ func newNode(t *testing.T) *node {
 type attachment struct {
 	id, uid, boot string
 	age           time.Duration
+	sinceBoot     int64
 	pod           string
 	torn          bool // its ADD did not come to its end
 	released      int  // attachments
@@ -65,7 +68,7 @@ func (n *node) write(r attachment) {
 	defer lock.Release()
 	key := keyOf(r.id)
 	check.Must(n.t, lock.Create(key, types.Intent{
-		Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Unix(10_000, 0).Add(-r.age),
+		Format: types.RecordFormat, BootID: r.boot, Network: "plexus", Created: time.Unix(10_000, 0).Add(-r.age), SinceBoot: r.sinceBoot,
 		Plan: types.Plan{
 			Pod:         types.Pod{Namespace: web.Namespace, Name: r.pod, UID: r.uid},
 			Sandbox:     types.Sandbox{ContainerID: r.id, IfName: "eth0"},
@@ -136,6 +139,8 @@ func (n *node) wantPods(changed []types.Ref, want []string) {
 	for _, ref := range changed {
 		got = append(got, ref.Name)
 	}
+	slices.Sort(got) // a scan has no order
+	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		n.t.Errorf("pods that changed (-want +got):\n%s", diff)
 	}
@@ -203,22 +208,23 @@ func TestRecordsNewest(t *testing.T) {
 		want    string
 		is      func(string) bool
 	}{
-		"complete":                   {records: []attachment{{id: "c1"}}, want: "c1"},
-		"not complete":               {records: []attachment{{id: "c1", torn: true}}},
-		"of the last boot":           {records: []attachment{{id: "c1", boot: lastBoot}}},
-		"partly released":            {records: []attachment{{id: "c1", released: 1}}},
-		"all released":               {records: []attachment{{id: "c1", released: 2}}},
-		"of another pod":             {records: []attachment{{id: "c1", pod: "db"}}},
-		"of its UID":                 {records: []attachment{{id: "c1", uid: "u1"}}, is: mine, want: "c1"},
-		"of an older pod":            {records: []attachment{{id: "c1", uid: "u0"}}, is: mine},
-		"of no UID":                  {records: []attachment{{id: "c1"}}, is: mine, want: "c1"},
-		"the newest of two":          {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2"}}, want: "c2"},
-		"whatever their names":       {records: []attachment{{id: "c1"}, {id: "c2", age: time.Minute}}, want: "c1"},
-		"the newest complete":        {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", torn: true}}, want: "c1"},
-		"the newest that lives":      {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", boot: lastBoot}}, want: "c1"},
-		"the newest of its UID":      {records: []attachment{{id: "c1", age: time.Minute, uid: "u1"}, {id: "c2", uid: "u2"}}, is: mine, want: "c1"},
-		"the newest not released":    {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", released: 1}}, want: "c1"},
-		"nothing without any record": {},
+		"complete":                            {records: []attachment{{id: "c1"}}, want: "c1"},
+		"not complete":                        {records: []attachment{{id: "c1", torn: true}}},
+		"of the last boot":                    {records: []attachment{{id: "c1", boot: lastBoot}}},
+		"partly released":                     {records: []attachment{{id: "c1", released: 1}}},
+		"all released":                        {records: []attachment{{id: "c1", released: 2}}},
+		"of another pod":                      {records: []attachment{{id: "c1", pod: "db"}}},
+		"of its UID":                          {records: []attachment{{id: "c1", uid: "u1"}}, is: mine, want: "c1"},
+		"of an older pod":                     {records: []attachment{{id: "c1", uid: "u0"}}, is: mine},
+		"of no UID":                           {records: []attachment{{id: "c1"}}, is: mine, want: "c1"},
+		"the newest of two":                   {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2"}}, want: "c2"},
+		"whatever their names":                {records: []attachment{{id: "c1"}, {id: "c2", age: time.Minute}}, want: "c1"},
+		"the newest, whatever the clock said": {records: []attachment{{id: "c1", sinceBoot: 1}, {id: "c2", age: time.Minute, sinceBoot: 2}}, want: "c2"},
+		"the newest complete":                 {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", torn: true}}, want: "c1"},
+		"the newest that lives":               {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", boot: lastBoot}}, want: "c1"},
+		"the newest of its UID":               {records: []attachment{{id: "c1", age: time.Minute, uid: "u1"}, {id: "c2", uid: "u2"}}, is: mine, want: "c1"},
+		"the newest not released":             {records: []attachment{{id: "c1", age: time.Minute}, {id: "c2", released: 1}}, want: "c1"},
+		"nothing without any record":          {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)
@@ -305,4 +311,20 @@ func TestRecordsFolderUnreadable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	n.newest("c1", anyUID)
+}
+
+// A record that was given up is counted, and is none any more.
+func TestRecordsGivenUp(t *testing.T) {
+	n := newNode(t)
+	n.write(attachment{id: "c1"})
+	n.write(attachment{id: "c2", pod: "db"})
+	n.scan("web", "db")
+	n.edit("c1", func(lock *journal.Lock) error {
+		_, err := lock.SetAside(keyOf("c1"), host.GivenUp)
+		return err
+	})
+	n.scan("web")
+	if got := n.records.tally(); got.givenUp != 1 || got.complete != 1 {
+		t.Errorf("%+v", got)
+	}
 }

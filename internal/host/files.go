@@ -61,11 +61,16 @@ func SyncDir(path string) error {
 	return dir.Sync()
 }
 
-// RemoveFiles removes files; one that is not there is no error.
+// RemoveFiles removes files; one that is not there is no error, not on a disk either on
+// which nothing can be removed.
 func RemoveFiles(paths ...string) error {
 	var faults []error
 	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := os.Remove(path)
+		if err == nil {
+			continue
+		}
+		if _, missing := os.Lstat(path); !errors.Is(missing, fs.ErrNotExist) {
 			faults = append(faults, err)
 		}
 	}
@@ -85,18 +90,21 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// setAsideSuffix is of files that could not be read, and are kept for people to look at.
-const setAsideSuffix = ".corrupt"
+// Why a file is set aside, and the end of its name from then on.
+const (
+	Corrupt = ".corrupt"  // it cannot be read
+	GivenUp = ".given-up" // what it stands for could not be done
+)
 
-// SetAside renames a file that cannot be read, for people to look at, and gives its new
-// path: with ".corrupt" at the end, and a number where one was set aside before.
-func SetAside(path string) (string, error) {
-	aside := path + setAsideSuffix
+// SetAside renames a file, for people to look at, and gives its new path: with the suffix
+// at the end, and a number where one was set aside before.
+func SetAside(path, suffix string) (string, error) {
+	aside := path + suffix
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		aside = path + setAsideSuffix + "." + strconv.Itoa(n)
+		aside = path + suffix + "." + strconv.Itoa(n)
 	}
 	return aside, os.Rename(path, aside)
 }

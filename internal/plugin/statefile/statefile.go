@@ -125,7 +125,7 @@ func (f *Folder[T]) Remove(name string) error {
 
 // SetAside renames a state that cannot be read, for an operator to inspect.
 func (f *Folder[T]) SetAside(name string) error {
-	if _, err := host.SetAside(f.Path(name)); err != nil {
+	if _, err := host.SetAside(f.Path(name), host.Corrupt); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
