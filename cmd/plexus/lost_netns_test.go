@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -132,7 +133,20 @@ func noInode(n *node.Node) error {
 	}
 }
 
+// noSpace fills the disk, and each record to the end of its page: no line can be appended.
 func noSpace(n *node.Node) error {
+	for _, name := range n.Records() {
+		path := filepath.Join(n.CNIDir, "plexus", name)
+		record, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		page := os.Getpagesize()
+		record = append(record, bytes.Repeat([]byte("\n"), page-len(record)%page)...)
+		if err := os.WriteFile(path, record, 0o600); err != nil {
+			return err
+		}
+	}
 	file, err := os.CreateTemp(n.CNIDir, "filler")
 	if err != nil {
 		return err
