@@ -312,10 +312,11 @@ func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) err
 		if len(a.Gateways) == 0 {
 			continue
 		}
-		if err := sandbox.setDefaultRoutes(a.Interface, a.Gateways); err != nil {
+		routes, err := sandbox.setDefaultRoutes(a.Interface, a.Gateways)
+		if err != nil {
 			return fmt.Errorf("network %s: %w", a.Network, err)
 		}
-		for j, changed := range moveDefaultRoutes(results, i, a.Gateways) {
+		for j, changed := range moveDefaultRoutes(results, i, routes) {
 			if !changed {
 				continue
 			}

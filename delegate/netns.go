@@ -23,6 +23,7 @@ type sandboxNet struct {
 // write it meanwhile: the tests do.
 type routeTable interface {
 	LinkByName(name string) (netlink.Link, error)
+	LinkByIndex(index int) (netlink.Link, error)
 	RouteGetWithOptions(destination net.IP, options *netlink.RouteGetOptions) ([]netlink.Route, error)
 	RouteListFiltered(family int, filter *netlink.Route, filterMask uint64) ([]netlink.Route, error)
 	RouteAdd(route *netlink.Route) error
@@ -61,9 +62,9 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return s.handle.AddrList(link, netlink.FAMILY_ALL) })
+	addrs, err := s.addresses(link)
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: addresses: %w", name, err)
+		return nil, err
 	}
 	seen := &seenInterface{mac: link.Attrs().HardwareAddr.String(), mtu: link.Attrs().MTU}
 	for _, addr := range addrs {
@@ -74,17 +75,24 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	return seen, nil
 }
 
+func (s *sandboxNet) addresses(link netlink.Link) ([]netlink.Addr, error) {
+	addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return s.handle.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: addresses: %w", link.Attrs().Name, err)
+	}
+	return addrs, nil
+}
+
 // family is an address family, with what differs between the two.
 type family struct {
-	number  int
-	name    string
-	any     *net.IPNet
-	metrics int // of the first default route: the kernel's own default
+	number int
+	name   string
+	any    *net.IPNet
 }
 
 var (
-	ipv4 = family{netlink.FAMILY_V4, "IPv4", &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, 0}
-	ipv6 = family{netlink.FAMILY_V6, "IPv6", &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}, 1024}
+	ipv4 = family{netlink.FAMILY_V4, "IPv4", &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}
+	ipv6 = family{netlink.FAMILY_V6, "IPv6", &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}}
 )
 
 func familyOf(ip net.IP) family {

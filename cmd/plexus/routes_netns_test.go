@@ -103,6 +103,7 @@ func TestNetnsDefaultRouteThatCannotBeIsUndone(t *testing.T) {
 		"on-link elsewhere":         {`["10.1.0.1"]`, "gateway 10.1.0.1"},
 		"the pod's own":             {`["10.3.0.2"]`, "gateway 10.3.0.2: is the pod's own address"},
 		"the pod's own, IPv6":       {`["fd00:3::2"]`, "gateway fd00:3::2: is the pod's own address"},
+		"the network's own":         {`["10.3.0.0"]`, "gateway 10.3.0.0: is the address of the network on net0 itself, which no host has"},
 		"one family of two is":      {`["10.3.0.1", "fd00:99::1"]`, "gateway fd00:99::1"},
 		"broadcast":                 {`["10.3.255.255"]`, "gateway 10.3.255.255"},
 		"the pod's other interface": {`["10.1.0.2"]`, "gateway 10.1.0.2"},
