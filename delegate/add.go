@@ -312,6 +312,9 @@ func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) err
 		if len(a.Gateways) == 0 {
 			continue
 		}
+		if err := s.stopAdvertised(sandbox, i, results); err != nil {
+			return fmt.Errorf("network %s: %w", a.Network, err)
+		}
 		routes, err := sandbox.setDefaultRoutes(a.Interface, a.Gateways)
 		if err != nil {
 			return fmt.Errorf("network %s: %w", a.Network, err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -13,8 +14,9 @@ import (
 )
 
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;
-// no thread of this process stays there.
+// the few threads that enter it end there.
 type sandboxNet struct {
+	ns     netns.NsHandle
 	handle *netlink.Handle
 	routes routeTable // the handle
 }
@@ -35,15 +37,33 @@ func openSandbox(path string) (*sandboxNet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	defer ns.Close()
 	handle, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
+		_ = ns.Close()
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	return &sandboxNet{handle: handle, routes: handle}, nil
+	return &sandboxNet{ns: ns, handle: handle, routes: handle}, nil
 }
 
-func (s *sandboxNet) close() { _ = s.handle.Close() }
+func (s *sandboxNet) close() {
+	_ = s.handle.Close()
+	_ = s.ns.Close()
+}
+
+// inside runs a function on a thread in the pod's network namespace, for what is only to be
+// had there. The thread ends with it.
+func (s *sandboxNet) inside(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		err := netns.Set(s.ns)
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
 
 // seenInterface is an interface as the namespace has it.
 type seenInterface struct {

@@ -189,6 +189,9 @@ func TestGuestDefaultRouteAndVRF(t *testing.T) {
 	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	verb(n, "ADD", second).OK()
 	check.Equal(t, "default routes", second.DefaultRoutes(), []string{"10.3.0.1 dev net1", "fd00:3::1 dev net1"})
+	for ifName, setting := range map[string]string{"eth0": "0", "net0": "1", "net1": "1"} {
+		check.Equal(t, "accept_ra_defrtr of "+ifName, strings.TrimSpace(inSandbox(t, second, "cat /proc/sys/net/ipv6/conf/"+ifName+"/accept_ra_defrtr")), setting)
+	}
 	verb(n, "DEL", second).OK()
 	clean(t, n)
 }
