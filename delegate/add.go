@@ -313,10 +313,14 @@ func (s *session) moveRoutes(sandbox *sandboxNet, results []*current.Result) err
 		if len(a.Gateways) == 0 {
 			continue
 		}
-		if err := sandbox.setDefaultRoutes(a.Interface, a.Gateways); err != nil {
+		if err := s.stopAdvertised(sandbox, i, results); err != nil {
 			return fmt.Errorf("network %s: %w", a.Network, err)
 		}
-		for j, changed := range moveDefaultRoutes(results, i, a.Gateways) {
+		routes, err := sandbox.setDefaultRoutes(a.Interface, a.Gateways)
+		if err != nil {
+			return fmt.Errorf("network %s: %w", a.Network, err)
+		}
+		for j, changed := range moveDefaultRoutes(results, i, routes) {
 			if !changed {
 				continue
 			}

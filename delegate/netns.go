@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -13,8 +14,9 @@ import (
 )
 
 // sandboxNet is the view into a pod's network namespace. Its sockets are made inside;
-// no thread of this process stays there.
+// the few threads that enter it end there.
 type sandboxNet struct {
+	ns     netns.NsHandle
 	handle *netlink.Handle
 	routes routeTable // the handle
 }
@@ -23,6 +25,7 @@ type sandboxNet struct {
 // write it meanwhile: the tests do.
 type routeTable interface {
 	LinkByName(name string) (netlink.Link, error)
+	LinkByIndex(index int) (netlink.Link, error)
 	RouteGetWithOptions(destination net.IP, options *netlink.RouteGetOptions) ([]netlink.Route, error)
 	RouteListFiltered(family int, filter *netlink.Route, filterMask uint64) ([]netlink.Route, error)
 	RouteAdd(route *netlink.Route) error
@@ -34,15 +37,33 @@ func openSandbox(path string) (*sandboxNet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	defer ns.Close()
 	handle, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
+		_ = ns.Close()
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	return &sandboxNet{handle: handle, routes: handle}, nil
+	return &sandboxNet{ns: ns, handle: handle, routes: handle}, nil
 }
 
-func (s *sandboxNet) close() { _ = s.handle.Close() }
+func (s *sandboxNet) close() {
+	_ = s.handle.Close()
+	_ = s.ns.Close()
+}
+
+// inside runs a function on a thread in the pod's network namespace, for what is only to be
+// had there. The thread ends with it.
+func (s *sandboxNet) inside(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		err := netns.Set(s.ns)
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
 
 // seenInterface is an interface as the namespace has it.
 type seenInterface struct {
@@ -61,9 +82,9 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return s.handle.AddrList(link, netlink.FAMILY_ALL) })
+	addrs, err := s.addresses(link)
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: addresses: %w", name, err)
+		return nil, err
 	}
 	seen := &seenInterface{mac: link.Attrs().HardwareAddr.String(), mtu: link.Attrs().MTU}
 	for _, addr := range addrs {
@@ -98,17 +119,24 @@ func ownInterfaces(path string) []string {
 	return names
 }
 
+func (s *sandboxNet) addresses(link netlink.Link) ([]netlink.Addr, error) {
+	addrs, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Addr, error) { return s.handle.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: addresses: %w", link.Attrs().Name, err)
+	}
+	return addrs, nil
+}
+
 // family is an address family, with what differs between the two.
 type family struct {
-	number  int
-	name    string
-	any     *net.IPNet
-	metrics int // of the first default route: the kernel's own default
+	number int
+	name   string
+	any    *net.IPNet
 }
 
 var (
-	ipv4 = family{netlink.FAMILY_V4, "IPv4", &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, 0}
-	ipv6 = family{netlink.FAMILY_V6, "IPv6", &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}, 1024}
+	ipv4 = family{netlink.FAMILY_V4, "IPv4", &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}
+	ipv6 = family{netlink.FAMILY_V6, "IPv6", &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}}
 )
 
 func familyOf(ip net.IP) family {

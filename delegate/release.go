@@ -106,6 +106,7 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 		return err
 	}
 	s.restoreCache(i)
+	s.restoreSettings(i, netns)
 	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
 	if s.record.Progress[i].Refused != nil && s.record.Progress[i].Result == nil {
 		err = s.detachUnmade(ctx, i, list, rt)

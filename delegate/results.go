@@ -38,43 +38,71 @@ func encodeResult(result *current.Result, version string) (json.RawMessage, erro
 	return json.Marshal(converted)
 }
 
-// moveDefaultRoutes makes the results say what the pod's namespace has after the
-// default routes of the gateways' families went to one attachment: it has those, the
-// others have none. It gives, for each result, whether it changed.
-func moveDefaultRoutes(results []*current.Result, chosen int, gateways []string) []bool {
+// moveDefaultRoutes makes the results say what the pod's namespace has after its default
+// routes went to one attachment: it has those, the others have none of their families and
+// tables. It gives, for each result, whether it changed.
+func moveDefaultRoutes(results []*current.Result, chosen int, routes []*defaultRoute) []bool {
 	changed := make([]bool, len(results))
-	sorted := gatewaysByFamily(gateways)
 	for i, result := range results {
 		if result == nil {
 			continue
 		}
 		before := len(result.Routes)
-		result.Routes = slices.DeleteFunc(result.Routes, func(r *cnitypes.Route) bool {
-			return r == nil || isDefaultRoute(r) && len(sorted[familyOf(r.Dst.IP).number]) > 0
-		})
+		result.Routes = slices.DeleteFunc(result.Routes, func(r *cnitypes.Route) bool { return r == nil || isReplaced(r, routes, i == chosen) })
 		changed[i] = len(result.Routes) != before
 		if i == chosen {
-			result.Routes = append(result.Routes, defaultRoutes(sorted)...)
+			result.Routes = append(result.Routes, resultRoutes(routes)...)
 			changed[i] = true
 		}
 	}
 	return changed
 }
 
-func defaultRoutes(sorted map[int][]net.IP) []*cnitypes.Route {
-	var routes []*cnitypes.Route
-	for _, f := range []family{ipv4, ipv6} {
-		for _, gateway := range sorted[f.number] {
-			routes = append(routes, &cnitypes.Route{Dst: *f.any, GW: gateway})
+// isReplaced reports whether a route of a result is gone. One of the chosen attachment that
+// is not of the main table has another gateway now.
+func isReplaced(r *cnitypes.Route, routes []*defaultRoute, chosen bool) bool {
+	for _, d := range routes {
+		if !d.replaces(r) {
+			continue
 		}
+		if chosen && tableOf(r) != unix.RT_TABLE_MAIN {
+			*r = cnitypes.Route{Dst: *d.any, GW: d.gateway, Table: r.Table}
+			return false
+		}
+		return true
 	}
-	return routes
+	return false
+}
+
+func resultRoutes(routes []*defaultRoute) []*cnitypes.Route {
+	var all []*cnitypes.Route
+	for _, d := range routes {
+		all = append(all, &cnitypes.Route{Dst: *d.any, GW: d.gateway})
+	}
+	return all
+}
+
+// replaces reports whether the default route took the place of a route of a result.
+func (d *defaultRoute) replaces(route *cnitypes.Route) bool {
+	return isAnywhere(route) && familyOf(route.Dst.IP).number == d.number && d.isIn(tableOf(route))
+}
+
+// isAnywhere reports whether a route is a default route of some table.
+func isAnywhere(route *cnitypes.Route) bool {
+	ones, bits := route.Dst.Mask.Size()
+	return bits > 0 && ones == 0
+}
+
+func tableOf(route *cnitypes.Route) int {
+	if route.Table == nil {
+		return unix.RT_TABLE_MAIN
+	}
+	return *route.Table
 }
 
 // isDefaultRoute reports whether a route is a default route of the main table.
 func isDefaultRoute(route *cnitypes.Route) bool {
-	ones, bits := route.Dst.Mask.Size()
-	return bits > 0 && ones == 0 && (route.Table == nil || *route.Table == unix.RT_TABLE_MAIN)
+	return isAnywhere(route) && tableOf(route) == unix.RT_TABLE_MAIN
 }
 
 // mergeResults puts the results of all attachments into one, the default network's

@@ -12,6 +12,7 @@ import (
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
@@ -173,6 +174,16 @@ func TestResultRefused(t *testing.T) {
 	}
 }
 
+// routesTo gives default routes of the main table.
+func routesTo(gateways ...string) []*defaultRoute {
+	var routes []*defaultRoute
+	for _, text := range gateways {
+		gateway := net.ParseIP(text)
+		routes = append(routes, &defaultRoute{family: familyOf(gateway), gateway: gateway, tables: []routingTable{{id: unix.RT_TABLE_MAIN}}})
+	}
+	return routes
+}
+
 func TestMoveDefaultRoutes(t *testing.T) {
 	const (
 		both   = `{"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1"},{"dst":"10.0.0.0/8"},{"dst":"::/0","gw":"2001:db8::1"}]}`
@@ -203,8 +214,8 @@ func TestMoveDefaultRoutes(t *testing.T) {
 		"both families, in order": {
 			[]string{both, none},
 			1,
-			[]string{"2001:db8:2::1", "198.51.100.1", "198.51.100.2"},
-			[]string{`{"routes":[{"dst":"10.0.0.0/8"}]}`, `{"ips":[{"address":"198.51.100.7/24"}],"routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1"},{"dst":"0.0.0.0/0","gw":"198.51.100.2"},{"dst":"::/0","gw":"2001:db8:2::1"}]}`},
+			[]string{"198.51.100.1", "2001:db8:2::1"},
+			[]string{`{"routes":[{"dst":"10.0.0.0/8"}]}`, `{"ips":[{"address":"198.51.100.7/24"}],"routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1"},{"dst":"::/0","gw":"2001:db8:2::1"}]}`},
 			[]bool{true, true},
 		},
 		"to the one that has it": {
@@ -227,7 +238,7 @@ func TestMoveDefaultRoutes(t *testing.T) {
 			for _, text := range test.results {
 				results = append(results, resultOf(t, text))
 			}
-			changed := moveDefaultRoutes(append(results, nil), test.chosen, test.gateways)
+			changed := moveDefaultRoutes(append(results, nil), test.chosen, routesTo(test.gateways...))
 			if diff := cmp.Diff(append(test.changed, false), changed); diff != "" {
 				t.Errorf("changed: %s", diff)
 			}
@@ -240,11 +251,39 @@ func TestMoveDefaultRoutes(t *testing.T) {
 	}
 }
 
+// A table that the pod's rules use for the attachment has the new gateway too; its result
+// says so where it named that table before.
+func TestMoveDefaultRoutesOfOwnTables(t *testing.T) {
+	routes := routesTo("198.51.100.9", "2001:db8::9")
+	routes[0].tables = append(routes[0].tables, routingTable{id: 100})
+	results := []*current.Result{
+		resultOf(t, `{"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":200}]}`),
+		resultOf(t, `{"routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1","table":100},{"dst":"::/0","gw":"2001:db8::1","table":100},{"dst":"10.0.0.0/8","table":100}]}`),
+		resultOf(t, `{"routes":[{"dst":"0.0.0.0/0","gw":"203.0.113.1","table":100}]}`),
+	}
+	if diff := cmp.Diff([]bool{false, true, true}, moveDefaultRoutes(results, 1, routes)); diff != "" {
+		t.Errorf("changed: %s", diff)
+	}
+	for i, want := range []string{
+		`[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":200}]`,
+		`[{"dst":"0.0.0.0/0","gw":"198.51.100.9","table":100},{"dst":"::/0","gw":"2001:db8::1","table":100},{"dst":"10.0.0.0/8","table":100},{"dst":"0.0.0.0/0","gw":"198.51.100.9"},{"dst":"::/0","gw":"2001:db8::9"}]`,
+		`[]`,
+	} {
+		got, err := json.Marshal(results[i].Routes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("result %d: %s", i, diff)
+		}
+	}
+}
+
 // Only the main table's default route is moved in the namespace.
 func TestMoveDefaultRoutesOfTheMainTable(t *testing.T) {
 	first := resultOf(t, `{"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":100},{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":254},{"dst":"0.0.0.0/0","gw":"192.0.2.1"}]}`)
 	results := []*current.Result{first, resultOf(t, `{}`)}
-	moveDefaultRoutes(results, 1, []string{"198.51.100.1"})
+	moveDefaultRoutes(results, 1, routesTo("198.51.100.1"))
 	tables := func(routes []*cnitypes.Route) (all []int) {
 		for _, route := range routes {
 			table := 0
@@ -510,7 +549,7 @@ func FuzzPluginResult(f *testing.F) {
 			return
 		}
 		results := []*current.Result{result, result}
-		moveDefaultRoutes(results, 1, []string{"10.0.0.1", "fe80::1"})
+		moveDefaultRoutes(results, 1, routesTo("10.0.0.1", "fe80::1"))
 		networkStatus(&types.Attachment{Interface: "eth0"}, mergeResults(results), nil)
 		for _, version := range append([]string{"0.2.0"}, types.CNIVersions...) {
 			_, _ = encodeResult(result, version)

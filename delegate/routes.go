@@ -14,128 +14,225 @@ import (
 	"github.com/plexus-cni/plexus/internal/host"
 )
 
-// gatewaysByFamily sorts the gateways that an attachment asks for, in their order.
-func gatewaysByFamily(gateways []string) map[int][]net.IP {
-	sorted := map[int][]net.IP{}
-	for _, gateway := range gateways {
-		ip := net.ParseIP(gateway)
-		number := familyOf(ip).number
-		sorted[number] = append(sorted[number], ip)
-	}
-	return sorted
+// defaultRoute is the default route of one family that an attachment is to have.
+type defaultRoute struct {
+	family
+	link    netlink.Link
+	gateway net.IP
+	// tables hold it: the main one, and those in which the pod's rules look up what the
+	// attachment's own addresses send, as the plugin sbr makes them.
+	tables []routingTable
+}
+
+// routingTable is one table of the kernel.
+type routingTable struct {
+	id     int
+	onLink bool // has the gateway's subnet
+}
+
+// isIn reports whether the route is in a table.
+func (d *defaultRoute) isIn(id int) bool {
+	return slices.ContainsFunc(d.tables, func(t routingTable) bool { return t.id == id })
 }
 
 // setDefaultRoutes gives the pod's default routes to one interface, in the families
 // of the gateways and in no other. Everything is checked before anything is changed,
 // and read back after.
-func (s *sandboxNet) setDefaultRoutes(ifName string, gateways []string) error {
-	link, err := s.routes.LinkByName(ifName)
+func (s *sandboxNet) setDefaultRoutes(ifName string, gateways []string) ([]*defaultRoute, error) {
+	routes, err := s.planDefaultRoutes(ifName, gateways)
 	if err != nil {
-		return fmt.Errorf("default-route: interface %s: %w", ifName, err)
+		return nil, fmt.Errorf("default-route: %w", err)
 	}
-	sorted := gatewaysByFamily(gateways)
-	for _, f := range []family{ipv4, ipv6} {
-		for _, gateway := range sorted[f.number] {
-			if err := s.checkOnLink(link, gateway); err != nil {
-				return fmt.Errorf("default-route: gateway %s: %w", gateway, err)
+	for _, d := range routes {
+		for _, table := range d.tables {
+			if err := s.replaceDefaults(d, table); err != nil {
+				return nil, fmt.Errorf("default-route: %s: %w", d.name, err)
 			}
 		}
 	}
-	for _, f := range []family{ipv4, ipv6} {
-		if len(sorted[f.number]) == 0 {
+	return routes, nil
+}
+
+// planDefaultRoutes says what is to be, IPv4 first, and changes nothing.
+func (s *sandboxNet) planDefaultRoutes(ifName string, gateways []string) ([]*defaultRoute, error) {
+	link, err := s.routes.LinkByName(ifName)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", ifName, err)
+	}
+	vrf, err := s.vrfOf(link)
+	if err != nil {
+		return nil, err
+	}
+	if vrf != nil {
+		return nil, fmt.Errorf("interface %s is in VRF %s, whose routes (table %d) the pod's other traffic does not use", ifName, vrf.Name, vrf.Table)
+	}
+	addrs, err := s.addresses(link)
+	if err != nil {
+		return nil, err
+	}
+	var routes []*defaultRoute
+	for _, text := range gateways {
+		gateway := net.ParseIP(text)
+		d := &defaultRoute{family: familyOf(gateway), link: link, gateway: gateway}
+		if err := s.chooseTables(d, addrs); err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", gateway, err)
+		}
+		routes = append(routes, d)
+	}
+	slices.SortStableFunc(routes, func(a, b *defaultRoute) int { return a.number - b.number })
+	return routes, nil
+}
+
+// vrfOf gives the VRF that an interface is in, nil if it is in none.
+func (s *sandboxNet) vrfOf(link netlink.Link) (*netlink.Vrf, error) {
+	if link.Attrs().MasterIndex == 0 {
+		return nil, nil
+	}
+	master, err := s.routes.LinkByIndex(link.Attrs().MasterIndex)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: what it is attached to: %w", link.Attrs().Name, err)
+	}
+	vrf, _ := master.(*netlink.Vrf)
+	return vrf, nil
+}
+
+// chooseTables checks the gateway and says in which tables the route is to be.
+func (s *sandboxNet) chooseTables(d *defaultRoute, addrs []netlink.Addr) error {
+	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a netlink.Addr) bool { return familyOf(a.IP).number != d.number })
+	route, err := s.lookUp(d, nil)
+	if err != nil {
+		return err
+	}
+	if err := d.checkGateway(route, addrs); err != nil {
+		return err
+	}
+	d.tables = []routingTable{{unix.RT_TABLE_MAIN, d.isOnLink(route) && route.Table == unix.RT_TABLE_MAIN}}
+	for _, addr := range addrs {
+		if addr.Scope != int(netlink.SCOPE_UNIVERSE) {
 			continue
 		}
-		if err := s.replaceDefaults(f, link, sorted[f.number]); err != nil {
-			return fmt.Errorf("default-route: %s: %w", f.name, err)
+		route, err := s.lookUp(d, addr.IP)
+		if err != nil {
+			return err
+		}
+		if route != nil && !d.isIn(route.Table) {
+			d.tables = append(d.tables, routingTable{route.Table, d.isOnLink(route)})
 		}
 	}
 	return nil
 }
 
-// checkOnLink asks the kernel's own lookup, which sends nothing, whether the gateway
-// is a neighbour on the interface.
-func (s *sandboxNet) checkOnLink(link netlink.Link, gateway net.IP) error {
-	name := link.Attrs().Name
-	// FIBMatch: without it the kernel takes any IPv4 address for on-link when the
-	// interface is given.
-	routes, err := s.routes.RouteGetWithOptions(gateway, &netlink.RouteGetOptions{Oif: name, FIBMatch: true})
-	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || err == nil && len(routes) == 0 {
-		return fmt.Errorf("is not reachable on %s: no address of the interface is in its subnet", name)
-	}
-	if err != nil {
-		return fmt.Errorf("look up its route on %s: %w", name, err)
-	}
-	route := routes[0]
+// checkGateway refuses a gateway that is no neighbour on the interface, by the route to it
+// that the kernel found, or by the interface's addresses where the pod's rules hide that
+// route.
+func (d *defaultRoute) checkGateway(route *netlink.Route, addrs []netlink.Addr) error {
+	name := d.link.Attrs().Name
 	switch {
-	case route.Type == unix.RTN_LOCAL:
+	case route != nil && route.Type == unix.RTN_LOCAL:
 		return errors.New("is the pod's own address")
-	case route.Type != unix.RTN_UNICAST:
+	case route != nil && route.Type != unix.RTN_UNICAST:
 		return errors.New("is not the address of a host")
-	case route.LinkIndex != link.Attrs().Index || route.Gw != nil || route.Via != nil || isDefault(&route):
+	case slices.ContainsFunc(addrs, d.isNetworkOf):
+		return fmt.Errorf("is the address of the network on %s itself, which no host has", name)
+	case d.isOnLink(route):
+		return nil
+	case route != nil && !isDefault(route) && (route.Gw != nil || route.Via != nil || len(route.MultiPath) > 0):
+		return fmt.Errorf("is not on-link on %s: the pod reaches it over another gateway", name)
+	case !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Contains(d.gateway) }):
 		return fmt.Errorf("is not on-link on %s: no address of the interface is in its subnet", name)
 	}
 	return nil
 }
 
-// replaceDefaults removes every default route of the family, adds those to the
-// gateways, the first one preferred, and makes sure that exactly they are there.
-func (s *sandboxNet) replaceDefaults(f family, link netlink.Link, gateways []net.IP) error {
-	old, err := s.defaults(f)
+// isNetworkOf reports whether the gateway is the network's own address in an address's
+// subnet. In IPv6, that address is any of the subnet's routers (RFC 4291), which is fine.
+func (d *defaultRoute) isNetworkOf(addr netlink.Addr) bool {
+	ones, bits := addr.Mask.Size()
+	return bits == 32 && ones < 31 && addr.IP.Mask(addr.Mask).Equal(d.gateway)
+}
+
+// isOnLink reports whether a route leads to the gateway itself, without another one.
+func (d *defaultRoute) isOnLink(route *netlink.Route) bool {
+	return route != nil && route.LinkIndex == d.link.Attrs().Index && route.Gw == nil && route.Via == nil && !isDefault(route)
+}
+
+// lookUp asks the kernel, which sends nothing, for the route to a gateway from an address of
+// the interface, or from none; nil if there is no route.
+func (s *sandboxNet) lookUp(d *defaultRoute, source net.IP) (*netlink.Route, error) {
+	// FIBMatch: without it the kernel takes any IPv4 address for on-link when the
+	// interface is given.
+	routes, err := s.routes.RouteGetWithOptions(d.gateway, &netlink.RouteGetOptions{OifIndex: d.link.Attrs().Index, SrcAddr: source, FIBMatch: true})
+	// The last two are said of a blackhole, and of a route that prohibits.
+	if noRoute := []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EINVAL, unix.EACCES}; err != nil &&
+		!slices.ContainsFunc(noRoute, func(e error) bool { return errors.Is(err, e) }) {
+		return nil, fmt.Errorf("look up its route on %s: %w", d.link.Attrs().Name, err)
+	}
+	if err != nil || len(routes) == 0 {
+		return nil, nil
+	}
+	return &routes[0], nil
+}
+
+// replaceDefaults removes every default route of the family from a table, adds the one to
+// the gateway, and makes sure that exactly that is there.
+func (s *sandboxNet) replaceDefaults(d *defaultRoute, table routingTable) error {
+	old, err := s.defaults(d.family, table.id)
 	if err != nil {
 		return err
 	}
 	for i := range old {
-		if err := s.routes.RouteDel(&old[i]); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("remove %s: %w", describeRoute(&old[i]), err)
+		if err := s.routes.RouteDel(keyOf(d.family, &old[i])); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("remove %s: %w", s.describeRoute(&old[i]), err)
 		}
 	}
-	for i, gateway := range gateways {
-		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: f.any, Gw: gateway, Priority: priority(f, i)}
-		if err := s.routes.RouteAdd(&route); err != nil {
-			return fmt.Errorf("add %s: %w", describeRoute(&route), err)
-		}
+	route := netlink.Route{LinkIndex: d.link.Attrs().Index, Dst: d.any, Gw: d.gateway, Table: table.id}
+	if !table.onLink {
+		route.SetFlag(netlink.FLAG_ONLINK)
 	}
-	return s.verifyDefaults(f, link, gateways)
+	err = s.routes.RouteAdd(&route)
+	if errors.Is(err, unix.EINVAL) && !table.onLink {
+		err = fmt.Errorf("another interface of the pod has the gateway's subnet in this table: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("add %s: %w", s.describeRoute(&route), err)
+	}
+	return s.verifyDefaults(d, table.id)
 }
 
-// priority makes the first gateway the preferred one. 0 leaves it to the kernel.
-func priority(f family, i int) int {
-	if i == 0 {
-		return 0
+// keyOf gives what tells a default route from others of its table. The kernel takes no
+// gateway for a route that has its gateway from a nexthop object.
+func keyOf(f family, route *netlink.Route) *netlink.Route {
+	return &netlink.Route{
+		Dst: f.any, Table: route.Table, Priority: route.Priority, Tos: route.Tos, Type: route.Type, Scope: netlink.SCOPE_NOWHERE,
 	}
-	return f.metrics + i
 }
 
-func (s *sandboxNet) verifyDefaults(f family, link netlink.Link, gateways []net.IP) error {
-	now, err := s.defaults(f)
+func (s *sandboxNet) verifyDefaults(d *defaultRoute, table int) error {
+	now, err := s.defaults(d.family, table)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(now, func(a, b netlink.Route) int { return a.Priority - b.Priority })
+	if len(now) == 1 && now[0].LinkIndex == d.link.Attrs().Index && now[0].Gw.Equal(d.gateway) {
+		return nil
+	}
 	var seen []string
 	for i := range now {
-		seen = append(seen, describeRoute(&now[i]))
+		seen = append(seen, s.describeRoute(&now[i]))
 	}
-	right := len(now) == len(gateways)
-	for i := range now {
-		right = right && now[i].LinkIndex == link.Attrs().Index && now[i].Gw.Equal(gateways[i])
-	}
-	if !right {
-		return fmt.Errorf("set, but the namespace has: %s", cmp.Or(strings.Join(seen, ", "), "none"))
-	}
-	return nil
+	return fmt.Errorf("set, but the namespace has: %s", cmp.Or(strings.Join(seen, ", "), "none"))
 }
 
-// defaults gives the default routes of the family in the main table.
-func (s *sandboxNet) defaults(f family) ([]netlink.Route, error) {
-	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN}
+// defaults gives the default routes of the family in a table, also those that let nothing
+// through (unreachable, blackhole, prohibit, throw).
+func (s *sandboxNet) defaults(f family, table int) ([]netlink.Route, error) {
+	filter := &netlink.Route{Table: table}
 	routes, err := host.Retried(netlink.ErrDumpInterrupted, func() ([]netlink.Route, error) {
 		return s.routes.RouteListFiltered(f.number, filter, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	return slices.DeleteFunc(routes, func(r netlink.Route) bool { return !isDefault(&r) || r.Type != unix.RTN_UNICAST }), nil
+	return slices.DeleteFunc(routes, func(r netlink.Route) bool { return !isDefault(&r) }), nil
 }
 
 func isDefault(route *netlink.Route) bool {
@@ -146,6 +243,20 @@ func isDefault(route *netlink.Route) bool {
 	return ones == 0
 }
 
-func describeRoute(route *netlink.Route) string {
-	return fmt.Sprintf("default via %v dev #%d metric %d", route.Gw, route.LinkIndex, route.Priority)
+// refusing are the kinds of routes that let nothing through.
+var refusing = map[int]string{unix.RTN_UNREACHABLE: "unreachable ", unix.RTN_BLACKHOLE: "blackhole ", unix.RTN_PROHIBIT: "prohibit ", unix.RTN_THROW: "throw "}
+
+// describeRoute describes a default route for errors, as ip(8) does.
+func (s *sandboxNet) describeRoute(route *netlink.Route) string {
+	text := refusing[route.Type] + "default"
+	if route.Gw != nil {
+		text += fmt.Sprintf(" via %v", route.Gw)
+	}
+	if link, err := s.routes.LinkByIndex(route.LinkIndex); route.LinkIndex != 0 && err == nil {
+		text += " dev " + link.Attrs().Name
+	}
+	if route.Table != unix.RT_TABLE_UNSPEC && route.Table != unix.RT_TABLE_MAIN {
+		text += fmt.Sprintf(" table %d", route.Table)
+	}
+	return text + fmt.Sprintf(" metric %d", route.Priority)
 }

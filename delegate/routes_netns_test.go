@@ -6,7 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
 // rival is the pod's real route table, which somebody else writes right after each default
@@ -42,11 +46,11 @@ func (d *disturbed) RouteListFiltered(family int, filter *netlink.Route, mask ui
 func TestNetnsDefaultRoutesInARestlessNamespace(t *testing.T) {
 	sandbox := twoLinks(t)
 	sandbox.routes = &disturbed{Handle: sandbox.handle, interruptions: 3}
-	if err := sandbox.setDefaultRoutes("net0", []string{"10.2.0.1"}); err != nil {
+	if _, err := sandbox.setDefaultRoutes("net0", []string{"10.2.0.1"}); err != nil {
 		t.Error(err)
 	}
 	sandbox.routes = &disturbed{Handle: sandbox.handle, interruptions: 1000}
-	if err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1"}); !errors.Is(err, netlink.ErrDumpInterrupted) {
+	if _, err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1"}); !errors.Is(err, netlink.ErrDumpInterrupted) {
 		t.Errorf("a list that never comes whole: %v", err)
 	}
 }
@@ -72,7 +76,7 @@ func twoLinks(t *testing.T) *sandboxNet {
 			t.Fatal(err)
 		}
 	}
-	if err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1", "fd00:1::1"}); err != nil {
+	if _, err := sandbox.setDefaultRoutes("eth0", []string{"10.1.0.1", "fd00:1::1"}); err != nil {
 		t.Fatal(err)
 	}
 	return sandbox
@@ -99,6 +103,11 @@ func TestNetnsDefaultRoutesAreReadBack(t *testing.T) {
 			return h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: added.Dst, Gw: net.ParseIP(gateway), Priority: 77})
 		}
 	}
+	addRefusing := func(kind int) func(*netlink.Handle, *netlink.Route) error {
+		return func(h *netlink.Handle, added *netlink.Route) error {
+			return h.RouteAdd(&netlink.Route{Dst: added.Dst, Type: kind, Priority: 77})
+		}
+	}
 	for name, c := range map[string]struct {
 		gateway string
 		then    func(*netlink.Handle, *netlink.Route) error
@@ -109,6 +118,8 @@ func TestNetnsDefaultRoutesAreReadBack(t *testing.T) {
 		"another on eth0":                 {"10.2.0.1", addOn("eth0", "10.1.0.1"), []string{"IPv4", "10.1.0.1", "10.2.0.1"}},
 		"another on eth0, IPv6":           {"fd00:2::1", addOn("eth0", "fd00:1::1"), []string{"IPv6", "fd00:1::1", "fd00:2::1"}},
 		"another gateway on net0":         {"10.2.0.1", addOn("net0", "10.2.0.9"), []string{"IPv4", "10.2.0.9"}},
+		"another that refuses":            {"10.2.0.1", addRefusing(unix.RTN_UNREACHABLE), []string{"IPv4", "unreachable default metric 77", "via 10.2.0.1 dev net0"}},
+		"another that refuses, IPv6":      {"fd00:2::1", addRefusing(unix.RTN_BLACKHOLE), []string{"IPv6", "blackhole default"}},
 		"it is gone again":                {"10.2.0.1", (*netlink.Handle).RouteDel, []string{"IPv4", "the namespace has: none"}},
 		"it is gone again, IPv6":          {"fd00:2::1", (*netlink.Handle).RouteDel, []string{"IPv6", "the namespace has: none"}},
 		"it leads to another gateway now": {"10.2.0.1", changeTo("10.2.0.9"), []string{"IPv4", "10.2.0.9"}},
@@ -116,7 +127,7 @@ func TestNetnsDefaultRoutesAreReadBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sandbox := twoLinks(t)
 			sandbox.routes = rival{sandbox.handle, c.then}
-			err := sandbox.setDefaultRoutes("net0", []string{c.gateway})
+			_, err := sandbox.setDefaultRoutes("net0", []string{c.gateway})
 			if len(c.want) == 0 {
 				if err != nil {
 					t.Error(err)
@@ -140,5 +151,82 @@ func changeTo(gateway string) func(*netlink.Handle, *netlink.Route) error {
 		changed := *added
 		changed.Gw = net.ParseIP(gateway)
 		return h.RouteReplace(&changed)
+	}
+}
+
+// addressOn gives an interface an address that is usable at once.
+func addressOn(t *testing.T, sandbox *sandboxNet, name, address string) {
+	t.Helper()
+	addr, err := netlink.ParseAddr(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr.Flags = unix.IFA_F_NODAD
+	if err := sandbox.handle.AddrAdd(linkOf(t, sandbox, name), addr); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNetnsDefaultRouteOverTheNetworkItself(t *testing.T) {
+	const refused = "is the address of the network on net0 itself"
+	for name, c := range map[string]struct{ address, gateway, problem string }{
+		"of the first address":        {"10.9.8.5/22", "10.2.0.0", refused},
+		"of the second address":       {"10.9.10.5/22", "10.9.8.0", refused},
+		"as IPv6":                     {"10.9.10.5/22", "::ffff:10.9.8.0", refused},
+		"a host within the network":   {"10.9.8.5/22", "10.9.9.0", ""},
+		"one of two addresses":        {"10.9.8.1/31", "10.9.8.0", ""},
+		"any router of a subnet":      {"fd00:9::5/64", "fd00:9::", ""},
+		"the only address of a route": {"10.9.8.5/32", "10.9.8.0", "no address of the interface is in its subnet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sandbox := twoLinks(t)
+			addressOn(t, sandbox, "net0", c.address)
+			_, err := sandbox.setDefaultRoutes("net0", []string{c.gateway})
+			if c.problem == "" {
+				check.Must(t, err)
+				return
+			}
+			check.Error(t, err, "default-route: gateway ", c.problem)
+		})
+	}
+}
+
+// inVRF is the pod's real network namespace, but for a VRF in place of a bridge: not every
+// kernel has VRFs. The real one is tested in the virtual machine.
+type inVRF struct{ *netlink.Handle }
+
+func (v inVRF) LinkByIndex(index int) (netlink.Link, error) {
+	link, err := v.Handle.LinkByIndex(index)
+	if err != nil || link.Type() != "bridge" {
+		return link, err
+	}
+	return &netlink.Vrf{LinkAttrs: *link.Attrs(), Table: 1001}, nil
+}
+
+// The routes of a VRF are for what is bound to it. Another master is no such thing.
+func TestNetnsDefaultRouteInAVRF(t *testing.T) {
+	sandbox := twoLinks(t)
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "net1", MasterIndex: linkOf(t, sandbox, "eth0").Attrs().Index}, PeerName: "peer"}
+	if err := sandbox.handle.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	if err := sandbox.handle.LinkSetUp(veth); err != nil {
+		t.Fatal(err)
+	}
+	addressOn(t, sandbox, "net1", "10.9.8.5/24")
+	before, err := sandbox.defaults(ipv4, unix.RT_TABLE_MAIN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sandbox.routes = inVRF{sandbox.handle}
+	_, err = sandbox.setDefaultRoutes("net1", []string{"10.9.8.1"})
+	check.Error(t, err, "default-route: interface net1 is in VRF eth0", "table 1001")
+	after, err := sandbox.defaults(ipv4, unix.RT_TABLE_MAIN)
+	if diff := cmp.Diff(len(before), len(after)); err != nil || diff != "" {
+		t.Errorf("the default routes changed: %v %v", diff, err)
+	}
+	sandbox.routes = sandbox.handle
+	if _, err := sandbox.setDefaultRoutes("net1", []string{"10.9.8.1"}); err != nil {
+		t.Errorf("on an interface of a bridge: %v", err)
 	}
 }

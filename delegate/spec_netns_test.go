@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
@@ -40,7 +41,7 @@ func TestNetnsSpec_4_1_2_1_9_DefaultRouteMoves(t *testing.T) {
 	defer sandbox.close()
 	n.result(t, "chained", `{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "NETNS"}], "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}]}`)
 	n.add(t)
-	routes, err := sandbox.defaults(ipv4)
+	routes, err := sandbox.defaults(ipv4, unix.RT_TABLE_MAIN)
 	if err != nil {
 		t.Fatal(err)
 	}

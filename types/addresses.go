@@ -91,7 +91,7 @@ func readDefaultRoute(o *object, s *Selection) {
 	if o.checkCount("default-route", len(s.DefaultRoute)) {
 		return
 	}
-	seen := map[netip.Addr]bool{}
+	first := map[string]netip.Addr{} // by family; invalid once a second one is reported
 	for i, gateway := range s.DefaultRoute {
 		addr, err := netip.ParseAddr(gateway)
 		field := fmt.Sprintf("default-route[%d]", i)
@@ -100,13 +100,26 @@ func readDefaultRoute(o *object, s *Selection) {
 			continue
 		}
 		addr = addr.Unmap()
-		if kind := specialAddress(addr); kind != "" {
-			o.fault(field, fmt.Sprintf("%q cannot be a gateway: it is %s", gateway, kind))
-		} else if seen[addr] {
+		family := familyName(addr)
+		switch before, another := first[family]; {
+		case specialAddress(addr) != "":
+			o.fault(field, fmt.Sprintf("%q cannot be a gateway: it is %s", gateway, specialAddress(addr)))
+		case !another:
+			first[family] = addr
+		case before == addr:
 			o.fault(field, fmt.Sprintf("%q is there twice", gateway))
+		case before.IsValid():
+			o.fault(field, fmt.Sprintf("%q is a second gateway of %s beside %q, only one may be asked for", gateway, family, before))
+			first[family] = netip.Addr{}
 		}
-		seen[addr] = true
 	}
+}
+
+func familyName(addr netip.Addr) string {
+	if addr.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // readHardware reads the addresses of the link. An empty one is the same as none.

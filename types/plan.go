@@ -28,7 +28,7 @@ type Attachment struct {
 	Config string `json:"config"`
 	// CapabilityArgs is given to the plugins that declare the capability.
 	CapabilityArgs map[string]json.RawMessage `json:"capabilityArgs,omitempty"`
-	// Gateways are to get the pod's default routes, in order of preference.
+	// Gateways are to get the pod's default routes, at most one of each family.
 	Gateways []string `json:"gateways,omitempty"`
 	DeviceID string   `json:"deviceID,omitempty"`
 	// DeviceInfoFile is where the plugins may describe the device; "" if none does.

@@ -59,6 +59,7 @@ const (
 	EventTrying    = "trying"    // the plugins of an attachment are about to run
 	EventRefused   = "refused"   // one of them refused the configuration, before it made anything
 	EventAttached  = "attached"  // they made it; a later line replaces the result
+	EventSetting   = "setting"   // a setting of an interface is about to change
 	EventComplete  = "complete"  // the ADD has done everything
 	EventReleased  = "released"  // an attachment is undone
 	EventKept      = "kept"      // a call that was to release all of it failed; what is left is kept
@@ -78,6 +79,14 @@ type Entry struct {
 	Plugin     string          `json:"plugin,omitempty"`  // that refused
 	Code       uint            `json:"code,omitempty"`    // of the refusal; 0 if the plugin gave none
 	Time       time.Time       `json:"time,omitzero"`     // when it failed
+	Setting    *Setting        `json:"setting,omitempty"`
+}
+
+// Setting is a setting of the kernel for IPv6 on one interface, as it was.
+type Setting struct {
+	Interface string `json:"interface"`
+	Name      string `json:"name"`
+	Value     string `json:"value"`
 }
 
 // MaxEntryError bounds the message of an entry, in bytes.
@@ -89,6 +98,7 @@ type Progress struct {
 	Released bool
 	Result   json.RawMessage // the CNI result, in its plugin's version; nil if there is none
 	Refused  *Refusal        // why there is no result, if a plugin refused the configuration
+	Settings []Setting       // to put back, as they were
 }
 
 // Refusal is what a plugin answered to a configuration that it does not take.
@@ -213,6 +223,10 @@ func (r *Record) Apply(e Entry) {
 		progress.Tried, progress.Refused = true, &Refusal{e.Plugin, e.Code, e.Error}
 	case EventAttached:
 		progress.Tried, progress.Result = true, e.Result
+	case EventSetting:
+		if e.Setting != nil {
+			progress.Settings = append(progress.Settings, *e.Setting)
+		}
 	case EventReleased:
 		progress.Released = true
 	}

@@ -186,6 +186,10 @@ func TestSelectionsRoutesAndArgsRefused(t *testing.T) {
 		{"unspecified as IPv6", `"default-route":["::ffff:0.0.0.0"]`, []string{`default-route[0]: "::ffff:0.0.0.0" cannot be a gateway: it is the unspecified address`}},
 		{"loopback", `"default-route":["127.0.0.1"]`, []string{`default-route[0]: "127.0.0.1" cannot be a gateway`}},
 		{"twice", `"default-route":["10.0.0.1","::ffff:10.0.0.1"]`, []string{`default-route[1]: "::ffff:10.0.0.1" is there twice`}},
+		{"a second gateway of IPv4", `"default-route":["10.0.0.1","10.0.0.2"]`, []string{`default-route[1]: "10.0.0.2" is a second gateway of IPv4 beside "10.0.0.1", only one may be asked for`}},
+		{"of IPv6, behind one of IPv4", `"default-route":["fe80::1","10.0.0.1","fd00::1"]`, []string{`default-route[2]: "fd00::1" is a second gateway of IPv6 beside "fe80::1", only one may be asked for`}},
+		{"of IPv4, as IPv6", `"default-route":["::ffff:10.0.0.2","10.0.0.1"]`, []string{`default-route[1]: "10.0.0.1" is a second gateway of IPv4 beside "10.0.0.2", only one may be asked for`}},
+		{"behind one that cannot be", `"default-route":["224.0.0.1","10.0.0.1","10.0.0.2"]`, []string{`default-route[0]: "224.0.0.1" cannot be a gateway`, `default-route[2]: "10.0.0.2" is a second gateway of IPv4`}},
 		{"arguments of a wrong type", `"cni-args":["a"]`, []string{"cni-args: must be an object, got a JSON array"}},
 		{"arguments with twins", `"cni-args":{"a":1,"A":2}`, []string{`cni-args.A: stands beside "a"`}},
 	})

@@ -211,7 +211,8 @@ func TestSpec_4_1_2_1_8_Bandwidth(t *testing.T) {
 func TestSpec_4_1_2_1_9_OneDefaultRoute(t *testing.T) {
 	runSpec(t, []specCase{
 		{"as in 4.1.2.1.9.1", `[{ "name":"net-a" }, { "name":"net-b", "default-route": ["10.0.0.1"] }]`, ""},
-		{"several gateways", oneElement(`"default-route": ["10.0.0.1", "10.0.0.2", "fd00::1"]`), ""},
+		{"a gateway of each family", oneElement(`"default-route": ["10.0.0.1", "fd00::1"]`), ""},
+		{"several gateways of one family", oneElement(`"default-route": ["10.0.0.1", "fd00::1", "10.0.0.2"]`), "default-route[2]: \"10.0.0.2\" is a second gateway of IPv4"},
 		{"an empty list", oneElement(`"default-route": []`), ""},
 		{"two elements", `[{"name":"a","default-route":["10.0.0.1"]},{"name":"b","default-route":["fd00::1"]}]`, "element 2 (pods/b): default-route: element 1 (pods/a) asks for it already"},
 		{"no array", oneElement(`"default-route": "10.0.0.1"`), "default-route: must be an array"},

@@ -95,10 +95,9 @@ func TestNetConfMergeInAnyCase(t *testing.T) {
 
 func TestSelectionsAtMostSoManyValues(t *testing.T) {
 	for key, values := range map[string]func(n int) string{
-		"ips":           func(n int) string { return "[" + numbered(n, `"fd00::1:%x"`) + "]" },
-		"default-route": func(n int) string { return "[" + numbered(n, `"fd00::1:%x"`) + "]" },
-		"portMappings":  func(n int) string { return "[" + numbered(n, `{"hostPort":1%04d,"containerPort":1}`) + "]" },
-		"cni-args":      func(n int) string { return "{" + numbered(n, `"%x":0`) + "}" },
+		"ips":          func(n int) string { return "[" + numbered(n, `"fd00::1:%x"`) + "]" },
+		"portMappings": func(n int) string { return "[" + numbered(n, `{"hostPort":1%04d,"containerPort":1}`) + "]" },
+		"cni-args":     func(n int) string { return "{" + numbered(n, `"%x":0`) + "}" },
 	} {
 		t.Run(key, func(t *testing.T) {
 			element := func(n int) string { return fmt.Sprintf(`[{"name":"a",%q:%s}]`, key, values(n)) }
@@ -109,6 +108,20 @@ func TestSelectionsAtMostSoManyValues(t *testing.T) {
 			check.Error(t, err, "element 1 (pods/a): "+key+": has 1025 values, at most 1024 are taken")
 		})
 	}
+}
+
+// However many gateways of a family there are, one error says so.
+func TestSelectionsAtMostOneGatewayOfAFamily(t *testing.T) {
+	gateways := func(n int) string {
+		return `[{"name":"a","default-route":[` + numbered(n, `"fd00::1:%x"`) + `]}]`
+	}
+	_, _, err := ParseSelections(gateways(MaxValues), "pods")
+	check.Error(t, err, `default-route[1]: "fd00::1:1" is a second gateway of IPv6`)
+	if n := strings.Count(err.Error(), "default-route"); n != 1 {
+		t.Errorf("%d faults of one list", n)
+	}
+	_, _, err = ParseSelections(gateways(MaxValues+1), "pods")
+	check.Error(t, err, "element 1 (pods/a): default-route: has 1025 values, at most 1024 are taken")
 }
 
 // A list that is too long to be planned is read all the same: DEL by libcni's cache releases

@@ -171,6 +171,31 @@ func TestGuestNetworksTogether(t *testing.T) {
 	clean(t, n)
 }
 
+// The pod's default route does not lead into a VRF, whose routes its other programs do not
+// use; and an attachment in a VRF loses none of them to another.
+func TestGuestDefaultRouteAndVRF(t *testing.T) {
+	guest.Inside(t)
+	n := newNode(t)
+	n.Network("vrf", kinds["vrf"].config)
+	n.Network("plain", node.Bridge("br2", "10.3.0.0/16", "fd00:3::/64"))
+	n.PodWith("c1", `[{"name": "vrf", "default-route": ["10.14.0.250"]}]`)
+	n.PodWith("c2", `[{"name": "vrf"}, {"name": "plain", "default-route": ["fd00:3::1", "10.3.0.1"]}]`)
+	pod, second := n.Sandbox("c1"), n.Sandbox("c2")
+	failed := verb(n, "ADD", pod)
+	if failed.ExitCode == 0 {
+		t.Fatal("the pod has its default route in a VRF")
+	}
+	check.Contains(t, "text", failed.Err.Msg, "default/c1", "default/vrf", "default-route: interface net0 is in VRF blue")
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+	verb(n, "ADD", second).OK()
+	check.Equal(t, "default routes", second.DefaultRoutes(), []string{"10.3.0.1 dev net1", "fd00:3::1 dev net1"})
+	for ifName, setting := range map[string]string{"eth0": "0", "net0": "1", "net1": "1"} {
+		check.Equal(t, "accept_ra_defrtr of "+ifName, strings.TrimSpace(inSandbox(t, second, "cat /proc/sys/net/ipv6/conf/"+ifName+"/accept_ra_defrtr")), setting)
+	}
+	verb(n, "DEL", second).OK()
+	clean(t, n)
+}
+
 func verb(n *node.Node, command string, pod *node.Sandbox) *node.Outcome {
 	return n.Call(node.Call{Command: command, Config: n.Conf(nil), Sandbox: pod})
 }
