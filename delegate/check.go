@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/version"
@@ -75,49 +74,4 @@ func (s *session) check(ctx context.Context, netns string) error {
 func knowsCheck(list *libcni.NetworkConfigList) bool {
 	known, err := version.GreaterThanOrEqualTo(list.CNIVersion, "0.4.0")
 	return err == nil && known && !list.DisableCheck
-}
-
-// Status reports whether an ADD could work, from this node alone: it comes every few
-// seconds, and a failure makes the node NotReady. It never asks the API.
-func (e *Engine) Status(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	if path := e.Config.ReadinessIndicatorFile; path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return types.Errorf(types.CodeNotAvailable, "readinessindicatorfile: %s is not there: the default network is not ready on this node", path)
-		}
-	}
-	if err := e.Source.Ready(); err != nil {
-		return types.WithCode(types.CodeNotAvailable, err)
-	}
-	conf, err := e.localDefault()
-	if err != nil {
-		return types.Errorf(types.CodeNotAvailable, "default network: %w", err)
-	}
-	if conf == nil {
-		return nil // the API alone knows it
-	}
-	if err := e.planner().CheckExecutables(conf); err != nil {
-		return types.Errorf(types.CodeNotAvailable, "default network %s: %w", conf.Name, err)
-	}
-	return e.delegateStatus(ctx, conf)
-}
-
-// delegateStatus runs STATUS of the default network's plugins.
-func (e *Engine) delegateStatus(ctx context.Context, conf *types.NetConf) error {
-	list, err := toList(conf)
-	if err != nil {
-		return types.Errorf(types.CodeNotAvailable, "default network %s: %w", conf.Name, err)
-	}
-	x := &executor{containerID: "status", timeout: statusTimeout, grace: statusTimeout / 10}
-	err = libcni.NewCNIConfigWithCacheDir(e.Path, e.Config.CNIDir, x).GetStatusNetworkList(ctx, list)
-	var failure *PluginError
-	if errors.As(err, &failure) {
-		code := failure.Code
-		if code == 0 {
-			code = types.CodeNotAvailable
-		}
-		return types.WithCode(code, fmt.Errorf("default network %s: %w", conf.Name, failure))
-	}
-	return err
 }

@@ -26,7 +26,7 @@ const (
 	delTimeout     = 50 * time.Second
 	gcTimeout      = 50 * time.Second
 	checkTimeout   = 50 * time.Second
-	statusTimeout  = 1200 * time.Millisecond
+	statusTimeout  = 5 * time.Second // of which the default network's own STATUS may take what it needs
 	publishTimeout = 5 * time.Second
 	readyTimeout   = 45 * time.Second
 	lockPatience   = 10 * time.Second // before the orphans of a killed call are killed too
@@ -41,8 +41,10 @@ type Source interface {
 	// Publish hands over a pod's status, its events and the report of the call, and reports
 	// whether the status is settled. It returns within the request's timeout.
 	Publish(ctx context.Context, request *types.PublishRequest) (settled bool, err error)
-	// Ready checks, on this node alone, that Facts can be asked; the error says why not.
-	Ready() error
+	// Local gives what this node alone knows of the networks that a request names: it asks
+	// neither the agent nor the API server, and is silent about what they may know. The error
+	// says what is wrong on this node, so that Facts could not be had.
+	Local(ctx context.Context, request *types.FactsRequest) (*types.Facts, error)
 }
 
 // DeviceInfos are the files that describe the devices of attachments: to plugins, and by them.

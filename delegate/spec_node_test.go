@@ -30,6 +30,7 @@ type specNode struct {
 // specSource knows one pod and its networks, and keeps what is published.
 type specSource struct {
 	facts     types.Facts
+	local     types.Facts // what the node knows by itself
 	asked     int
 	published []*types.PublishRequest
 }
@@ -44,7 +45,9 @@ func (s *specSource) Publish(_ context.Context, request *types.PublishRequest) (
 	return true, nil
 }
 
-func (*specSource) Ready() error { return nil }
+func (s *specSource) Local(context.Context, *types.FactsRequest) (*types.Facts, error) {
+	return &s.local, nil
+}
 
 // specScript is every plugin. It notes the beginning and the end of a call, fails where
 // the test left a file that says so, and prints the result that the test left for its

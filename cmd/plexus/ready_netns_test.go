@@ -24,9 +24,11 @@ func TestNetnsStatusVerb(t *testing.T) {
 		"no IPAM":    {node.Conf{"delegates": []node.Conf{in110(node.ClusterBridge()).With(node.Conf{"ipam": node.Conf{"type": "nosuch"}})}}, []string{"network cbr0", "ipam.type", "nosuch"}},
 		"kubeconfig": {node.Conf{"manifests": nil, "kubeconfig": n.Path("nofile")}, []string{"kubeconfig", n.Path("nofile")}},
 		"manifests":  {node.Conf{"manifests": n.Path("nofolder")}, []string{"manifests", n.Path("nofolder")}},
-		"no agent":   {node.Conf{"manifests": nil, "agentSocket": nobody}, []string{"agentSocket", nobody}},
-		"no file":    {node.Conf{"delegates": nil, "clusterNetwork": n.Path("nofile")}, []string{"default network", n.Path("nofile")}},
-		"the API alone knows the default network": {node.Conf{"delegates": nil, "clusterNetwork": "somewhere"}, nil},
+		"no agent":   {node.Conf{"manifests": nil, "agentSocket": nobody}, nil},
+		"no file":    {node.Conf{"delegates": nil, "clusterNetwork": n.Path("nofile")}, []string{"clusterNetwork", n.Path("nofile")}},
+		"the API alone may know the default network": {node.Conf{"delegates": nil, "manifests": nil, "agentSocket": nobody, "clusterNetwork": "somewhere"}, nil},
+		"nobody has the default network":             {node.Conf{"delegates": nil, "clusterNetwork": "somewhere"}, []string{"clusterNetwork", "kube-system/somewhere", n.ConfDir}},
+		"nobody can have the default network":        {node.Conf{"delegates": nil, "manifests": nil, "clusterNetwork": "somewhere"}, []string{"clusterNetwork", "kube-system/somewhere", n.ConfDir}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := status(n, gcConf(n, c.conf))
@@ -40,14 +42,40 @@ func TestNetnsStatusVerb(t *testing.T) {
 	check.Equal(t, "records", n.Records(), []string{})
 }
 
-func TestNetnsStatusWithAnAgent(t *testing.T) {
+// STATUS never speaks of the agent, whose restart must not make the node NotReady, nor of what
+// an agent can do without.
+func TestNetnsStatusIsNotAboutTheAgent(t *testing.T) {
+	for name, more := range map[string]node.Conf{
+		"no kubeconfig":                  {},
+		"a kubeconfig that is not there": {"kubeconfig": "/nofile"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := gcNode(t)
+			agent := n.Agent(nil)
+			conf := gcConf(n, more).With(node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})
+			status(n, conf).OK()
+			check.Equal(t, "number of requests", len(agent.Requests()), 0)
+			status(n, conf).OK() // it is gone now
+		})
+	}
+}
+
+// Of a default network that only the API server knows, the record of another pod speaks.
+func TestNetnsStatusOfARecordedDefaultNetwork(t *testing.T) {
 	n := gcNode(t)
-	agent := n.Agent(nil)
-	// An agent that listens is enough: STATUS asks it nothing.
-	status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).OK()
-	check.Equal(t, "number of requests", len(agent.Requests()), 0)
-	failure := status(n, gcConf(n, node.Conf{"manifests": nil, "agentSocket": n.AgentSocket()})).Fails(50)
-	check.Contains(t, "error", failure.Msg, "agentSocket")
+	n.NetworkIn("kube-system", "defined", in110(node.ClusterBridge()))
+	n.Pod("c1", nil)
+	conf := gcConf(n, node.Conf{"delegates": nil, "clusterNetwork": "defined"})
+	n.Add(n.Sandbox("c1"), conf)
+	n.Calls()
+	conf = conf.With(node.Conf{"manifests": nil, "agentSocket": n.Path("nobody.sock")})
+	status(n, conf).OK()
+	check.Equal(t, "calls", n.CallNames(), []string{"STATUS bridge "})
+	n.Hook("bridge", "STATUS", "fail 50 'not now'")
+	check.Contains(t, "error", status(n, conf).Fails(50).Msg, "default network kube-system/defined", "plugin bridge (STATUS)", "not now")
+	n.Run("chmod", "0644", n.PluginDir+"/bridge")
+	check.Contains(t, "error", status(n, conf).Fails(50).Msg, "network kube-system/defined", "plugins[0].type", "is not executable")
+	check.Equal(t, "calls", n.CallNames(), []string{"STATUS bridge "})
 }
 
 func TestNetnsStatusOfTheDelegateIsForwarded(t *testing.T) {
@@ -76,13 +104,26 @@ func TestNetnsStatusSkipsADelegateWithoutTheVerb(t *testing.T) {
 	}
 }
 
-// The answer comes though the delegate never ends and its child holds the pipes.
-func TestNetnsStatusOfADelegateThatHangs(t *testing.T) {
+// The answer comes, of all networks together, though no plugin ends and their children hold
+// the pipes.
+func TestNetnsStatusWhereEveryDelegateHangs(t *testing.T) {
 	n := gcNode(t)
-	n.WriteFile(n.Path("never"), "")
-	n.Run("rm", n.Path("never"))
 	n.Run("mkfifo", n.Path("never"))
-	n.Hook("bridge", "STATUS", "read x <"+n.Path("never")+" & read x <"+n.Path("never"))
-	failure := status(n, gcConf(n, nil)).Fails(50)
-	check.Contains(t, "error", failure.Msg, "network cbr0", "plugin bridge (STATUS)", "was killed with its process group")
+	for _, plugin := range []string{"bridge", "macvlan"} {
+		n.Hook(plugin, "STATUS", "read x <"+n.Path("never")+" & read x <"+n.Path("never"))
+	}
+	delegates := []node.Conf{in110(node.ClusterBridge()), in110(node.Macvlan("mac", "up0", "10.2.0.0/16"))}
+	failure := status(n, gcConf(n, node.Conf{"delegates": delegates})).Fails(50)
+	check.Contains(t, "error", failure.Msg, "default network cbr0", "plugin bridge (STATUS)", "network mac", "plugin macvlan (STATUS", "was killed with its process group")
+}
+
+// A plugin that is ready and slow to say so is ready. Networks are asked side by side: one
+// after another, these would not fit.
+func TestNetnsStatusOfSlowDelegates(t *testing.T) {
+	n := gcNode(t)
+	n.Run("mkfifo", n.Path("meet"))
+	n.Hook("bridge", "STATUS", "sleep 2; echo x >"+n.Path("meet"))
+	n.Hook("macvlan", "STATUS", "read x <"+n.Path("meet"))
+	delegates := []node.Conf{in110(node.ClusterBridge()), in110(node.Macvlan("mac", "up0", "10.2.0.0/16"))}
+	status(n, gcConf(n, node.Conf{"delegates": delegates})).OK()
 }

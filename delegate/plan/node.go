@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 )
@@ -40,8 +42,15 @@ func (*LocalNode) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDi
 // ReadFile is os.ReadFile.
 func (*LocalNode) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 
-// CheckPlugin looks for the plugin in Path. It must be executable, and another file than
-// Plexus.
+const (
+	// executable is access(2)'s X_OK. The package links no golang.org/x/sys.
+	executable = 1
+	// copying is how long an empty file may be one that is just being filled.
+	copying = 10 * time.Second
+)
+
+// CheckPlugin looks for the plugin in Path. It must be executable, where it is mounted, and
+// another file than Plexus.
 func (n *LocalNode) CheckPlugin(name string) error {
 	path, err := invoke.FindInPath(name, n.Path)
 	if err != nil {
@@ -55,6 +64,11 @@ func (n *LocalNode) CheckPlugin(name string) error {
 		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path)
 	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("plugin %q (%s) is not executable", name, path)
+	case info.Size() == 0 && time.Since(info.ModTime()) > copying: // left by a full disk or a power cut
+		return fmt.Errorf("plugin %q (%s) is an empty file", name, path)
+	}
+	if err := syscall.Access(path, executable); err != nil {
+		return fmt.Errorf("plugin %q (%s) cannot be executed, perhaps because its file system is mounted noexec: %w", name, path, err)
 	}
 	return nil
 }

@@ -44,13 +44,7 @@ func ConfiguredRefs(config *types.Config) []types.Ref {
 // pod and, for every fault, the network and the field. The end of ctx ends the planning
 // after the network that it has come to.
 func (p *Planner) Plan(ctx context.Context, facts *types.Facts, sandbox types.Sandbox) (*types.Plan, error) {
-	b := &builder{
-		Planner: p,
-		facts:   facts,
-		sandbox: sandbox,
-		devices: newDevices(facts.Devices),
-		loader:  p.loader(),
-	}
+	b := p.newBuilder(facts, sandbox)
 	b.collect(ctx)
 	b.resolve(ctx)
 	if err := ctx.Err(); err != nil {
@@ -76,6 +70,10 @@ func (p *Planner) FromFiles(name string) (*types.NetConf, error) {
 // that the node cannot run.
 func (p *Planner) CheckExecutables(conf *types.NetConf) error {
 	return (&builder{Planner: p}).checkExecutables(&wanted{label: conf.Name, conf: conf})
+}
+
+func (p *Planner) newBuilder(facts *types.Facts, sandbox types.Sandbox) *builder {
+	return &builder{Planner: p, facts: facts, sandbox: sandbox, devices: newDevices(facts.Devices), loader: p.loader()}
 }
 
 func (p *Planner) loader() *networkLoader {
@@ -130,11 +128,7 @@ func (b *builder) faultOf(label string, err error) {
 func (b *builder) collect(ctx context.Context) {
 	b.fault(b.checkRecordName())
 	b.collectDefault()
-	if b.Config.ClusterNetwork == "" {
-		for i := 1; i < len(b.Config.Delegates); i++ {
-			b.addDelegate(i, false)
-		}
-	}
+	b.addFurtherDelegates()
 	if !b.inSystemNamespace() {
 		for i, name := range b.Config.DefaultNetworks {
 			b.addConfigured(fmt.Sprintf("defaultNetworks[%d]", i), name)
@@ -219,6 +213,16 @@ func (b *builder) warnUnknown(annotation string, keys []string) {
 		listed += fmt.Sprintf("; and %d more", more)
 	}
 	b.warn("pod %s: annotation %s: unknown keys, ignored: %s", &b.facts.Pod, annotation, listed)
+}
+
+// addFurtherDelegates adds those after the first. Beside a clusterNetwork none counts.
+func (b *builder) addFurtherDelegates() {
+	if b.Config.ClusterNetwork != "" {
+		return
+	}
+	for i := 1; i < len(b.Config.Delegates); i++ {
+		b.addDelegate(i, false)
+	}
 }
 
 // addDelegate adds a network that stands in the node's configuration itself.

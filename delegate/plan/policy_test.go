@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -194,9 +195,27 @@ func TestPlanTakesACopyForAnotherPlugin(t *testing.T) {
 func TestPlanRefusesWhatIsNotExecutable(t *testing.T) {
 	world := planWorld{config: podnet, networks: map[string]string{"default/n": single("plain")}, files: map[string]string{"bin/plain": ""}}
 	dir := world.make(t).dir
-	if err := os.Chmod(filepath.Join(dir, "bin", "plain"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	plain := filepath.Join(dir, "bin", "plain")
 	world.annotations = annotated("n")
-	checkRefusal(t, world.planIn(t, dir), &refusal{want: []string{"network default/n: plugins[0].type: plugin \"plain\"", "is not executable"}})
+	if got := world.planIn(t, dir); got.err != nil {
+		t.Errorf("a file that may be just being copied is refused: %v", got.err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, test := range []struct {
+		change func() error
+		want   string
+	}{
+		{func() error { return os.Chtimes(plain, old, old) }, "is an empty file"},
+		{func() error { return os.WriteFile(plain, []byte("x"), 0o755) }, ""},
+		{func() error { return os.Chmod(plain, 0o644) }, "is not executable"},
+	} {
+		if err := test.change(); err != nil {
+			t.Fatal(err)
+		}
+		if got := world.planIn(t, dir); test.want != "" {
+			checkRefusal(t, got, &refusal{want: []string{"network default/n: plugins[0].type: plugin \"plain\"", test.want}})
+		} else if got.err != nil {
+			t.Error(got.err)
+		}
+	}
 }

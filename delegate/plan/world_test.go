@@ -46,6 +46,7 @@ func annotated(networks string) map[string]string {
 // plannedWorld is what planning gave.
 type plannedWorld struct {
 	dir      string
+	planner  *Planner
 	plan     *types.Plan
 	err      error
 	warnings []string
@@ -80,6 +81,7 @@ func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 			return "/devinfo/" + network + "-" + containerID + "-" + ifName
 		}
 	}
+	got.planner = planner
 	sandbox := types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: cmp.Or(w.ifName, "eth0"), Args: [][2]string{{"IgnoreUnknown", "1"}}}
 	got.plan, got.err = planner.Plan(t.Context(), w.makeFacts(t), sandbox)
 	return got

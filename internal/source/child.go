@@ -83,6 +83,9 @@ func findChild(cniPath []string) (string, error) {
 	if err != nil {
 		return "", types.Errorf(types.CodeNotAvailable, "%s is neither beside plexus nor in CNI_PATH: install it there", childName)
 	}
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return "", types.Errorf(types.CodeNotAvailable, "%s (%s) cannot be executed: %w", childName, path, err)
+	}
 	return path, nil
 }
 

@@ -197,7 +197,7 @@ func TestFindChild(t *testing.T) {
 		t.Errorf("got %q, want nothing", got)
 	}
 	for _, dir := range []string{onPath, beside} {
-		if err := os.WriteFile(filepath.Join(dir, childName), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, childName), nil, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := ask(onPath), filepath.Join(dir, childName); got != want {

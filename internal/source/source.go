@@ -4,7 +4,6 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -124,33 +123,3 @@ func (s *Source) mayFallBack(err error) bool {
 
 // mayPass reports whether the same question may be answered later, or by somebody else.
 func mayPass(err error) bool { return types.CodeOf(err, 0) == types.CodeTryAgainLater }
-
-// Ready says, from this node alone, why facts could not be had.
-func (s *Source) Ready() error {
-	switch {
-	case s.config.Manifests != "":
-		return types.Join(checkReadable("manifests", s.config.Manifests), s.checkChild())
-	case s.agentListens():
-		return nil
-	case s.config.Kubeconfig != "":
-		return types.Join(checkReadable("kubeconfig", s.config.Kubeconfig), s.checkChild())
-	case s.hasAPI():
-		return s.checkChild()
-	case s.config.AgentSocket != "":
-		return fmt.Errorf("agentSocket: nobody listens on %s, and there is no kubeconfig to fall back to", s.config.AgentSocket)
-	}
-	return nil
-}
-
-func (s *Source) checkChild() error {
-	_, err := findChild(s.cniPath)
-	return err
-}
-
-func checkReadable(key, path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return file.Close()
-}

@@ -2,9 +2,7 @@ package source
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -269,81 +267,4 @@ func TestNoSource(t *testing.T) {
 	if diff := cmp.Diff(want, facts); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
-}
-
-// Ready needs the files and plexus-once, or an agent that listens; it asks nothing.
-func TestReady(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	missing := file + ".missing"
-	for name, test := range map[string]struct {
-		agent     string // its mode
-		config    types.Config
-		inCluster bool
-		child     bool
-		want      string
-	}{
-		"nothing is configured":               {agent: "not configured", want: "ready"},
-		"an agent":                            {agent: "ok", want: "ready"},
-		"no agent":                            {agent: "absent", child: true, want: "not ready"},
-		"a stale socket":                      {agent: "stale", child: true, want: "not ready"},
-		"an agent of another user":            {agent: "another user", want: "not ready"},
-		"an agent, beside a kubeconfig":       {agent: "ok", config: types.Config{Kubeconfig: missing}, want: "ready"},
-		"no agent, but the kubeconfig":        {agent: "absent", config: types.Config{Kubeconfig: file}, child: true, want: "ready"},
-		"the kubeconfig alone":                {agent: "not configured", config: types.Config{Kubeconfig: file}, child: true, want: "ready"},
-		"no agent and no kubeconfig":          {agent: "absent", config: types.Config{Kubeconfig: missing}, child: true, want: "no file"},
-		"the kubeconfig, no plexus-once":      {agent: "absent", config: types.Config{Kubeconfig: file}, want: "no plexus-once"},
-		"no kubeconfig, but in a cluster":     {agent: "not configured", config: types.Config{Kubeconfig: missing}, inCluster: true, child: true, want: "no file"},
-		"neither kubeconfig nor plexus-once":  {agent: "not configured", config: types.Config{Kubeconfig: missing}, want: "no file, no plexus-once"},
-		"in a cluster":                        {agent: "not configured", inCluster: true, child: true, want: "ready"},
-		"in a cluster, no agent":              {agent: "absent", inCluster: true, child: true, want: "ready"},
-		"in a cluster, no plexus-once":        {agent: "absent", inCluster: true, want: "no plexus-once"},
-		"manifests":                           {agent: "not configured", config: types.Config{Manifests: filepath.Dir(file)}, child: true, want: "ready"},
-		"manifests, no agent":                 {agent: "absent", config: types.Config{Manifests: filepath.Dir(file)}, child: true, want: "ready"},
-		"manifests are missing":               {agent: "ok", config: types.Config{Manifests: missing}, child: true, want: "no file"},
-		"manifests, no plexus-once":           {agent: "ok", config: types.Config{Manifests: file}, want: "no plexus-once"},
-		"neither manifests nor plexus-once":   {agent: "ok", config: types.Config{Manifests: missing}, want: "no file, no plexus-once"},
-		"manifests, the kubeconfig is absent": {agent: "ok", config: types.Config{Manifests: file, Kubeconfig: missing}, child: true, want: "ready"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := emptyFolder(t)
-			if test.child {
-				dir = installChild(t, "ok")
-			}
-			agent := configureAgent(t, &test.config, test.agent, nil)
-			s := newSource(t, &test.config, dir)
-			s.inCluster = test.inCluster
-			err := s.Ready()
-			if got := readiness(err, missing); got != test.want {
-				t.Errorf("got %s: %v, want %s", got, err, test.want)
-			}
-			if agent != nil && len(agent.stop(t)) > 0 {
-				t.Error("Ready asked the agent")
-			}
-			if s.child != nil {
-				t.Error("Ready started plexus-once")
-			}
-		})
-	}
-}
-
-// readiness names what an error of Ready is about.
-func readiness(err error, missing string) string {
-	if err == nil {
-		return "ready"
-	}
-	var about []string
-	var file *fs.PathError
-	if errors.As(err, &file) && file.Path == missing && errors.Is(err, fs.ErrNotExist) {
-		about = append(about, "no file")
-	}
-	if types.CodeOf(err, 0) == types.CodeNotAvailable {
-		about = append(about, "no plexus-once")
-	}
-	if about == nil {
-		return "not ready"
-	}
-	return strings.Join(about, ", ")
 }
