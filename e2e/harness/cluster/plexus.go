@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -214,9 +215,10 @@ func (n *Node) Reservations() []string {
 	return found
 }
 
-// leftovers gives what pods have left on the node: records, addresses, interfaces.
+// leftovers gives what pods have left on the node: records, addresses, what plugin tuning is to
+// restore, interfaces.
 func (n *Node) leftovers() []string {
-	left := append(n.Journal(), n.Reservations()...)
+	left := slices.Concat(n.Journal(), n.Reservations(), n.Glob("/run/cni/tuning/*"))
 	out, err := n.Run("ip", "-o", "link", "show", "type", "veth")
 	if err != nil {
 		return append(left, err.Error())
