@@ -1,7 +1,11 @@
 package scenarios
 
 import (
+	"context"
+	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +40,15 @@ func mtus(p *cluster.Pod) map[string]int {
 	all := map[string]int{}
 	for _, i := range p.Interfaces() {
 		all[i.Name] = i.MTU
+	}
+	return all
+}
+
+// macs gives the MAC of each of the pod's interfaces.
+func macs(p *cluster.Pod) map[string]string {
+	all := map[string]string{}
+	for _, i := range p.Interfaces() {
+		all[i.Name] = i.MAC
 	}
 	return all
 }
@@ -89,6 +102,132 @@ func TestE2ESubfolder(t *testing.T) {
 		p.MustHave("eth0")
 		if got := sysctl(s, p, "net/ipv4/conf/eth0/arp_filter"); got != "0" || mtus(p)["eth0"] != 1500 {
 			t.Errorf("pod %s, of a time without the folder, has arp_filter %s and the MTU %d", p.Name, got, mtus(p)["eth0"])
+		}
+	}
+}
+
+// noted is a plugin that has a file for each attachment, and makes nothing else.
+const noted = `#!/bin/sh
+file=/run/noted/$CNI_CONTAINERID-$CNI_IFNAME
+case $CNI_COMMAND in
+ADD)
+	mkdir -p /run/noted && : >"$file" && echo '{"cniVersion": "1.0.0"}' ;;
+DEL)
+	rm -f "$file" ;;
+VERSION)
+	echo '{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}' ;;
+esac
+`
+
+// notesAre demands that plugin noted has these attachments, CONTAINER-INTERFACE.
+func notesAre(n *cluster.Node, want ...string) error {
+	got := []string{}
+	for _, path := range n.Glob("/run/noted/*") {
+		got = append(got, filepath.Base(path))
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("the attachments are %q, want %q", got, want)
+	}
+	return nil
+}
+
+// statusIs demands that the pod's network status has these entries, NETWORK INTERFACE.
+func statusIs(p *cluster.Pod, want ...string) error {
+	var got []string
+	for _, entry := range p.Status() {
+		got = append(got, entry.Name+" "+entry.Interface)
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("the network status of pod %s has %q, want %q", p.Name, got, want)
+	}
+	return nil
+}
+
+// The auxiliary chain runs for every pod, after its other networks, with what is in its folder.
+// Its plugins are released with the pod, also when the folder has gone.
+func TestE2EAuxiliaryChain(t *testing.T) {
+	c := cluster.Shared(t)
+	s := c.Scenario(t)
+	n := s.Node(1)
+	s.Must(n.WriteFile("/opt/cni/bin/noted", noted))
+	_, err := n.Run("chmod", "755", "/opt/cni/bin/noted")
+	s.Must(err)
+	t.Cleanup(func() { _, _ = n.Run("rm", "-rf", "/opt/cni/bin/noted", "/run/noted") })
+	s.Network("mv", cluster.Macvlan(77, 10, 99))
+	s.Must(c.SetExtraConfig(t.Context(), cluster.Conf{"auxiliaryCNIChainName": "vendor-chain"}))
+	t.Cleanup(func() { s.Must(c.SetExtraConfig(context.Background(), nil)) })
+	earlier := s.Pod("earlier", cluster.On(n)).AwaitReady()
+	earlier.MustHave("eth0")
+
+	folder := filepath.Dir(cluster.ConfFile) + "/vendor-chain"
+	writeFolder(s, n, folder, map[string]cluster.Conf{
+		"10-sysctl.conf": {"type": "tuning", "sysctl": cluster.Conf{"net.ipv4.conf.eth0.arp_filter": "1"}},
+		"20-noted.conf":  {"type": "noted"},
+	})
+	a := s.Pod("a", cluster.On(n)).AwaitReady()
+	b := s.Pod("b", cluster.On(n), cluster.Networks("mv")).AwaitReady()
+	second := b.Sandbox().ID + "-net1"
+	s.Must(notesAre(n, a.Sandbox().ID+"-net0", second))
+	s.Must(statusIs(a, "cluster eth0", "vendor-chain "))
+	s.Must(statusIs(b, "cluster eth0", s.Namespace+"/mv net0", "vendor-chain "))
+	for p, want := range map[*cluster.Pod]string{earlier: "0", a: "1", b: "1"} {
+		if got := sysctl(s, p, "net/ipv4/conf/eth0/arp_filter"); got != want {
+			t.Errorf("arp_filter of eth0 in pod %s is %s, want %s", p.Name, got, want)
+		}
+	}
+	a.MustPing(b.IP("eth0"))
+
+	a.Delete()
+	a.AwaitGone()
+	s.Await("the chain of the first pod to be released", func() error { return notesAre(n, second) })
+	_, err = n.Run("rm", "-rf", folder)
+	s.Must(err)
+	b.Delete()
+	b.AwaitGone()
+	s.Await("the chain of the second pod to be released", func() error { return notesAre(n) })
+}
+
+// oldNetwork is a list without a name, as Multus's users have them. Pods ask for their addresses.
+func oldNetwork(version string, net int, tuning cluster.Conf) cluster.Conf {
+	macvlan := cluster.Macvlan(net, 0, 0)
+	macvlan["capabilities"] = cluster.Conf{"ips": true}
+	tuning["type"] = "tuning"
+	return cluster.Conf{"cniVersion": version, "plugins": []cluster.Conf{macvlan, tuning}}
+}
+
+// Lists of macvlan and tuning of older versions: pods of two nodes reach each other, with the MTU and
+// the MAC that tuning has set.
+func TestE2EOldVersions(t *testing.T) {
+	s := cluster.Shared(t).Scenario(t)
+	versions := []string{"0.2.0", "0.3.1", "0.4.0"}
+	networks, mtu, names := [2][]string{}, map[string]int{"eth0": 1500}, []string{"eth0"}
+	for i, version := range versions {
+		s.Network(fmt.Sprintf("plain-%d", i), oldNetwork(version, 80+i, cluster.Conf{}))
+		s.Network(fmt.Sprintf("tuned-%d", i), oldNetwork(version, 90+i, cluster.Conf{"mtu": 1400, "capabilities": cluster.Conf{"mac": true}}))
+		for pod := range networks {
+			networks[pod] = append(
+				networks[pod],
+				fmt.Sprintf(`{"name": "plain-%d", "interface": "p%[1]d", "ips": ["192.168.%d.%d/24"]}`, i, 80+i, 1+pod),
+				fmt.Sprintf(`{"name": "tuned-%d", "interface": "t%[1]d", "ips": ["192.168.%d.%d/24"], "mac": "02:00:00:00:%02[1]d:%02[3]d"}`, i, 90+i, 1+pod),
+			)
+		}
+		plain, tuned := fmt.Sprintf("p%d", i), fmt.Sprintf("t%d", i)
+		names, mtu[plain], mtu[tuned] = append(names, plain, tuned), 1500, 1400
+	}
+	a := s.Pod("a", cluster.On(s.Node(1)), cluster.Networks("["+strings.Join(networks[0], ", ")+"]"))
+	b := s.Pod("b", cluster.On(s.Node(2)), cluster.Networks("["+strings.Join(networks[1], ", ")+"]"))
+	for _, p := range []*cluster.Pod{a.AwaitReady(), b.AwaitReady()} {
+		p.MustHave(names...)
+		if diff := cmp.Diff(mtu, mtus(p)); diff != "" {
+			t.Errorf("the MTUs of pod %s (-want +got):\n%s", p.Name, diff)
+		}
+	}
+	for i, version := range versions {
+		a.MustPing(netip.AddrFrom4([4]byte{192, 168, byte(80 + i), 2}))
+		a.MustPing(netip.AddrFrom4([4]byte{192, 168, byte(90 + i), 2}))
+		if got, want := macs(b)[fmt.Sprintf("t%d", i)], fmt.Sprintf("02:00:00:00:%02d:02", i); got != want {
+			t.Errorf("in version %s, tuning was to set the MAC %s, the interface has %s", version, want, got)
 		}
 	}
 }
