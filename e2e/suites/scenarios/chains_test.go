@@ -88,6 +88,10 @@ func TestE2ESubfolder(t *testing.T) {
 			}
 		}
 	}
+	// What the end of every scenario looks for in vain: tuning's, of two interfaces of each pod.
+	if got := n.Glob("/run/cni/tuning/*"); len(got) != 4 {
+		t.Errorf("tuning has noted what to restore in %q, want 4 files", got)
+	}
 	for _, name := range []string{"eth0", "net0", "net1"} {
 		a.MustPing(b.IP(name))
 	}
