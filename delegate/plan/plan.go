@@ -107,6 +107,7 @@ type builder struct {
 	loader      *networkLoader
 	wanted      []wanted
 	attachments []types.Attachment
+	selected    int // bytes, as count counts them
 	faults      []error
 }
 
@@ -189,7 +190,7 @@ func (b *builder) collectSelected(ctx context.Context) {
 	b.fault(err)
 	b.warnUnknown(types.AnnotationNetworks, unknown)
 	for i := range selections {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || b.selected > maxSelected {
 			return
 		}
 		if err := b.maySelect(selections[i].Namespace); err != nil {
@@ -312,13 +313,25 @@ func (b *builder) addSelected(s *types.Selection, isDefault bool) {
 		b.fault(err)
 		return
 	}
-	w, err := b.defined(network)
+	w, err := b.chosen(network, s)
 	if err != nil {
 		b.faultOf(s.Ref().String(), err)
 		return
 	}
 	w.selection, w.isDefault = s, isDefault
 	b.wanted = append(b.wanted, *w)
+}
+
+// chosen resolves a network that the pod selects.
+func (b *builder) chosen(network *types.Network, s *types.Selection) (*wanted, error) {
+	if err := b.count(len(network.Config)); err != nil {
+		return nil, err
+	}
+	w, err := b.defined(network)
+	if err == nil {
+		err = b.count(len(w.conf.Plugins) * asked(s))
+	}
+	return w, err
 }
 
 func (b *builder) addAuxiliaryChain() {

@@ -139,6 +139,10 @@ func measure(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
+	annotations, err := l.measureAnnotations(ctx)
+	if err != nil {
+		return err
+	}
 	if err := l.measurePairs(ctx, scenarios); err != nil {
 		return err
 	}
@@ -178,6 +182,6 @@ func measure(ctx context.Context, opts *options) error {
 			return fmt.Errorf("large cluster: %w", err)
 		}
 	}
-	(&report{options: opts, starts: starts, scenarios: scenarios, bursts: bursts, memory: memory, limited: within, disk: disk, scale: large}).print(os.Stdout)
+	(&report{options: opts, starts: starts, annotations: annotations, scenarios: scenarios, bursts: bursts, memory: memory, limited: within, disk: disk, scale: large}).print(os.Stdout)
 	return nil
 }

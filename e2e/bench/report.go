@@ -17,13 +17,14 @@ import (
 // report is everything that was measured.
 type report struct {
 	*options
-	starts    []*start
-	scenarios []*scenario
-	bursts    []*burst
-	memory    memories
-	limited   []*limited
-	disk      []time.Duration
-	scale     *scale // nil if it was not measured
+	starts      []*start
+	annotations []*annotated
+	scenarios   []*scenario
+	bursts      []*burst
+	memory      memories
+	limited     []*limited
+	disk        []time.Duration
+	scale       *scale // nil if it was not measured
 }
 
 func (r *report) print(w io.Writer) {
@@ -36,6 +37,7 @@ func (r *report) print(w io.Writer) {
 	r.table(w, r.partRows())
 	r.table(w, r.agentPartRows())
 	r.table(w, r.startRows())
+	r.table(w, annotationRows(r.annotations))
 	if r.scale != nil {
 		r.table(w, r.scaleRows())
 		r.table(w, r.memoryRows())

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apitypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
@@ -109,18 +111,71 @@ func (c *Cluster) agents(ctx context.Context) (*appsv1.DaemonSet, error) {
 
 // SetAgentImage changes the image of the agents and does not wait for them.
 func (c *Cluster) SetAgentImage(ctx context.Context, ref string) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the controller writes the object too
-		set, err := c.agents(ctx)
-		if err != nil {
-			return err
-		}
-		template := &set.Spec.Template.Spec
+	return c.changeAgents(ctx, func(template *corev1.PodSpec) {
 		for i := range template.InitContainers {
 			template.InitContainers[i].Image = ref
 		}
 		for i := range template.Containers {
 			template.Containers[i].Image = ref
 		}
+	})
+}
+
+// SetExtraConfig sets the further keys of the nodes' configuration, as users do: by a setting of
+// the containers that install. It waits until the runtimes have the configuration.
+func (c *Cluster) SetExtraConfig(ctx context.Context, extra Conf) error {
+	err := c.changeAgents(ctx, func(template *corev1.PodSpec) {
+		setExtraConfig(template.InitContainers, extra)
+		setExtraConfig(template.Containers, extra)
+	})
+	if err == nil {
+		err = c.AwaitAgents(ctx)
+	}
+	for _, n := range c.nodes {
+		if err == nil {
+			err = n.awaitConf(ctx)
+		}
+	}
+	return err
+}
+
+func setExtraConfig(containers []corev1.Container, extra Conf) {
+	const name = "PLEXUS_AGENT_EXTRA_CONFIG"
+	for i := range containers {
+		container := &containers[i]
+		if container.Args[0] != "install" {
+			continue
+		}
+		container.Env = slices.DeleteFunc(container.Env, func(v corev1.EnvVar) bool { return v.Name == name })
+		if len(extra) > 0 {
+			container.Env = append(container.Env, corev1.EnvVar{Name: name, Value: JSON(extra)})
+		}
+	}
+}
+
+// awaitConf waits until the node's runtime has read the configuration of Plexus as it is.
+func (n *Node) awaitConf(ctx context.Context) error {
+	return await(ctx, "the runtime of "+n.Name+" to read "+ConfFile, func(context.Context) error {
+		want, err := n.ReadFile(ConfFile)
+		if err != nil {
+			return err
+		}
+		info, err := n.CRI("info")
+		if err == nil && !strings.Contains(info, JSON(want)) { // the file is a text in it
+			err = errors.New("it has another")
+		}
+		return err
+	})
+}
+
+// changeAgents changes the template of the agents' pods and does not wait for them.
+func (c *Cluster) changeAgents(ctx context.Context, change func(*corev1.PodSpec)) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the controller writes the object too
+		set, err := c.agents(ctx)
+		if err != nil {
+			return err
+		}
+		change(&set.Spec.Template.Spec)
 		_, err = c.Client().AppsV1().DaemonSets(agentNamespace).Update(ctx, set, metav1.UpdateOptions{})
 		return err
 	})
@@ -214,9 +269,10 @@ func (n *Node) Reservations() []string {
 	return found
 }
 
-// leftovers gives what pods have left on the node: records, addresses, interfaces.
+// leftovers gives what pods have left on the node: records, addresses, what plugin tuning is to
+// restore, interfaces.
 func (n *Node) leftovers() []string {
-	left := append(n.Journal(), n.Reservations()...)
+	left := slices.Concat(n.Journal(), n.Reservations(), n.Glob("/run/cni/tuning/*"))
 	out, err := n.Run("ip", "-o", "link", "show", "type", "veth")
 	if err != nil {
 		return append(left, err.Error())
