@@ -297,11 +297,13 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode its result: %w", err)
 	}
-	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
-	if err := s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded}); err != nil {
-		return nil, err
+	// As it was recorded: what nobody can read again must not stay.
+	result, _, err := parseResult(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("read again what was recorded of it: %w", err)
 	}
-	return current.NewResultFromResult(raw)
+	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
+	return result, s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded})
 }
 
 // moveRoutes carries out the pod's default-route request, and makes the results, in
@@ -345,10 +347,10 @@ func (s *session) correctResult(i int, result *current.Result) error {
 
 // answer gives the runtime's result, in the version of the call.
 func (s *session) answer(results []*current.Result) (cnitypes.Result, error) {
-	result := results[0]
-	if s.Config.Result == types.ResultAll {
-		result = mergeResults(results)
+	if s.Config.Result != types.ResultAll {
+		results = results[:1]
 	}
+	result := mergeResults(results)
 	converted, err := result.GetAsVersion(s.Config.CNIVersion)
 	if err != nil {
 		return nil, fmt.Errorf("answer in version %s: %w", s.Config.CNIVersion, err)

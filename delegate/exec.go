@@ -260,28 +260,10 @@ func (r *pluginRun) result() ([]byte, error) {
 	if err := json.Unmarshal(output, &asObject); err != nil || asObject == nil {
 		return nil, r.fail("ended with success but printed something that is not a result: " + excerpt(output))
 	}
-	if key := listWithNull(output); key != "" {
-		return nil, r.fail(fmt.Sprintf("ended with success but its result has a null among its %s", key))
+	if err := checkResult(output, r.stdin); err != nil {
+		return nil, r.fail("ended with success but nobody can read its result: " + bounded(err.Error()))
 	}
 	return output, nil
-}
-
-// listWithNull finds a list of a result with a null in it, which libcni's conversions
-// between versions do not bear.
-func listWithNull(result []byte) string {
-	var lists struct{ Interfaces, IPs, Routes []json.RawMessage }
-	_ = json.Unmarshal(result, &lists) // of another shape: libcni says so better
-	for _, l := range []struct {
-		key      string
-		elements []json.RawMessage
-	}{{"interfaces", lists.Interfaces}, {"ips", lists.IPs}, {"routes", lists.Routes}} {
-		for _, element := range l.elements {
-			if string(element) == "null" {
-				return l.key
-			}
-		}
-	}
-	return ""
 }
 
 // excerpt gives the beginning of what a plugin printed, quoted, short enough for a
