@@ -71,6 +71,9 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 // plan waits until the node is ready, asks for the facts and makes the plan. Nothing
 // is touched.
 func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
+	if _, err := e.previous(); err != nil {
+		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
+	}
 	if err := e.waitReady(ctx); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
@@ -239,7 +242,7 @@ func (s *session) refuseExisting() error {
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
 		there, err := sandbox.inspect(a.Interface)
-		if err == nil && there != nil {
+		if err == nil && there != nil && !s.madeBefore(a) {
 			err = types.Errorf(types.CodeInvalidEnv, "interface: the pod's network namespace has an interface %q already", a.Interface)
 		}
 		if err != nil {
@@ -281,6 +284,9 @@ func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
 func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	a := &s.record.Plan.Attachments[i]
 	list, err := listOf(a)
+	if err == nil {
+		list, err = s.follow(a, list)
+	}
 	if err != nil {
 		return nil, err
 	}

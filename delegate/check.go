@@ -54,7 +54,7 @@ func (e *Engine) check(ctx context.Context, call *Call) error {
 }
 
 func (s *session) check(ctx context.Context, netns string) error {
-	var faults []error
+	faults := []error{s.checkPrevious()}
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
 		list, err := listOf(a)

@@ -55,6 +55,20 @@ func resultVersion(result []byte) (string, error) {
 	return version, nil
 }
 
+// withVersion gives a result that says its version.
+func withVersion(result []byte, version string) ([]byte, error) {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(result, &raw); err != nil {
+		return nil, err
+	}
+	said, err := json.Marshal(version)
+	if err != nil {
+		return nil, err
+	}
+	raw["cniVersion"] = said
+	return json.Marshal(raw)
+}
+
 // encodeResult writes a result in the version given.
 func encodeResult(result *current.Result, version string) (json.RawMessage, error) {
 	converted, err := result.GetAsVersion(version)
