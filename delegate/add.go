@@ -52,11 +52,11 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
 	planned, err := e.plan(ctx, call)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nameSignal(ctx, err)
 	}
 	s, err := e.begin(ctx, planned)
 	if err != nil {
-		return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, err)
+		return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, nameSignal(ctx, err))
 	}
 	results, err := s.attachAll(ctx)
 	if err == nil {
@@ -65,7 +65,7 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 			return s, result, nil
 		}
 	}
-	return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, types.Join(err, s.undo(ctx)))
+	return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, types.Join(nameSignal(ctx, err), s.undo(ctx)))
 }
 
 // plan waits until the node is ready, asks for the facts and makes the plan. Nothing

@@ -18,7 +18,7 @@ func (e *Engine) Check(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	e.meter = newMeter()
-	err := e.check(ctx, call)
+	err := nameSignal(ctx, e.check(ctx, call))
 	e.publishReport(ctx, "CHECK", call, err)
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)

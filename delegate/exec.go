@@ -93,7 +93,7 @@ func failureOf(err error) error {
 
 func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
 	if ctx.Err() != nil {
-		return nil, x.newRun(path, nil, environ).fail("was not run: there was no time left")
+		return nil, x.newRun(path, nil, environ).fail("was not run: " + orSignal(ctx, "there was no time left"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
@@ -108,7 +108,8 @@ func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ 
 		err = run.do(ctx)
 	}
 	if ctx.Err() != nil && err != nil && !errors.Is(err, unix.ETXTBSY) {
-		return nil, run.fail(fmt.Sprintf("did not end within %v and was killed with its process group", time.Since(started).Round(time.Millisecond)))
+		took := time.Since(started).Round(time.Millisecond)
+		return nil, run.fail(killed(ctx, took))
 	}
 	if err != nil {
 		return nil, run.parseFailure(err)
