@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 )
@@ -45,7 +47,7 @@ func (*LocalNode) ReadFile(path string) ([]byte, error) { return os.ReadFile(pat
 func (n *LocalNode) CheckPlugin(name string) error {
 	path, err := invoke.FindInPath(name, n.Path)
 	if err != nil {
-		return fmt.Errorf("plugin %q is not in %s", name, list(n.Path))
+		return fmt.Errorf("plugin %q is not in %s", name, list(folders(n.Path)))
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -57,6 +59,17 @@ func (n *LocalNode) CheckPlugin(name string) error {
 		return fmt.Errorf("plugin %q (%s) is not executable", name, path)
 	}
 	return nil
+}
+
+// folders gives each folder of a path once: binDir is usually in CNI_PATH too.
+func folders(path []string) []string {
+	var once []string
+	for _, folder := range path {
+		if folder = filepath.Clean(folder); !slices.Contains(once, folder) {
+			once = append(once, folder)
+		}
+	}
+	return once
 }
 
 // IsPlexus reports whether the plugin of a name is Plexus itself.
