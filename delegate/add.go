@@ -52,11 +52,11 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result, error) {
 	planned, err := e.plan(ctx, call)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nameSignal(ctx, err)
 	}
 	s, err := e.begin(ctx, planned)
 	if err != nil {
-		return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, err)
+		return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, nameSignal(ctx, err))
 	}
 	results, err := s.attachAll(ctx)
 	if err == nil {
@@ -65,12 +65,15 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 			return s, result, nil
 		}
 	}
-	return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, types.Join(err, s.undo(ctx)))
+	return s, nil, fmt.Errorf("pod %s: %w", &planned.Pod, types.Join(nameSignal(ctx, err), s.undo(ctx)))
 }
 
 // plan waits until the node is ready, asks for the facts and makes the plan. Nothing
 // is touched.
 func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
+	if _, err := e.previous(); err != nil {
+		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
+	}
 	if err := e.waitReady(ctx); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
 	}
@@ -240,7 +243,7 @@ func (s *session) refuseExisting() error {
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
 		there, err := sandbox.inspect(a.Interface)
-		if err == nil && there != nil {
+		if err == nil && there != nil && !s.madeBefore(a) {
 			err = types.Errorf(types.CodeInvalidEnv, "interface: the pod's network namespace has an interface %q already", a.Interface)
 		}
 		if err != nil {
@@ -282,6 +285,9 @@ func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
 func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	a := &s.record.Plan.Attachments[i]
 	list, err := listOf(a)
+	if err == nil {
+		list, err = s.follow(a, list)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -298,11 +304,13 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode its result: %w", err)
 	}
-	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
-	if err := s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded}); err != nil {
-		return nil, err
+	// As it was recorded: what nobody can read again must not stay.
+	result, _, err := parseResult(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("read again what was recorded of it: %w", err)
 	}
-	return current.NewResultFromResult(raw)
+	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
+	return result, s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded})
 }
 
 // moveRoutes carries out the pod's default-route request, and makes the results, in
@@ -350,10 +358,10 @@ func (s *session) correctResult(i int, result *current.Result) error {
 
 // answer gives the runtime's result, in the version of the call.
 func (s *session) answer(results []*current.Result) (cnitypes.Result, error) {
-	result := results[0]
-	if s.Config.Result == types.ResultAll {
-		result = mergeResults(results)
+	if s.Config.Result != types.ResultAll {
+		results = results[:1]
 	}
+	result := mergeResults(results)
 	converted, err := result.GetAsVersion(s.Config.CNIVersion)
 	if err != nil {
 		return nil, fmt.Errorf("answer in version %s: %w", s.Config.CNIVersion, err)

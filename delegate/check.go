@@ -17,7 +17,7 @@ func (e *Engine) Check(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	e.meter = newMeter()
-	err := e.check(ctx, call)
+	err := nameSignal(ctx, e.check(ctx, call))
 	e.publishReport(ctx, "CHECK", call, err)
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", &call.Pod, err)
@@ -53,7 +53,7 @@ func (e *Engine) check(ctx context.Context, call *Call) error {
 }
 
 func (s *session) check(ctx context.Context, netns string) error {
-	var faults []error
+	faults := []error{s.checkPrevious()}
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
 		list, err := listOf(a)

@@ -19,7 +19,7 @@ func (e *Engine) Del(ctx context.Context, call *Call) error {
 	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
 	e.meter = newMeter()
-	err := e.del(ctx, call)
+	err := nameSignal(ctx, e.del(ctx, call))
 	e.publishReport(ctx, "DEL", call, err)
 	e.unmeasured().releaseDead(ctx)
 	if err != nil {

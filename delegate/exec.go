@@ -93,7 +93,7 @@ func failureOf(err error) error {
 
 func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
 	if ctx.Err() != nil {
-		return nil, x.newRun(path, nil, environ).fail("was not run: there was no time left")
+		return nil, x.newRun(path, nil, environ).fail("was not run: " + orSignal(ctx, "there was no time left"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
@@ -108,7 +108,8 @@ func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ 
 		err = run.do(ctx)
 	}
 	if ctx.Err() != nil && err != nil && !errors.Is(err, unix.ETXTBSY) {
-		return nil, run.fail(fmt.Sprintf("did not end within %v and was killed with its process group", time.Since(started).Round(time.Millisecond)))
+		took := time.Since(started).Round(time.Millisecond)
+		return nil, run.fail(killed(ctx, took))
 	}
 	if err != nil {
 		return nil, run.parseFailure(err)
@@ -260,28 +261,10 @@ func (r *pluginRun) result() ([]byte, error) {
 	if err := json.Unmarshal(output, &asObject); err != nil || asObject == nil {
 		return nil, r.fail("ended with success but printed something that is not a result: " + excerpt(output))
 	}
-	if key := listWithNull(output); key != "" {
-		return nil, r.fail(fmt.Sprintf("ended with success but its result has a null among its %s", key))
+	if err := checkResult(output, r.stdin); err != nil {
+		return nil, r.fail("ended with success but nobody can read its result: " + bounded(err.Error()))
 	}
 	return output, nil
-}
-
-// listWithNull finds a list of a result with a null in it, which libcni's conversions
-// between versions do not bear.
-func listWithNull(result []byte) string {
-	var lists struct{ Interfaces, IPs, Routes []json.RawMessage }
-	_ = json.Unmarshal(result, &lists) // of another shape: libcni says so better
-	for _, l := range []struct {
-		key      string
-		elements []json.RawMessage
-	}{{"interfaces", lists.Interfaces}, {"ips", lists.IPs}, {"routes", lists.Routes}} {
-		for _, element := range l.elements {
-			if string(element) == "null" {
-				return l.key
-			}
-		}
-	}
-	return ""
 }
 
 // excerpt gives the beginning of what a plugin printed, quoted, short enough for a

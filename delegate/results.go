@@ -29,6 +29,46 @@ func parseResult(data []byte) (*current.Result, string, error) {
 	return result, version, nil
 }
 
+// checkResult checks the result of a plugin with a configuration, in the version that libcni
+// takes it for: that of the configuration if it says none.
+func checkResult(result, conf []byte) error {
+	version, err := resultVersion(result)
+	if err == nil && version == "" {
+		version, err = create.DecodeVersion(conf)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // libcni reads the same, and says so
+	}
+	return types.CheckResult(result, version)
+}
+
+// resultVersion gives the version that a result says, "" for none.
+func resultVersion(result []byte) (string, error) {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(result, &raw); err != nil {
+		return "", err
+	}
+	var version string
+	if err := json.Unmarshal(raw["cniVersion"], &version); err != nil {
+		return "", nil //nolint:nilerr // as libcni takes what is no string
+	}
+	return version, nil
+}
+
+// withVersion gives a result that says its version.
+func withVersion(result []byte, version string) ([]byte, error) {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(result, &raw); err != nil {
+		return nil, err
+	}
+	said, err := json.Marshal(version)
+	if err != nil {
+		return nil, err
+	}
+	raw["cniVersion"] = said
+	return json.Marshal(raw)
+}
+
 // encodeResult writes a result in the version given.
 func encodeResult(result *current.Result, version string) (json.RawMessage, error) {
 	converted, err := result.GetAsVersion(version)

@@ -526,33 +526,3 @@ func TestWriteCacheIsReadByLibcni(t *testing.T) {
 		t.Errorf("a cache entry was overwritten: %q, %v", data, err)
 	}
 }
-
-// Whatever a plugin prints, what is taken as its result can be converted to every
-// version, and back.
-func FuzzPluginResult(f *testing.F) {
-	for _, seed := range []string{
-		`{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/s"}],"ips":[{"address":"10.0.0.2/24","interface":0}],"routes":[{"dst":"0.0.0.0/0"}]}`,
-		`{"cniVersion":"0.4.0","ips":[null]}`, `{"cniVersion":"0.4.0","ips":[{"version":"6","address":"::1/128"}],"routes":[{"dst":"::/0","gw":"fe80::1"}]}`,
-		`{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.2/24","routes":[{"dst":"0.0.0.0/0"}]},"ip6":null}`, `{}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, printed []byte) {
-		run := &pluginRun{command: "ADD", path: "/p"}
-		run.stdout.data = printed
-		output, err := run.result()
-		if err != nil {
-			return
-		}
-		result, _, err := parseResult(output)
-		if err != nil {
-			return
-		}
-		results := []*current.Result{result, result}
-		moveDefaultRoutes(results, 1, routesTo("10.0.0.1", "fe80::1"))
-		networkStatus(&types.Attachment{Interface: "eth0"}, mergeResults(results), nil)
-		for _, version := range append([]string{"0.2.0"}, types.CNIVersions...) {
-			_, _ = encodeResult(result, version)
-		}
-	})
-}

@@ -18,6 +18,10 @@ const (
 	CodeFailed              uint = 100 // ours: what has no code of its own
 )
 
+// ErrSignal is the cause of the end of a context that a signal ended: the process was asked
+// to stop.
+var ErrSignal = errors.New("the call was ended by a signal")
+
 // CodedError is an error that knows the code a CNI runtime should get for it.
 type CodedError struct {
 	Code uint

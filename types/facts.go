@@ -2,7 +2,6 @@ package types
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Pod is what Plexus knows of a pod. The zero value is a sandbox that no pod is
@@ -85,27 +84,37 @@ type Facts struct {
 
 // WantDevices reports whether the devices of the pod matter: a network takes one, or the
 // pod names one.
-func (f *Facts) WantDevices() bool {
+func (f *Facts) WantDevices() bool { return len(f.DeviceUsers()) > 0 }
+
+// DeviceUsers names the networks that take a device of the pod, each with its resource, or
+// with the device that the pod names for it.
+func (f *Facts) DeviceUsers() []string {
 	if !f.Pod.Known() {
-		return false
+		return nil
 	}
+	var users []string
 	for i := range f.Networks {
-		if f.Networks[i].ResourceName != "" {
-			return true
+		if n := &f.Networks[i]; n.ResourceName != "" {
+			users = append(users, fmt.Sprintf("network %s (resource %s)", n.Ref, n.ResourceName))
 		}
 	}
-	return f.Pod.namesDevice()
+	return append(users, f.Pod.namedDevices()...)
 }
 
-// namesDevice reports whether an annotation has a deviceID. One that cannot be parsed has
-// none here; planning refuses it by name.
-func (p *Pod) namesDevice() bool {
-	chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], "")
-	if err == nil && chosen != nil && chosen.DeviceID != "" {
-		return true
-	}
+// namedDevices gives the networks for which an annotation has a deviceID. One that cannot be
+// parsed has none here; planning refuses it by name.
+func (p *Pod) namedDevices() []string {
 	selections, _, _ := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
-	return slices.ContainsFunc(selections, func(s Selection) bool { return s.DeviceID != "" })
+	if chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], ""); err == nil && chosen != nil {
+		selections = append([]Selection{*chosen}, selections...)
+	}
+	var users []string
+	for i := range selections {
+		if s := &selections[i]; s.DeviceID != "" {
+			users = append(users, fmt.Sprintf("network %s (deviceID %q)", s.Ref(), brief(s.DeviceID)))
+		}
+	}
+	return users
 }
 
 // Network gives the network that ref names. One that the source was not asked for,

@@ -97,6 +97,18 @@ func TestWantDevices(t *testing.T) {
 	}
 }
 
+// Each network is named once for each reason.
+func TestDeviceUsers(t *testing.T) {
+	facts := Facts{
+		Pod: Pod{Namespace: "pods", Name: "p", Annotations: map[string]string{
+			AnnotationNetworks:       `[{"name":"net","namespace":"a"},{"name":"b","deviceID":"x"},{"name":"c"}]`,
+			AnnotationDefaultNetwork: `[{"name":"d","namespace":"e","deviceID":"0000:3b:02.0"}]`,
+		}},
+		Networks: []Network{{Ref: Ref{"a", "net"}, ResourceName: "example.com/vf"}, {Ref: Ref{"pods", "c"}}},
+	}
+	wantEqual(t, []string{`network a/net (resource example.com/vf)`, `network e/d (deviceID "0000:3b:02.0")`, `network pods/b (deviceID "x")`}, facts.DeviceUsers())
+}
+
 // That a pod has no devices is not the same as that nobody was asked, on the wire too.
 func TestFactsSayThatThereAreNoDevices(t *testing.T) {
 	for text, facts := range map[string]Facts{

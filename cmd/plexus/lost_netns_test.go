@@ -135,8 +135,11 @@ func noInode(n *node.Node) error {
 
 // noSpace fills the disk, and each record to the end of its page: no line can be appended.
 func noSpace(n *node.Node) error {
-	for _, name := range n.Records() {
-		path := filepath.Join(n.CNIDir, "plexus", name)
+	records, err := filepath.Glob(filepath.Join(n.CNIDir, "plexus", "*.jsonl"))
+	if err != nil {
+		return err
+	}
+	for _, path := range records {
 		record, err := os.ReadFile(path)
 		if err != nil {
 			return err

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,7 +56,7 @@ const (
 func (n *LocalNode) CheckPlugin(name string) error {
 	path, err := invoke.FindInPath(name, n.Path)
 	if err != nil {
-		return fmt.Errorf("plugin %q is not in %s", name, list(n.Path))
+		return fmt.Errorf("plugin %q is not in %s", name, list(folders(n.Path)))
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -71,6 +73,17 @@ func (n *LocalNode) CheckPlugin(name string) error {
 		return fmt.Errorf("plugin %q (%s) cannot be executed, perhaps because its file system is mounted noexec: %w", name, path, err)
 	}
 	return nil
+}
+
+// folders gives each folder of a path once: binDir is usually in CNI_PATH too.
+func folders(path []string) []string {
+	var once []string
+	for _, folder := range path {
+		if folder = filepath.Clean(folder); !slices.Contains(once, folder) {
+			once = append(once, folder)
+		}
+	}
+	return once
 }
 
 // IsPlexus reports whether the plugin of a name is Plexus itself.

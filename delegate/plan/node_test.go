@@ -84,3 +84,22 @@ func TestCheckExecutablesAsksTheNode(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A folder that stands in the path twice, as binDir and in CNI_PATH, is named once.
+func TestCheckPluginNamesAFolderOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		path []string
+		want string
+	}{
+		"the same":        {[]string{"/opt/cni/bin", "/opt/cni/bin"}, `plugin "ghost" is not in "/opt/cni/bin"`},
+		"another writing": {[]string{"/opt/cni/bin/", "/a", "/opt//cni/bin", "/a"}, `plugin "ghost" is not in "/opt/cni/bin", "/a"`},
+		"none":            {nil, `plugin "ghost" is not in (none)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := (&LocalNode{Path: test.path}).CheckPlugin("ghost")
+			if err == nil || err.Error() != test.want {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+}

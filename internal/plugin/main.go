@@ -106,7 +106,7 @@ func (m *Main) answer() *cnitypes.Error {
 // verb makes skel's form of a verb.
 func (m *Main) verb(command string, do func(context.Context, *Verbs, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
-		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+		ctx, stop := untilSignal()
 		defer stop()
 		if command == "DEL" {
 			dropHostNetwork(args)
@@ -122,6 +122,26 @@ func (m *Main) verb(command string, do func(context.Context, *Verbs, *skel.CmdAr
 			return err
 		}
 		return nil
+	}
+}
+
+// untilSignal gives a context that ends when the process is asked to stop. Its cause names
+// the signal.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	go func() {
+		select {
+		case s := <-signals:
+			number, _ := s.(unix.Signal)
+			cancel(fmt.Errorf("%w (%s)", types.ErrSignal, unix.SignalName(number)))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
 	}
 }
 

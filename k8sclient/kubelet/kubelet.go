@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plexus-cni/plexus/types"
@@ -37,11 +38,24 @@ type Devices struct {
 // Complete adds to facts the devices of their pod, if they matter. Where there is no
 // kubelet it adds nothing.
 func (d Devices) Complete(ctx context.Context, facts *types.Facts) (err error) {
-	if d.Socket == "" || !facts.WantDevices() {
+	users := facts.DeviceUsers()
+	if d.Socket == "" || len(users) == 0 {
 		return nil
 	}
-	facts.Devices, err = d.of(ctx, &facts.Pod)
-	return err
+	if facts.Devices, err = d.of(ctx, &facts.Pod); err != nil {
+		// The kubelet is being restarted, or does not know the pod yet: the runtime calls again.
+		return types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known, for %s: %w", &facts.Pod, listed(users), err)
+	}
+	return nil
+}
+
+// listed lists the first of the networks that need a device.
+func listed(users []string) string {
+	const enough = 10
+	if more := len(users) - enough; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(users[:enough], ", "), more)
+	}
+	return strings.Join(users, ", ")
 }
 
 // of gives the devices of a pod by resource, in order.
@@ -58,8 +72,7 @@ func (d Devices) of(ctx context.Context, pod *types.Pod) (map[string][]string, e
 		}
 		err = types.Join(err, fmt.Errorf("deviceCheckpoint: %w", fault))
 	}
-	// The kubelet is being restarted, or does not know the pod yet: the runtime calls again.
-	return nil, types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known: %w", pod, err)
+	return nil, err
 }
 
 // container is what one container has been allocated.

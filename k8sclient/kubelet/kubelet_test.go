@@ -125,7 +125,7 @@ func TestDevices(t *testing.T) {
 		"no devices":     {kubelet: &fakeKubelet{pods: []*podresourcesv1.PodResources{podOf("web", containerOf("c"))}}, want: map[string][]string{}, asked: []string{"Get default/web"}},
 		"Get is off":     {kubelet: &fakeKubelet{pods: []*podresourcesv1.PodResources{podOf("other", containerOf("c", devicesOf("r", "1"))), web}, getErr: disabled}, want: ordered, asked: []string{"Get default/web", "List"}},
 		"Get is unknown": {kubelet: &fakeKubelet{pods: []*podresourcesv1.PodResources{web}, getErr: status.Error(codes.Unimplemented, "unknown method Get")}, want: ordered, asked: []string{"Get default/web", "List"}},
-		"no such pod":    {kubelet: &fakeKubelet{}, asked: []string{"Get default/web", "List"}, err: ErrUnknownPod, says: []string{"pod default/web: its devices are not known", "kubelet.sock"}},
+		"no such pod":    {kubelet: &fakeKubelet{}, asked: []string{"Get default/web", "List"}, err: ErrUnknownPod, says: []string{"pod default/web: its devices are not known, for network default/fast (resource example.com/vf): kubelet on ", "kubelet.sock"}},
 		"two of a name":  {kubelet: &fakeKubelet{pods: []*podresourcesv1.PodResources{web, web}, getErr: disabled}, asked: []string{"Get default/web", "List"}, err: ErrTwoPods},
 		"too many ask": {
 			kubelet: &fakeKubelet{getErr: status.Error(codes.ResourceExhausted, "rejected by rate limit")},
@@ -151,6 +151,25 @@ func TestDevices(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The error says which networks need the devices, the first of them if they are many.
+func TestDevicesNamesTheNetworks(t *testing.T) {
+	socket := (&fakeKubelet{}).serve(t)
+	many := wanting()
+	for range 11 {
+		many.Networks = append(many.Networks, many.Networks[0])
+	}
+	named := &types.Facts{Pod: types.Pod{Namespace: "default", Name: "web", Annotations: map[string]string{
+		types.AnnotationNetworks: `[{"name":"slow","namespace":"ops","deviceID":"0000:3b:02.0"}]`,
+	}}}
+	for want, facts := range map[string]*types.Facts{
+		"for network default/fast (resource example.com/vf), network":          many,
+		"network default/fast (resource example.com/vf) and 2 more: kubelet":   many,
+		`for network ops/slow (deviceID "0000:3b:02.0"): kubelet on ` + socket: named,
+	} {
+		mustTryAgain(t, Devices{Socket: socket}.Complete(t.Context(), facts), ErrUnknownPod, want)
 	}
 }
 

@@ -229,7 +229,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		}},
 	} {
 		host.KillPoint()
-		err := ctx.Err() // asked to stop: what was done is undone
+		err := context.Cause(ctx) // asked to stop: what was done is undone
 		if err == nil {
 			err = step.do()
 		}

@@ -126,7 +126,7 @@ func retry(ctx context.Context, try func() (done bool, err error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return types.Join(err, ctx.Err())
+			return types.Join(err, context.Cause(ctx))
 		case <-time.After(pause):
 		}
 	}

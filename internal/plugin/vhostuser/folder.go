@@ -157,7 +157,7 @@ func (f *folder) removeTree(ctx context.Context, name string) error {
 			return f.removeDir(name)
 		}
 		for _, inner := range names {
-			if err := ctx.Err(); err != nil {
+			if err := context.Cause(ctx); err != nil {
 				return f.fail("remove", name, err)
 			}
 			if err := top.flatten(inner, &lifted); err != nil {
