@@ -162,7 +162,7 @@ var errHangs = errors.New("its DEL did not end not long ago; it is tried again l
 // is left alone for a while by all records: one that hangs must not cost every call its
 // time.
 func (s *session) releaseAsDead(ctx context.Context) error {
-	return s.releaseEach(s.pendingAfter(s.record.Failures), func(i, _ int) error {
+	return s.releaseEach(turned(s.record.Pending(s.BootID), s.record.Failures), func(i, _ int) error {
 		network := s.record.Plan.Attachments[i].Network
 		if !s.Journal().TryHanging(network) {
 			return errHangs

@@ -15,7 +15,11 @@ import (
 // When nothing is left the record goes; else it keeps what is left, and why the verb of
 // this call did not release it.
 func (s *session) release(ctx context.Context, verb, netns string) error {
-	err := s.releaseEach(s.pendingAfter(s.record.Kept), func(i, toCome int) error {
+	pending := s.record.Pending(s.BootID)
+	if verb == "GC" || len(pending) > int(delTimeout/leastShare) { // the time may not suffice for all
+		pending = turned(pending, s.record.Kept)
+	}
+	err := s.releaseEach(pending, func(i, toCome int) error {
 		return s.detachInShare(ctx, i, netns, toCome)
 	})
 	if err != nil {
@@ -24,10 +28,9 @@ func (s *session) release(ctx context.Context, verb, netns string) error {
 	return err
 }
 
-// pendingAfter gives what is still to be released, beginning with another each time that it
+// turned gives what is still to be released, beginning with another each time that it
 // failed: one that hangs must not keep the others waiting for ever.
-func (s *session) pendingAfter(failures int) []int {
-	pending := s.record.Pending(s.BootID)
+func turned(pending []int, failures int) []int {
 	if len(pending) < 2 {
 		return pending
 	}
