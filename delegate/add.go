@@ -168,7 +168,7 @@ func waitForFile(ctx context.Context, path string) error {
 func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, err error) {
 	begun := e.meter.phase(types.Phase{Name: types.PhaseJournal})
 	defer func() { begun(err) }()
-	inode, exists := host.NetNS(planned.Sandbox.NetNS)
+	id, exists := host.IdentifyNetNS(planned.Sandbox.NetNS)
 	if !exists {
 		return nil, types.Errorf(types.CodeInvalidEnv, "CNI_NETNS: %q is not a network namespace", planned.Sandbox.NetNS)
 	}
@@ -177,13 +177,16 @@ func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, er
 		return nil, err
 	}
 	s = e.newSession(lock, types.NewRecord(types.Intent{
-		Format:     types.RecordFormat,
-		BootID:     e.BootID,
-		Network:    e.Config.Name,
-		NetNSInode: inode,
-		Created:    time.Now().UTC(),
-		SinceBoot:  host.SinceBoot(),
-		Plan:       *planned,
+		Format:       types.RecordFormat,
+		BootID:       e.BootID,
+		Network:      e.Config.Name,
+		NetNSInode:   id.Inode,
+		NetNSChanged: id.Changed,
+		NetNSCookie:  id.Cookie,
+		MountNSInode: host.MountNS(),
+		Created:      time.Now().UTC(),
+		SinceBoot:    host.SinceBoot(),
+		Plan:         *planned,
 	}))
 	if err := s.makeRoom(ctx); err != nil {
 		return s, err
@@ -207,7 +210,7 @@ func (s *session) makeRoom(ctx context.Context) error {
 		return s.releaseDamaged(ctx, &unrecorded{lock: s.lock, key: s.key, sandbox: s.record.Plan.Sandbox}, err)
 	case err != nil:
 		return err
-	case old.Complete && aliveNetNS(old, s.BootID) != "":
+	case old.Complete && !isGone(old, s.BootID):
 		return fmt.Errorf("container %s is attached already, on interface %s: a runtime must call DEL before it calls ADD again",
 			s.key.ContainerID, s.key.IfName)
 	}

@@ -83,7 +83,7 @@ func (s *session) heldByOthers() (dead []heldDevice, err error) {
 		held, network := s.sharedWith(record)
 		switch {
 		case held == nil:
-		case aliveNetNS(record, s.BootID) == "":
+		case isGone(record, s.BootID):
 			dead = append(dead, *held)
 		default:
 			faults = append(faults, fmt.Errorf("network %s: %s is in use: pod %s has it, in sandbox %s", network, held, held.pod, key.ContainerID))
@@ -122,7 +122,7 @@ func (s *session) releaseHolder(ctx context.Context, holder heldDevice) error {
 		defer lock.Release()
 	}
 	record, err := s.Journal().Read(holder.key)
-	if err != nil || aliveNetNS(record, s.BootID) != "" {
+	if err != nil || !isGone(record, s.BootID) {
 		return nil // gone, or replaced: the next look finds out
 	}
 	theirs := s.newSession(lock, record)

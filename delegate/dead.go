@@ -82,14 +82,14 @@ func byTouch(a, b time.Time) int {
 // the namespace.
 func (e *Engine) isDead(key journal.Key) (failures int, dead bool) {
 	where, err := e.Journal().Whereabouts(key)
-	if err == nil && where.Lives(e.BootID) {
+	if err == nil && where.MayLive(e.BootID) {
 		return 0, false // as nearly all are
 	}
 	record, err := e.Journal().Read(key)
 	if errors.Is(err, types.ErrDamagedRecord) {
 		return deadPatience, e.cacheSaysDead(key)
 	}
-	if err != nil || aliveNetNS(record, e.BootID) != "" {
+	if err != nil || !isGone(record, e.BootID) {
 		return 0, false
 	}
 	return record.Failures, !e.hangsWholly(record)
@@ -108,7 +108,7 @@ func (e *Engine) cacheSaysDead(key journal.Key) bool {
 	if err != nil || len(attachments) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(attachments, func(a *libcni.NetworkAttachment) bool { return host.NetNSLives(a.NetNS, 0) })
+	return !slices.ContainsFunc(attachments, func(a *libcni.NetworkAttachment) bool { return host.NetNSMayLive(a.NetNS, host.NetNSID{}, 0) })
 }
 
 // sample gives n neighbours from a random place, all if there are no more.
@@ -139,7 +139,7 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 		e.releaseDamagedDead(ctx, lock, key, err)
 		return
 	}
-	if err != nil || aliveNetNS(record, e.BootID) != "" {
+	if err != nil || !isGone(record, e.BootID) {
 		return
 	}
 	s := e.newSession(lock, record)

@@ -92,8 +92,8 @@ func (e *Engine) unrecorded(lock *journal.Lock, key journal.Key, sandbox types.S
 }
 
 func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
-	inode, exists := host.NetNS(sandbox.NetNS)
-	if !exists || inode == 0 {
+	id, exists := host.IdentifyNetNS(sandbox.NetNS)
+	if !exists || id.Inode == 0 {
 		return false
 	}
 	listing, err := e.Journal().Scan()
@@ -102,7 +102,7 @@ func (e *Engine) isOfAnother(sandbox *types.Sandbox) bool {
 			return false
 		}
 		where, err := e.Journal().Whereabouts(key)
-		return err == nil && where.BootID == e.BootID && where.NetNSInode == inode
+		return err == nil && where.BootID == e.BootID && where.ID.Inode == id.Inode && where.ID.MayBe(id)
 	})
 }
 

@@ -184,3 +184,9 @@ func aliveNetNS(record *types.Record, bootID string) string {
 	}
 	return ""
 }
+
+// isGone reports whether a record's sandbox is gone for sure: a call that only does not see
+// the namespace, as from a mount namespace of its own, releases nothing that may live.
+func isGone(record *types.Record, bootID string) bool {
+	return !journal.WhereaboutsOf(record).MayLive(bootID)
+}

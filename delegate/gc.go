@@ -240,7 +240,7 @@ func (g *collection) addRecords() (recorded map[types.GCAttachment]bool, err err
 		if err != nil {
 			return nil, err
 		}
-		g.remember(record, g.isListed(key) || aliveNetNS(record, g.BootID) != "")
+		g.remember(record, g.isListed(key) || !isGone(record, g.BootID))
 		if key.Network == g.Config.Name {
 			recorded[types.GCAttachment{ContainerID: key.ContainerID, IfName: key.IfName}] = true
 		}
@@ -257,7 +257,7 @@ func (g *collection) addCached() error {
 			return fmt.Errorf("libcni's cache in %s: %w", dir, err)
 		}
 		for _, a := range attachments {
-			if host.NetNSLives(a.NetNS, 0) {
+			if host.NetNSMayLive(a.NetNS, host.NetNSID{}, 0) {
 				g.keep(a.Network, a.ContainerID, a.IfName)
 			}
 		}

@@ -26,9 +26,15 @@ type Intent struct {
 	// Network is the name of Plexus's own configuration, which with the container ID
 	// and the interface identifies the record.
 	Network string `json:"network"`
-	// NetNSInode identifies the namespace itself behind the path in Plan.Sandbox.
-	NetNSInode uint64    `json:"netnsInode,omitempty"`
-	Created    time.Time `json:"created"`
+	// NetNSInode identifies the namespace itself behind the path in Plan.Sandbox, among
+	// those of one time. NetNSChanged, the change time of the inode, and NetNSCookie, which
+	// no other namespace of the boot has, tell it from a later one. What is 0 is not known.
+	NetNSInode   uint64 `json:"netnsInode,omitempty"`
+	NetNSChanged int64  `json:"netnsChanged,omitempty"` // in nanoseconds
+	NetNSCookie  uint64 `json:"netnsCookie,omitempty"`
+	// MountNSInode identifies the mount namespace in which the path was seen.
+	MountNSInode uint64    `json:"mountnsInode,omitempty"`
+	Created      time.Time `json:"created"`
 	// SinceBoot is the nanoseconds since the boot at which it was created: the order of
 	// records, which no change of the clock moves. It is 0 in older records.
 	SinceBoot int64 `json:"sinceBoot,omitempty"`
@@ -158,10 +164,13 @@ func ParseRecord(data []byte) (*Record, error) {
 
 // IntentHead is the part of an intent that locates its sandbox.
 type IntentHead struct {
-	Format     int    `json:"format"`
-	BootID     string `json:"bootID"`
-	NetNSInode uint64 `json:"netnsInode"`
-	Plan       struct {
+	Format       int    `json:"format"`
+	BootID       string `json:"bootID"`
+	NetNSInode   uint64 `json:"netnsInode"`
+	NetNSChanged int64  `json:"netnsChanged"`
+	NetNSCookie  uint64 `json:"netnsCookie"`
+	MountNSInode uint64 `json:"mountnsInode"`
+	Plan         struct {
 		Sandbox struct {
 			ContainerID string `json:"containerID"`
 			NetNS       string `json:"netns"`

@@ -6,7 +6,7 @@ import (
 )
 
 func TestParseIntentHead(t *testing.T) {
-	const whole = `{"format":1,"bootID":"b","netnsInode":7,"network":"n","plan":{"sandbox":{"containerID":"c","netns":"/n","ifname":"eth0"},"attachments":[{"name":"a"}]}}`
+	const whole = `{"format":1,"bootID":"b","netnsInode":7,"netnsChanged":8,"netnsCookie":9,"mountnsInode":6,"network":"n","plan":{"sandbox":{"containerID":"c","netns":"/n","ifname":"eth0"},"attachments":[{"name":"a"}]}}`
 	for name, tc := range map[string]struct {
 		line string
 		want error
@@ -24,7 +24,7 @@ func TestParseIntentHead(t *testing.T) {
 			if !errors.Is(err, tc.want) || (head == nil) != (tc.want != nil) {
 				t.Fatalf("got %+v, %v, want %v", head, err, tc.want)
 			}
-			if head != nil && (head.BootID != "b" || head.NetNSInode != 7 || head.Plan.Sandbox.NetNS != "/n") {
+			if head != nil && (head.BootID != "b" || head.NetNSInode != 7 || head.NetNSChanged != 8 || head.NetNSCookie != 9 || head.MountNSInode != 6 || head.Plan.Sandbox.NetNS != "/n") {
 				t.Errorf("got %+v", head)
 			}
 		})
@@ -40,7 +40,8 @@ func FuzzParseIntentHead(f *testing.F) {
 			return
 		}
 		head, err := ParseIntentHead(firstLine(line))
-		if err != nil || head.BootID != record.BootID || head.NetNSInode != record.NetNSInode || head.Plan.Sandbox.NetNS != record.Plan.Sandbox.NetNS {
+		if err != nil || head.BootID != record.BootID || head.NetNSInode != record.NetNSInode || head.NetNSChanged != record.NetNSChanged ||
+			head.NetNSCookie != record.NetNSCookie || head.MountNSInode != record.MountNSInode || head.Plan.Sandbox.NetNS != record.Plan.Sandbox.NetNS {
 			t.Errorf("%q: got %+v, %v, ParseRecord says %+v", line, head, err, record.Intent)
 		}
 	})

@@ -17,12 +17,15 @@ const thisBoot, otherBoot = "boot-1", "boot-0"
 
 func testIntent() Intent {
 	return Intent{
-		Format:     RecordFormat,
-		BootID:     thisBoot,
-		Network:    "outer",
-		NetNSInode: 4026532000,
-		SinceBoot:  77,
-		Created:    time.Date(2026, 8, 1, 12, 0, 0, 5, time.UTC),
+		Format:       RecordFormat,
+		BootID:       thisBoot,
+		Network:      "outer",
+		NetNSInode:   4026532000,
+		NetNSChanged: 1795853838648029750,
+		NetNSCookie:  47477,
+		MountNSInode: 4026531841,
+		SinceBoot:    77,
+		Created:      time.Date(2026, 8, 1, 12, 0, 0, 5, time.UTC),
 		Plan: Plan{
 			Pod:     Pod{Namespace: "ns", Name: "pod", UID: "u", Static: true, Annotations: map[string]string{AnnotationNetworks: "a"}},
 			Sandbox: Sandbox{ContainerID: "c", NetNS: "/run/netns/x", IfName: "eth0", Args: [][2]string{{"K", "v"}}},

@@ -173,20 +173,27 @@ func (j *Journal) Read(key Key) (*types.Record, error) {
 
 // Whereabouts is where a record's sandbox is: enough to know whether it lives.
 type Whereabouts struct {
-	BootID     string
-	NetNSInode uint64
-	NetNS      string
+	BootID  string
+	NetNS   string // the path
+	ID      host.NetNSID
+	MountNS uint64 // in which the path was seen
 }
 
 // Lives reports whether the sandbox can still be there: the boot is the same, and the
 // namespace at the path is the recorded one.
 func (w Whereabouts) Lives(bootID string) bool {
-	return w.BootID == bootID && host.NetNSLives(w.NetNS, w.NetNSInode)
+	return w.BootID == bootID && host.NetNSLives(w.NetNS, w.ID)
+}
+
+// MayLive is Lives for a caller that may not see the path: then the sandbox may be there too.
+func (w Whereabouts) MayLive(bootID string) bool {
+	return w.BootID == bootID && host.NetNSMayLive(w.NetNS, w.ID, w.MountNS)
 }
 
 // WhereaboutsOf gives where a record's sandbox is.
 func WhereaboutsOf(r *types.Record) Whereabouts {
-	return Whereabouts{BootID: r.BootID, NetNSInode: r.NetNSInode, NetNS: r.Plan.Sandbox.NetNS}
+	id := host.NetNSID{Inode: r.NetNSInode, Changed: r.NetNSChanged, Cookie: r.NetNSCookie}
+	return Whereabouts{BootID: r.BootID, NetNS: r.Plan.Sandbox.NetNS, ID: id, MountNS: r.MountNSInode}
 }
 
 // Whereabouts reads no more of a record than its first line, and of that only a part:
@@ -202,11 +209,12 @@ func (j *Journal) Whereabouts(key Key) (Whereabouts, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return Whereabouts{}, fmt.Errorf("%s: %w", key, err)
 	}
-	intent, err := types.ParseIntentHead(line)
+	head, err := types.ParseIntentHead(line)
 	if err != nil {
 		return Whereabouts{}, fmt.Errorf("%s: %w", key, err)
 	}
-	return Whereabouts{BootID: intent.BootID, NetNSInode: intent.NetNSInode, NetNS: intent.Plan.Sandbox.NetNS}, nil
+	id := host.NetNSID{Inode: head.NetNSInode, Changed: head.NetNSChanged, Cookie: head.NetNSCookie}
+	return Whereabouts{BootID: head.BootID, NetNS: head.Plan.Sandbox.NetNS, ID: id, MountNS: head.MountNSInode}, nil
 }
 
 // KeyOf gives the key of a record.

@@ -408,7 +408,8 @@ func TestWhereaboutsAndStamp(t *testing.T) {
 		t.Errorf("of none: %v", err)
 	}
 	intent := intentOf(key)
-	intent.BootID, intent.NetNSInode, intent.Plan.Sandbox.NetNS = "boot", 42, "/run/netns/x"
+	intent.BootID, intent.Plan.Sandbox.NetNS = "boot", "/run/netns/x"
+	intent.NetNSInode, intent.NetNSChanged, intent.NetNSCookie, intent.MountNSInode = 42, 43, 44, 45
 	if err := lock.Create(key, intent); err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +421,10 @@ func TestWhereaboutsAndStamp(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := j.Whereabouts(key)
-	want := Whereabouts{BootID: "boot", NetNSInode: 42, NetNS: "/run/netns/x"}
+	want := Whereabouts{BootID: "boot", NetNS: "/run/netns/x", ID: host.NetNSID{Inode: 42, Changed: 43, Cookie: 44}, MountNS: 45}
+	if of := WhereaboutsOf(types.NewRecord(intent)); of != want {
+		t.Errorf("of the record: %+v", of)
+	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

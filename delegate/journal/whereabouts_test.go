@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/host"
@@ -14,20 +15,23 @@ func TestLives(t *testing.T) {
 	if !exists || inode == 0 {
 		t.Fatalf("%s: %d, %v", path, inode, exists)
 	}
+	own, other := host.NetNSID{Inode: inode}, host.NetNSID{Inode: inode + 1}
 	for name, tc := range map[string]struct {
-		w    Whereabouts
-		want bool
+		w              Whereabouts
+		lives, mayLive bool
 	}{
-		"the same":               {Whereabouts{"b1", inode, path}, true},
-		"of a record without it": {Whereabouts{"b1", 0, path}, true},
-		"another boot":           {Whereabouts{"b2", inode, path}, false},
-		"another namespace":      {Whereabouts{"b1", inode + 1, path}, false},
-		"no namespace":           {Whereabouts{"b1", inode, path + "/none"}, false},
-		"no path":                {Whereabouts{"b1", inode, ""}, false},
+		"the same":               {Whereabouts{BootID: "b1", NetNS: path, ID: own}, true, true},
+		"of a record without it": {Whereabouts{BootID: "b1", NetNS: path}, true, true},
+		"another boot":           {Whereabouts{BootID: "b2", NetNS: path, ID: own}, false, false},
+		"another namespace":      {Whereabouts{BootID: "b1", NetNS: path, ID: other}, false, false},
+		"no namespace":           {Whereabouts{BootID: "b1", NetNS: path + "/none", ID: own}, false, false},
+		"no path":                {Whereabouts{BootID: "b1", ID: own}, false, false},
+		"hidden":                 {Whereabouts{BootID: "b1", NetNS: filepath.Join(t.TempDir(), "none", "c1"), ID: own}, false, true},
+		"hidden, another boot":   {Whereabouts{BootID: "b2", NetNS: filepath.Join(t.TempDir(), "none", "c1"), ID: own}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := tc.w.Lives("b1"); got != tc.want {
-				t.Errorf("got %v, want %v", got, tc.want)
+			if lives, mayLive := tc.w.Lives("b1"), tc.w.MayLive("b1"); lives != tc.lives || mayLive != tc.mayLive {
+				t.Errorf("got %v, %v, want %v, %v", lives, mayLive, tc.lives, tc.mayLive)
 			}
 		})
 	}

@@ -57,16 +57,10 @@ func readRecords(cniDir string) ([]recorded, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // released in the meantime
 		}
-		lives := err != nil || mayLive(journal.WhereaboutsOf(record), bootID)
+		lives := err != nil || journal.WhereaboutsOf(record).MayLive(bootID)
 		all = append(all, recorded{key, record, err, lives})
 	}
 	return all, nil
-}
-
-// mayLive reports whether a sandbox lives, as far as can be told from here: an install in
-// a container may not see the folders of the host.
-func mayLive(w journal.Whereabouts, bootID string) bool {
-	return w.Lives(bootID) || w.BootID == bootID && host.NetNSHidden(w.NetNS)
 }
 
 // living gives those whose sandbox lives.

@@ -96,7 +96,8 @@ func TestSandboxMayLive(t *testing.T) {
 		{"it cannot be looked at", strings.Repeat("/x", 3000), 1, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			check.Equal(t, "lives", mayLive(journal.Whereabouts{BootID: "b", NetNS: tc.path, NetNSInode: tc.inode}, "b"), tc.want)
+			w := journal.Whereabouts{BootID: "b", NetNS: tc.path, ID: host.NetNSID{Inode: tc.inode}}
+			check.Equal(t, "lives", w.MayLive("b"), tc.want)
 		})
 	}
 }

@@ -82,7 +82,7 @@ func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
 		switch {
 		case mine && state.Attached && e.lives(state):
 			return fmt.Errorf("%s: %w", key, ErrAttached)
-		case !mine && e.lives(state):
+		case !mine && e.mayLive(state):
 			return types.WithCode(types.CodeInvalidConfig, fmt.Errorf("device %s: %w: container %s, interface %s, network namespace %s", key.Device, ErrTaken, key.ContainerID, key.IfName, state.NetNS))
 		}
 		e.Log.Info("released what was left behind", "state", key.String())
@@ -96,7 +96,7 @@ func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
 // snapshot records how everything is before the ADD, and what the ADD will do. It changes
 // nothing.
 func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State, error) {
-	inode, exists := e.Links.Namespace(call.NetNS)
+	id, exists := e.Links.Namespace(call.NetNS)
 	if !exists {
 		return nil, types.Errorf(types.CodeUnknownContainer, "network namespace %s: there is none", call.NetNS)
 	}
@@ -106,7 +106,8 @@ func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State
 	}
 	s := &State{
 		Format: stateFormat, Key: Key{Device: device.ID, ContainerID: call.ContainerID, IfName: call.IfName},
-		Network: conf.Name, NetNS: call.NetNS, NetNSInode: inode, BootID: e.BootID,
+		Network: conf.Name, NetNS: call.NetNS, NetNSInode: id.Inode, NetNSChanged: id.Changed, NetNSCookie: id.Cookie,
+		MountNSInode: e.Links.MountNS(), BootID: e.BootID,
 		PF: device.PF, VFIndex: *device.Index, Want: conf.Want, IPAM: conf.IPAM, Config: config, CNIArgs: call.Args,
 	}
 	if _, err := os.Stat(conf.DeviceInfoFile); conf.DeviceInfoFile != "" && errors.Is(err, fs.ErrNotExist) {

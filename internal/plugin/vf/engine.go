@@ -15,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -40,8 +41,13 @@ type PF interface {
 // Links handles interfaces. A namespace is a path; "" is the host's own, in which the
 // plugin runs.
 type Links interface {
-	// Namespace gives the inode of a network namespace, and whether there is one.
-	Namespace(path string) (inode uint64, exists bool)
+	// Namespace identifies a network namespace, and reports whether there is one.
+	Namespace(path string) (id host.NetNSID, exists bool)
+	// MountNS identifies the mount namespace in which paths are seen.
+	MountNS() uint64
+	// Hidden reports whether a namespace that is not at its path may be there for those who
+	// saw the path in a mount namespace.
+	Hidden(path string, id host.NetNSID, mountNS uint64) bool
 	// Find gives the interface of a device in a namespace, nil if it is not there.
 	Find(ns, device string) (*Link, error)
 	// Search finds the interface of a device in any namespace that a process is in or
@@ -112,8 +118,13 @@ func (e *Engine) virtualFunction(id string) (*sriov.Device, error) {
 
 // lives reports whether the sandbox that a state was made for is still there.
 func (e *Engine) lives(s *State) bool {
-	inode, exists := e.Links.Namespace(s.NetNS)
-	return exists && s.BootID == e.BootID && (inode == 0 || s.NetNSInode == 0 || inode == s.NetNSInode)
+	id, exists := e.Links.Namespace(s.NetNS)
+	return exists && s.BootID == e.BootID && id.MayBe(s.netNSID())
+}
+
+// mayLive is lives for a caller that may not see the sandbox: its VF is not for others.
+func (e *Engine) mayLive(s *State) bool {
+	return e.lives(s) || s.BootID == e.BootID && e.Links.Hidden(s.NetNS, s.netNSID(), s.MountNSInode)
 }
 
 // retry tries again and again until try is done, or ctx ends: then the error is the last

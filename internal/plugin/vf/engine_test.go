@@ -211,6 +211,46 @@ func TestAddOverAReusedPath(t *testing.T) {
 	equal(t, "where it is", nsA, m.ns)
 }
 
+// The kernel gives an inode again; the cookie of the namespace says that it is another.
+func TestAddOverAReusedInode(t *testing.T) {
+	m := newMachine()
+	m.cookies = map[string]uint64{nsA: 7, nsB: 8}
+	e := m.engine(t)
+	if _, err := e.Add(t.Context(), inA(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+	before := states(t, e)
+	if _, err := e.Add(t.Context(), inB(), parse(t, all)); !errors.Is(err, ErrTaken) {
+		t.Fatalf("while it lives: %v", err)
+	}
+	equal(t, "states", before, states(t, e))
+	m.cookies[nsA], m.ns = 10, ""
+	if _, err := e.Add(t.Context(), inB(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "where it is", nsB, m.ns)
+}
+
+// A VF of a sandbox that only cannot be seen from here is not for another one.
+func TestAddBesideAHiddenSandbox(t *testing.T) {
+	m := newMachine()
+	m.mountNS = 9
+	e := m.engine(t)
+	if _, err := e.Add(t.Context(), inA(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+	delete(m.namespaces, nsA)
+	m.hidden = true
+	if _, err := e.Add(t.Context(), inB(), parse(t, all)); !errors.Is(err, ErrTaken) {
+		t.Fatalf("got %v", err)
+	}
+	equal(t, "where it is", nsA, m.ns)
+	m.hidden = false
+	if _, err := e.Add(t.Context(), inB(), parse(t, all)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // After a reboot VFs are new ones: nothing of them is set back.
 func TestDelAfterReboot(t *testing.T) {
 	m := newMachine()

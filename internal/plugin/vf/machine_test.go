@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
 )
 
@@ -35,6 +36,9 @@ type machine struct {
 	link       *Link  // nil with a driver of user space
 	ns         string // where it is
 	namespaces map[string]uint64
+	cookies    map[string]uint64 // by path; none on an old kernel
+	mountNS    uint64
+	hidden     bool
 	addresses  map[string]bool // that the IPAM plugin has given, by container
 	notes      []string
 	failAt     int   // number of the change that fails, from 1
@@ -139,9 +143,15 @@ func (m *machine) SetGUIDs(string, int, string, string) error { return unix.EOPN
 // links is the same machine by the methods that have the same names for interfaces.
 type links struct{ *machine }
 
-func (l links) Namespace(path string) (uint64, bool) {
+func (l links) Namespace(path string) (host.NetNSID, bool) {
 	inode, ok := l.namespaces[path]
-	return inode, ok
+	return host.NetNSID{Inode: inode, Cookie: l.cookies[path]}, ok
+}
+
+func (l links) MountNS() uint64 { return l.mountNS }
+
+func (l links) Hidden(_ string, _ host.NetNSID, mountNS uint64) bool {
+	return l.hidden && mountNS == l.mountNS
 }
 
 func (l links) Find(ns, device string) (*Link, error) {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/plugin/statefile"
 	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
@@ -68,10 +69,14 @@ func parseKey(name string) (Key, bool) {
 type State struct {
 	Format int `json:"format"`
 	Key
-	Network    string `json:"network"`
-	NetNS      string `json:"netNS"`
-	NetNSInode uint64 `json:"netNSInode"`
-	BootID     string `json:"bootID"`
+	Network string `json:"network"`
+	NetNS   string `json:"netNS"`
+	// What identifies the namespace at NetNS, as in a record of plexus.
+	NetNSInode   uint64 `json:"netNSInode"`
+	NetNSChanged int64  `json:"netNSChanged,omitempty"`
+	NetNSCookie  uint64 `json:"netNSCookie,omitempty"`
+	MountNSInode uint64 `json:"mountNSInode,omitempty"` // in which NetNS was seen
+	BootID       string `json:"bootID"`
 
 	PF      *sriov.PF         `json:"pf,omitempty"`
 	VFIndex int               `json:"vf"`
@@ -113,6 +118,10 @@ func (s *State) check() error {
 		}
 	}
 	return s.Key.check()
+}
+
+func (s *State) netNSID() host.NetNSID {
+	return host.NetNSID{Inode: s.NetNSInode, Changed: s.NetNSChanged, Cookie: s.NetNSCookie}
 }
 
 // whereabouts names VF and PF for errors, as far as they are known.

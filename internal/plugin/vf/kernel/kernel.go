@@ -58,9 +58,17 @@ type Links struct{ Sysfs sriov.Sysfs }
 
 var _ vf.Links = Links{}
 
-// Namespace gives the inode of a network namespace, and whether there is one: a file
-// that is left over where a namespace was mounted is none.
-func (Links) Namespace(path string) (uint64, bool) { return host.NetNS(path) }
+// Namespace identifies a network namespace, and reports whether there is one: a file that
+// is left over where a namespace was mounted is none.
+func (Links) Namespace(path string) (host.NetNSID, bool) { return host.IdentifyNetNS(path) }
+
+// MountNS is host.MountNS.
+func (Links) MountNS() uint64 { return host.MountNS() }
+
+// Hidden is host.NetNSHidden.
+func (Links) Hidden(path string, id host.NetNSID, mountNS uint64) bool {
+	return host.NetNSHidden(path, id, mountNS)
+}
 
 // open gives a namespace; "" is the host's own.
 func open(ns string) (netns.NsHandle, error) {
@@ -159,7 +167,7 @@ func (k Links) pick(ns, dev string, links []netlink.Link) *vf.Link {
 // Search finds the interface of a device in any namespace that is mounted where
 // namespaces are, or that a process is in.
 func (k Links) Search(dev string) (string, *vf.Link, error) {
-	own, _ := k.Namespace("/proc/self/ns/net")
+	own, _ := host.NetNS("/proc/self/ns/net")
 	seen := map[uint64]bool{own: true}
 	for _, pattern := range []string{"/run/netns/*", "/run/docker/netns/*", "/proc/[0-9]*/ns/net"} {
 		paths, err := filepath.Glob(pattern)
@@ -167,7 +175,7 @@ func (k Links) Search(dev string) (string, *vf.Link, error) {
 			return "", nil, err
 		}
 		for _, path := range paths {
-			inode, exists := k.Namespace(path)
+			inode, exists := host.NetNS(path)
 			if !exists || seen[inode] {
 				continue
 			}
