@@ -33,11 +33,8 @@ func (e *Engine) releaseWithoutRecord(ctx context.Context, u *unrecorded) error 
 // warnOfRest says of a sandbox that was attached, and has no record, what could not be known
 // of it. A second DEL, which is no news, finds nothing.
 func (e *Engine) warnOfRest(u *unrecorded, known map[string]bool) {
-	if u.damaged { // which is said already
-		return
-	}
 	left := ownInterfaces(u.sandbox.NetNS)
-	if len(known) == 0 && len(left) == 0 {
+	if u.damaged || len(known)+len(left) == 0 { // what is damaged is said already
 		return
 	}
 	e.Log.Warn("a sandbox without a record was released from libcni's caches and by the default network; networks that no cache knows, and their addresses and devices, stay taken",
