@@ -164,8 +164,9 @@ func mergeResults(results []*current.Result) *current.Result {
 				continue
 			}
 			moved := *ip
-			if moved.Interface = nil; ip.Interface != nil && *ip.Interface >= 0 {
-				moved.Interface = current.Int(*ip.Interface + offset)
+			moved.Interface = nil
+			if index, bound := interfaceOf(result, ip); bound {
+				moved.Interface = current.Int(index + offset)
 			}
 			merged.IPs = append(merged.IPs, &moved)
 		}
@@ -222,6 +223,15 @@ func addressesOf(result *current.Result, index *int) []string {
 		}
 	}
 	return ips
+}
+
+// interfaceOf gives the index of the interface that an address is of, if the result has it. A
+// negative one once meant none, and one beyond the list can mean nothing else.
+func interfaceOf(result *current.Result, ip *current.IPConfig) (index int, bound bool) {
+	if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) {
+		return 0, false
+	}
+	return *ip.Interface, true
 }
 
 func gatewaysIn(result *current.Result) []string {

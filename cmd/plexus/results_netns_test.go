@@ -23,7 +23,6 @@ func TestNetnsResultThatNobodyCanRead(t *testing.T) {
 		"ips[0].address":                     `{"cniVersion":"1.0.0","ips":[{}]}`,
 		"routes[0].dst":                      `{"cniVersion":"1.0.0","routes":[{}]}`,
 		"ips[1]":                             `{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24"},null]}`,
-		"ips[0].interface":                   `{"cniVersion":"0.4.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.9.0.2/24","version":"4","interface":1}]}`,
 		"interfaces[0].name":                 `{"cniVersion":"0.3.1","interfaces":[{"mac":"02:00:00:00:00:01"}]}`,
 		"ip4.routes[0].dst":                  `{"cniVersion":"0.2.0","ip4":{"ip":"10.9.0.2/24","routes":[{"gw":"10.9.0.1"}]}}`,
 		"dns.search":                         `{"dns":{"search":"example.com"}}`,
@@ -62,6 +61,8 @@ func TestNetnsResultThatNobodyCanRead(t *testing.T) {
 func TestNetnsResultIsPrintedReadable(t *testing.T) {
 	for name, result := range map[string]string{
 		"an index of none":      `{"cniVersion":"1.0.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.9.0.2/24","interface":-1}]}`,
+		"an index at the end":   `{"cniVersion":"1.0.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.9.0.2/24","interface":1}]}`,
+		"an index of no list":   `{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.9.0.2/24","interface":0}]}`,
 		"a gateway of none":     `{"cniVersion":"0.4.0","ips":[{"address":"10.9.0.2/24","gateway":""}]}`,
 		"an IPv6 spelling":      `{"cniVersion":"1.1.0","ips":[{"address":"::ffff:10.9.0.2/120"}]}`,
 		"no version":            `{"ips":[{"address":"10.9.0.2/24"}],"routes":null}`,
