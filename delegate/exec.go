@@ -158,7 +158,7 @@ func orUnknown(command string) string {
 
 func (r *pluginRun) do(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, r.path)
-	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID})
+	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID, journal.RunEnv + "=" + journal.NewRun()})
 	cmd.Stdin = bytes.NewReader(r.stdin)
 	cmd.Stdout = &r.stdout
 	cmd.Stderr = &r.stderr

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,7 +64,12 @@ func (j *Journal) tryLock(containerID string) (*Lock, error) {
 		return nil, fmt.Errorf("lock of container %s: %w", containerID, err)
 	}
 	lock := &Lock{journal: j, containerID: containerID, file: file, stays: !isNew(file)}
+	if !lock.endUnfinished() {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock of container %s: %w: what a killed call left still runs", containerID, ErrBusy)
+	}
 	lock.sign()
+	host.KillPoint()
 	return lock, nil
 }
 
@@ -97,26 +102,32 @@ func (j *Journal) lockPath(containerID string) string {
 }
 
 // sign writes which process holds the lock, by which others distinguish an orphan of a
-// dead owner from an owner that still works. Nothing depends on it being there.
+// dead owner from an owner that still works, and find what a killed call has left. Every
+// version of Plexus reads these two words, and no more.
 func (l *Lock) sign() {
 	pid := os.Getpid()
 	_ = l.file.Truncate(0)
 	_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d %s\n", pid, startTime(pid)), 0)
 }
 
-// startTime is field 22 of /proc/PID/stat, which distinguishes a process from a later
-// one of the same number; "" if there is no such process.
+// endSignature notes that the holder has given the lock up, and was not killed: what it has
+// left running may live on. One write: after a kill it is there, or it is not.
+func (l *Lock) endSignature() {
+	host.KillPoint()
+	if info, err := l.file.Stat(); err == nil {
+		_, _ = l.file.WriteAt([]byte("ended\n"), info.Size())
+	}
+	host.KillPoint()
+}
+
+// startTime distinguishes a process from a later one of the same number; "" if there is no
+// such process, or it has ended.
 func startTime(pid int) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	p, exists := host.ProcessOf(pid)
+	if !exists || p.Ended {
 		return ""
 	}
-	// The command, in parentheses, may contain anything; the rest does not.
-	_, rest, _ := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
-	if fields := strings.Fields(rest); len(fields) > 19 && fields[0] != "Z" {
-		return fields[19]
-	}
-	return ""
+	return strconv.FormatUint(p.Start, 10)
 }
 
 // File gives the descriptor for delegates to inherit.
@@ -125,6 +136,9 @@ func (l *Lock) File() *os.File { return l.file }
 // Release gives the lock up. When the container has no record any more, the lock's
 // own file goes too.
 func (l *Lock) Release() {
+	if !l.isFolder {
+		l.endSignature()
+	}
 	if !l.stays && !l.isFolder {
 		_ = os.Remove(l.journal.lockPath(l.containerID))
 	}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -15,10 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
@@ -184,190 +179,6 @@ func TestStartTime(t *testing.T) {
 	_ = child.Wait()
 	if got := startTime(child.Process.Pid); got != "" {
 		t.Errorf("of no process: %q", got)
-	}
-}
-
-// holding is a process that has inherited a lock, with a child that has closed it.
-type holding struct {
-	*exec.Cmd
-	child int
-}
-
-// holder starts a process, in a group of its own, that inherits the lock, and comes
-// back when it runs.
-func holder(t *testing.T, lock *Lock, environ ...string) *holding {
-	t.Helper()
-	child := &holding{Cmd: exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 1000 3>&- & echo $!; wait")}
-	child.Env = append([]string{"PATH=/usr/bin:/bin"}, environ...)
-	child.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	child.Cancel = func() error { return unix.Kill(-child.Process.Pid, unix.SIGKILL) }
-	if lock != nil {
-		child.ExtraFiles = []*os.File{lock.File()}
-	}
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = unix.Kill(-child.Process.Pid, unix.SIGKILL)
-		_ = child.Wait()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if child.child, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
-		t.Fatal(err)
-	}
-	return child
-}
-
-// deadOwner signs a lock as a process does that is gone by now, and closes it here, so
-// that only what inherited it holds it.
-func deadOwner(t *testing.T, lock *Lock) {
-	t.Helper()
-	gone := exec.CommandContext(t.Context(), "/bin/true")
-	if err := gone.Run(); err != nil {
-		t.Fatal(err)
-	}
-	owned(t, lock, fmt.Sprintf("%d %s\n", gone.Process.Pid, "12345"))
-}
-
-func owned(t *testing.T, lock *Lock, owner string) {
-	t.Helper()
-	write(t, lock.journal.lockPath(lock.containerID), owner)
-	if err := lock.file.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func lives(pid int) bool { return startTime(pid) != "" }
-
-func TestLockOverOrphansTakesAFreeLock(t *testing.T) {
-	lock, err := New(t.TempDir()).LockOverOrphans(t.Context(), "c1", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock.Release()
-}
-
-// The call that started the delegate is gone: nobody else will end it.
-func TestLockOverOrphansKillsAnOrphan(t *testing.T) {
-	j, lock := locked(t)
-	create(t, lock, testKey)
-	orphan := holder(t, lock, DelegateEnv+"=c1")
-	deadOwner(t, lock)
-	taken, err := j.LockOverOrphans(t.Context(), "c1", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Release()
-	if err := orphan.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("the orphan: %v", err)
-	}
-	check.Ends(t, orphan.child) // the group goes with it
-}
-
-// Lines in a lock's file as a kill between two of its writes may leave them: an owner
-// that cannot be told is no owner that lives.
-func TestLockOverOrphansOfAnUnknownOwner(t *testing.T) {
-	for name, owner := range map[string]string{
-		"none": "", "garbage": "who knows\n", "no start": fmt.Sprintf("%d\n", os.Getpid()),
-		"a pid used anew": fmt.Sprintf("%d 1\n", os.Getpid()),
-	} {
-		t.Run(name, func(t *testing.T) {
-			j, lock := locked(t)
-			orphan := holder(t, lock, DelegateEnv+"=c1")
-			owned(t, lock, owner)
-			taken, err := j.LockOverOrphans(t.Context(), "c1", 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			taken.Release()
-			_ = orphan.Wait()
-		})
-	}
-}
-
-// spared tries to take the lock, for long enough to have killed who holds it.
-func spared(t *testing.T, j *Journal, child *holding) {
-	t.Helper()
-	if err := j.killOrphans("c1"); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := j.LockOverOrphans(ctx, "c1", 0); !errors.Is(err, ErrBusy) {
-		t.Errorf("got %v, want %v", err, ErrBusy)
-	}
-	if !lives(child.Process.Pid) {
-		t.Error("it was killed")
-	}
-}
-
-func TestLockOverOrphansSparesTheDelegateOfALivingOwner(t *testing.T) {
-	j, lock := locked(t)
-	spared(t, j, holder(t, lock, DelegateEnv+"=c1"))
-}
-
-// Another plexus that waits for the lock has its file open too.
-func TestLockOverOrphansSparesOthers(t *testing.T) {
-	for name, environ := range map[string][]string{
-		"no delegate":               nil,
-		"another container's":       {DelegateEnv + "=c2"},
-		"one of a longer name":      {DelegateEnv + "=c10"},
-		"the variable in a value":   {"X=" + DelegateEnv + "=c1"},
-		"a variable that ends like": {"X" + DelegateEnv + "=c1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			j, lock := locked(t)
-			child := holder(t, lock, environ...)
-			deadOwner(t, lock)
-			spared(t, j, child)
-		})
-	}
-}
-
-// A delegate of the container that does not hold the lock is not in the way.
-func TestLockOverOrphansSparesWhoDoesNotHoldIt(t *testing.T) {
-	j, lock := locked(t)
-	orphan := holder(t, lock, DelegateEnv+"=c1")
-	bystander := holder(t, nil, DelegateEnv+"=c1")
-	deadOwner(t, lock)
-	taken, err := j.LockOverOrphans(t.Context(), "c1", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken.Release()
-	_ = orphan.Wait()
-	if !lives(bystander.Process.Pid) {
-		t.Error("it was killed")
-	}
-}
-
-// The lock may be released, and its file removed, while the orphans are looked for.
-func TestKillOrphansOfALockThatIsGone(t *testing.T) {
-	j := New(t.TempDir())
-	if err := j.killOrphans("c1"); err != nil {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestHolders(t *testing.T) {
-	j, lock := locked(t)
-	child := holder(t, lock)
-	other := take(t, New(filepath.Join(t.TempDir(), "other")), "c1") // of the same name
-	holder(t, other)
-	pids, err := holders(j.lockPath("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Not this process, nor one that has closed the file, nor the other's.
-	if diff := cmp.Diff([]int{child.Process.Pid}, pids); diff != "" {
-		t.Error(diff)
 	}
 }
 

@@ -2,15 +2,11 @@ package fault
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
@@ -170,11 +166,16 @@ func (m *machine) useInRecords(broken string) {
 func (m *machine) otherPods(count int) {
 	m.t.Helper()
 	for i := range count {
-		other := call{command: "ADD", sandbox: m.pod(fmt.Sprintf("other%d", i))}
-		m.mustRun(other)
-		other.command = "DEL"
-		m.mustRun(other)
+		m.otherPod(fmt.Sprintf("other%d", i))
 	}
+}
+
+func (m *machine) otherPod(container string) {
+	m.t.Helper()
+	other := call{command: "ADD", sandbox: m.pod(container)}
+	m.mustRun(other)
+	other.command = "DEL"
+	m.mustRun(other)
 }
 
 // After a power cut only the intent is sure to be there, the namespaces are gone, the
@@ -209,58 +210,6 @@ func (m *machine) reboot(loseLines bool) {
 		}
 		check.Must(m.t, os.WriteFile(file, data, 0o600))
 	}
-}
-
-// A delegate that goes on after its caller was killed is waited for, and then killed
-// with what it started, before DEL releases what it took.
-func TestNetnsOrphanIsKilledBeforeDel(t *testing.T) {
-	m := newMachine(t)
-	pidFile := m.Path("pid")
-	m.do["a"] = map[string][]string{"ADD": {"work", "spawn " + pidFile, "kill", "hang"}}
-	pod := call{command: "ADD", sandbox: m.pod("c1")}
-	if out := m.run(pod); !out.killed {
-		t.Fatalf("the ADD was to be killed: %+v", out)
-	}
-	m.do = map[string]map[string][]string{}
-	pod.command = "DEL"
-	m.mustRun(pod)
-	m.mustBeClean("after DEL")
-	mustBeGone(t, pidFile)
-}
-
-func mustBeGone(t *testing.T, pidFile string) {
-	t.Helper()
-	data, err := os.ReadFile(pidFile)
-	check.Must(t, err)
-	pid, err := strconv.Atoi(string(data))
-	check.Must(t, err)
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err == nil && !bytes.Contains(stat, []byte(") Z ")) {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		t.Errorf("process %d still runs", pid)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-}
-
-// A delegate that hangs, with a child that holds its pipes, ends the ADD at its
-// deadline with an error that names it, and everything is undone.
-func TestNetnsHangingDelegateWithGrandchild(t *testing.T) {
-	m := newMachine(t)
-	pidFile := m.Path("pid")
-	m.do["b"] = map[string][]string{"ADD": {"work", "spawn " + pidFile, "hang"}}
-	out := m.run(call{command: "ADD", sandbox: m.pod("c1")})
-	if out.ok || out.killed {
-		t.Fatalf("the ADD was to fail: %+v", out)
-	}
-	for _, want := range []string{"default/web", "default/b", "plugin fake (ADD)", "did not end within 1"} {
-		if !strings.Contains(out.msg, want) {
-			t.Errorf("error %q does not say %q", out.msg, want)
-		}
-	}
-	m.mustBeClean("after the ADD")
-	mustBeGone(t, pidFile)
 }
 
 // An undo runs whole although a DEL in it fails, reports that beside the first error,

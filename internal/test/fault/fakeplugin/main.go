@@ -24,7 +24,9 @@ import (
 //	fail       print a CNI error and exit 1
 //	fail-if F  the same if the file F exists
 //	garbage    print something else and exit 0
-//	spawn      leave a child that holds the pipes and never ends
+//	spawn F    leave a child that holds the pipes and never ends, and write its number to F
+//	daemon F   the same in a session of its own, without the pipes, with a clean environment
+//	if F STEP  carry out the step if the file F exists
 //	touch F    make the file F
 //	hang       never end
 //
@@ -74,7 +76,15 @@ func (c *config) do(command, verb, argument string) {
 	case "garbage":
 		fmt.Print("this is no JSON")
 	case "spawn":
-		spawn(argument)
+		spawn(argument, os.Stdout)
+	case "daemon":
+		spawn(argument, nil)
+	case "if":
+		file, step, _ := strings.Cut(argument, " ")
+		if _, err := os.Stat(file); err == nil {
+			verb, argument, _ := strings.Cut(step, " ")
+			c.do(command, verb, argument)
+		}
 	case "touch":
 		if err := os.WriteFile(argument, nil, 0o600); err != nil {
 			fail(err.Error())
@@ -100,10 +110,16 @@ func (c *config) work(command string) {
 	}
 }
 
-// spawn leaves a child with the pipes of this process, and writes its number to a file.
-func spawn(pidFile string) {
+// spawn leaves a child that has this output, a daemon if that is none, and writes its number
+// to a file. Like every child it inherits the container's lock.
+func spawn(pidFile string, output *os.File) {
 	child := exec.Command("sleep", "3600")
-	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	if output != nil {
+		child.Stdout, child.Stderr = output, output
+	} else {
+		child.Env = []string{}
+		child.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	}
 	if err := child.Start(); err != nil {
 		fail(err.Error())
 	}
