@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -73,8 +74,8 @@ func (*executor) FindInPath(plugin string, paths []string) (string, error) {
 	return invoke.FindInPath(plugin, paths)
 }
 
-// ExecPlugin runs one plugin in a process group of its own, which is killed whole at
-// the deadline, and gives what it printed. A failure is a *PluginError.
+// ExecPlugin runs one plugin, which is killed at the deadline with everything that it has
+// started, and gives what it printed. A failure is a *PluginError.
 func (x *executor) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
 	end := x.meter.phase(types.Phase{Name: types.PhaseDelegate, Plugin: filepath.Base(path), Interface: envValue(environ, "CNI_IFNAME")})
 	output, err := x.exec(ctx, path, stdin, environ)
@@ -108,13 +109,28 @@ func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ 
 		err = run.do(ctx)
 	}
 	if ctx.Err() != nil && err != nil && !errors.Is(err, unix.ETXTBSY) {
-		took := time.Since(started).Round(time.Millisecond)
-		return nil, run.fail(killed(ctx, took))
+		err = run.fail(killed(ctx, time.Since(started).Round(time.Millisecond)))
 	}
-	if err != nil {
-		return nil, run.parseFailure(err)
+	return run.outcome(err)
+}
+
+// outcome gives what the plugin printed, or how it failed. Where it gave no answer, what is
+// left of it is ended: it must not go on while the run is undone.
+func (r *pluginRun) outcome(err error) (output []byte, _ error) {
+	if err == nil {
+		output, err = r.result()
 	}
-	return run.result()
+	if err == nil {
+		return output, nil
+	}
+	var failed *PluginError
+	if !errors.As(err, &failed) {
+		failed = r.parseFailure(err)
+	}
+	if !failed.answered {
+		r.endRemains()
+	}
+	return nil, failed
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -131,12 +147,15 @@ type pluginRun struct {
 	command string
 	stdin   []byte
 	environ []string
+	mark    string // of it and of what it starts, in the environment
+	begun   uint64 // as host.Process has it
+	cmd     *exec.Cmd
 	stdout  limitedBuffer
 	stderr  tailBuffer
 }
 
 func (x *executor) newRun(path string, stdin []byte, environ []string) *pluginRun {
-	return &pluginRun{x: x, path: path, command: orUnknown(envValue(environ, "CNI_COMMAND")), stdin: stdin, environ: environ}
+	return &pluginRun{x: x, path: path, command: orUnknown(envValue(environ, "CNI_COMMAND")), stdin: stdin, environ: environ, mark: journal.NewRun()}
 }
 
 // envValue gives a variable of an environment, the last one if it is set twice.
@@ -158,30 +177,22 @@ func orUnknown(command string) string {
 
 func (r *pluginRun) do(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, r.path)
-	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID, journal.RunEnv + "=" + journal.NewRun()})
+	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID, journal.RunEnv + "=" + r.mark})
 	cmd.Stdin = bytes.NewReader(r.stdin)
 	cmd.Stdout = &r.stdout
 	cmd.Stderr = &r.stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	cmd.Cancel = r.kill
 	cmd.WaitDelay = r.x.grace
 	if r.x.lock != nil {
 		cmd.ExtraFiles = []*os.File{r.x.lock}
 	}
+	adoptOrphans()
+	r.begun, r.cmd = host.Ticks(), cmd
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 		// It answered and ended; what it left running keeps the pipe, and is its own affair.
 		return nil
-	}
-	return err
-}
-
-// killGroup ends a process group. One that has just ended by itself is no failure of
-// the plugin that led it.
-func killGroup(leader int) error {
-	err := unix.Kill(-leader, unix.SIGKILL)
-	if errors.Is(err, unix.ESRCH) {
-		return os.ErrProcessDone
 	}
 	return err
 }

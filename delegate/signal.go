@@ -21,9 +21,9 @@ func orSignal(ctx context.Context, otherwise string) string {
 // killed says why a plugin was killed after it ran for a time.
 func killed(ctx context.Context, after time.Duration) string {
 	if signal := orSignal(ctx, ""); signal != "" {
-		return fmt.Sprintf("was killed with its process group after %v: %s", after, signal)
+		return fmt.Sprintf("was killed with everything it started after %v: %s", after, signal)
 	}
-	return fmt.Sprintf("did not end within %v and was killed with its process group", after)
+	return fmt.Sprintf("did not end within %v and was killed with everything it started", after)
 }
 
 // nameSignal adds the signal that ended a call to an error that does not name it: whoever

@@ -114,7 +114,7 @@ func TestNetnsStatusWhereEveryDelegateHangs(t *testing.T) {
 	}
 	delegates := []node.Conf{in110(node.ClusterBridge()), in110(node.Macvlan("mac", "up0", "10.2.0.0/16"))}
 	failure := status(n, gcConf(n, node.Conf{"delegates": delegates})).Fails(50)
-	check.Contains(t, "error", failure.Msg, "default network cbr0", "plugin bridge (STATUS)", "network mac", "plugin macvlan (STATUS", "was killed with its process group")
+	check.Contains(t, "error", failure.Msg, "default network cbr0", "plugin bridge (STATUS)", "network mac", "plugin macvlan (STATUS", "was killed with everything it started")
 }
 
 // A plugin that is ready and slow to say so is ready. Networks are asked side by side: one

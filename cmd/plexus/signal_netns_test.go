@@ -42,7 +42,7 @@ func TestNetnsSignalWhileAPluginRuns(t *testing.T) {
 			running := n.Start(node.Call{Command: c.command, Config: conf, Sandbox: pod})
 			n.ReadFile(n.Path("started"))
 			running.Signal(c.number)
-			mustNameSignal(t, running.Wait().Fails(100).Msg, c.signal, "pod default/c1", "network default/second", "plugin bridge ("+c.command+")", "was killed with its process group after")
+			mustNameSignal(t, running.Wait().Fails(100).Msg, c.signal, "pod default/c1", "network default/second", "plugin bridge ("+c.command+")", "was killed with everything it started after")
 			n.Hook("bridge", c.command, "")
 			if c.command == "ADD" {
 				n.MustBeClean()

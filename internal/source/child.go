@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate"
+	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -117,7 +118,8 @@ func startChild(path string, args []string, patience time.Duration) (*child, err
 	defer writer.Close()
 	cmd := exec.Command(path, args...)
 	// It reads a little and waits a lot: threads and collections would only cost it time.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=128MiB")
+	// With a mark of its own, it is not taken for what a plugin has left.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=128MiB", journal.RunEnv+"="+journal.NewRun())
 	cmd.Stderr = writer
 	cmd.ExtraFiles = []*os.File{theirs}
 	// A session of its own: what kills the call must not kill what it has still to deliver.

@@ -153,7 +153,7 @@ func TestChildIsStarted(t *testing.T) {
 					t.Fatalf("got %+v, %v", facts, err)
 				}
 			}
-			want := []start{{Args: args, Env: []string{"1", "off", "128MiB"}, LeadsASession: true}}
+			want := []start{{Args: args, Env: []string{"1", "off", "128MiB"}, LeadsASession: true, Marked: true}}
 			if diff := cmp.Diff(want, notes[start](t, "starts")); diff != "" {
 				t.Errorf("starts (-want +got):\n%s", diff)
 			}

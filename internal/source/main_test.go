@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -47,13 +48,14 @@ type start struct {
 	Args          []string
 	Env           []string // what plexus sets for it
 	LeadsASession bool
+	Marked        bool // so that it is not taken for what a plugin has left
 }
 
 // fakeChild is a plexus-once that does what its mode says, and notes in the folder how
 // it was started and what it was asked.
 func fakeChild() int {
 	sid, _ := unix.Getsid(0)
-	note("starts", start{os.Args[1:], []string{os.Getenv("GOMAXPROCS"), os.Getenv("GOGC"), os.Getenv("GOMEMLIMIT")}, sid == os.Getpid()})
+	note("starts", start{os.Args[1:], []string{os.Getenv("GOMAXPROCS"), os.Getenv("GOGC"), os.Getenv("GOMEMLIMIT")}, sid == os.Getpid(), os.Getenv(journal.RunEnv) != ""})
 	file := os.NewFile(3, "socket")
 	conn, err := net.FileConn(file)
 	if err != nil {

@@ -104,10 +104,10 @@ func pidIn(t *testing.T, file string) int {
 	return pid
 }
 
-// A delegate that hangs, with a child that holds its pipes, ends the ADD at its
+// A delegate that hangs, with a child that holds its pipes or a daemon, ends the ADD at its
 // deadline with an error that names it, and everything is undone.
 func TestNetnsHangingDelegateWithGrandchild(t *testing.T) {
-	for _, kind := range []string{"spawn"} {
+	for _, kind := range []string{"spawn", "daemon"} {
 		t.Run(kind, func(t *testing.T) { hangWith(t, kind) })
 	}
 }
