@@ -42,6 +42,7 @@ func (e *Engine) releaseDead(ctx context.Context) {
 		e.releaseIfDead(ctx, key)
 	}
 	e.removeLeftovers(listing.Leftovers)
+	e.removeLocks(ctx, listing.Locks)
 	e.Journal().RemoveOldHangs(listing)
 }
 
@@ -112,12 +113,12 @@ func (e *Engine) cacheSaysDead(key journal.Key) bool {
 }
 
 // sample gives n neighbours from a random place, all if there are no more.
-func sample(keys []journal.Key, n int) []journal.Key {
-	if len(keys) <= n {
-		return keys
+func sample[T any](all []T, n int) []T {
+	if len(all) <= n {
+		return all
 	}
-	start := rand.IntN(len(keys))
-	return append(slices.Clone(keys[start:]), keys[:start]...)[:n]
+	start := rand.IntN(len(all))
+	return append(slices.Clone(all[start:]), all[:start]...)[:n]
 }
 
 // deadWait is how long a record that failed so often has to wait.
@@ -212,6 +213,19 @@ func (e *Engine) removeLeftovers(keys []journal.Key) {
 		if lock, free, err := e.Journal().TryLock(key.ContainerID); err == nil && free {
 			_ = lock.RemoveLeftover(key)
 			lock.Release()
+		}
+	}
+}
+
+// removeLocks removes the locks of calls that were killed while their containers had no
+// record.
+func (e *Engine) removeLocks(ctx context.Context, containers []string) {
+	for _, container := range sample(containers, deadLooked) {
+		if ctx.Err() != nil {
+			return
+		}
+		if lock, free, err := e.Journal().TryLockOverOrphans(container, lockPatience); err == nil && free {
+			lock.Discard()
 		}
 	}
 }

@@ -107,6 +107,7 @@ type Listing struct {
 	Leftovers []Key    // intents that were being written when their writers ended; nothing had been done for them yet
 	GivenUp   []Key    // records that were set aside because they could never be released
 	Hangs     []string // files of networks that hang
+	Locks     []string // containers with a lock and no record: a call is at work, or was killed
 }
 
 // Scan reads the folder once, for all that a call or the agent may want of it.
@@ -115,6 +116,10 @@ func (j *Journal) Scan() (Listing, error) {
 	listing := Listing{Records: keysOf(names)}
 	for _, name := range names {
 		switch filepath.Ext(name) {
+		case lockSuffix:
+			if container := strings.TrimSuffix(name, lockSuffix); !strings.Contains(container, separator) {
+				listing.Locks = append(listing.Locks, container)
+			}
 		case newSuffix:
 			listing.Leftovers = append(listing.Leftovers, keysOf([]string{strings.TrimSuffix(name, newSuffix)})...)
 		case hangSuffix:
@@ -125,7 +130,16 @@ func (j *Journal) Scan() (Listing, error) {
 			}
 		}
 	}
+	listing.keepUnrecordedLocks()
 	return listing, err
+}
+
+func (l *Listing) keepUnrecordedLocks() {
+	recorded := map[string]bool{}
+	for _, key := range slices.Concat(l.Records, l.Leftovers) {
+		recorded[key.ContainerID] = true
+	}
+	l.Locks = slices.DeleteFunc(l.Locks, func(container string) bool { return recorded[container] })
 }
 
 // names gives the names of the folder, in no order.

@@ -147,6 +147,13 @@ func (l *Lock) Release() {
 	_ = l.file.Close()
 }
 
+// Discard gives the lock up and removes its file, whatever records the container has: the
+// next call makes it anew.
+func (l *Lock) Discard() {
+	l.stays = false
+	l.Release()
+}
+
 // Create puts the intent of a record on disk, with its folder, before it returns.
 func (l *Lock) Create(key Key, intent types.Intent) error {
 	err := l.journal.create(key, intent)

@@ -9,11 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
@@ -130,6 +133,22 @@ func TestLockDevicesIsExclusive(t *testing.T) {
 	}
 	if _, _, err := j.TryLock("@devices"); !errors.Is(err, ErrBadKey) {
 		t.Errorf("a container can have the lock of devices: %v", err)
+	}
+}
+
+// A lock without a record is of a call that was killed, or that is at work.
+func TestScanOfLocks(t *testing.T) {
+	j, lock := locked(t)
+	create(t, lock, testKey)
+	write(t, j.path(Key{ContainerID: "c2", Network: "n", IfName: "eth0"})+newSuffix, "")
+	for _, container := range []string{"c1", "c2", "c3", "c4"} {
+		write(t, j.lockPath(container), "")
+	}
+	write(t, filepath.Join(j.dir, devicesLock), "")
+	listing, err := j.Scan()
+	slices.Sort(listing.Locks)
+	if diff := cmp.Diff([]string{"c3", "c4"}, listing.Locks); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,6 +81,32 @@ func TestNetnsDaemonOfAFinishedAdd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A call that is killed while its container has no record leaves a lock, which goes with the
+// next call, for another pod.
+func TestNetnsLockWithoutARecord(t *testing.T) {
+	m := newMachine(t)
+	for at := 1; at <= 2; at++ {
+		pod := call{command: "DEL", sandbox: m.pod(fmt.Sprintf("c%d", at)), killAt: at}
+		if out := m.run(pod); !out.killed {
+			t.Fatalf("the DEL was to be killed: %+v", out)
+		}
+	}
+	if len(m.locks()) == 0 {
+		t.Fatal("no lock was left")
+	}
+	m.otherPods(1)
+	if left := m.locks(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func (m *machine) locks() []string {
+	m.t.Helper()
+	locks, err := filepath.Glob(filepath.Join(m.CNIDir, "plexus", "*.lock"))
+	check.Must(m.t, err)
+	return locks
 }
 
 func mustBeGone(t *testing.T, pidFile string) {
