@@ -130,7 +130,7 @@ func deadWait(failures int) time.Duration {
 }
 
 func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
-	lock, free, err := e.Journal().TryLock(key.ContainerID)
+	lock, free, err := e.Journal().TryLockOverOrphans(key.ContainerID, lockPatience)
 	if err != nil || !free {
 		return
 	}

@@ -122,7 +122,7 @@ func (g *collection) oldestFirst(keys []journal.Key) []journal.Key {
 }
 
 func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
-	lock, free, err := g.Journal().TryLock(key.ContainerID)
+	lock, free, err := g.Journal().TryLockOverOrphans(key.ContainerID, lockPatience)
 	if err != nil || !free {
 		return err // another call is at it
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -81,6 +82,24 @@ func TestNetnsDaemonOfAFinishedAdd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The plugin of a killed ADD hangs and holds the lock, the namespace goes, and no DEL comes:
+// calls for other pods end the plugin and release what it made.
+func TestNetnsOrphanOfADeadSandbox(t *testing.T) {
+	m := newMachine(t)
+	pidFile := m.Path("pid")
+	pod := m.killedWhile("ADD", []string{"work", "daemon PID", "kill", "hang"}, pidFile)
+	pod.sandbox.Destroy()
+	m.otherPod("other1")
+	if len(m.held()) == 0 {
+		t.Error("an orphan that may come to its end by itself was not waited for")
+	}
+	long := time.Now().Add(-time.Hour)
+	check.Must(t, os.Chtimes(filepath.Join(m.CNIDir, "plexus", "c1.lock"), long, long))
+	m.otherPod("other2")
+	m.mustBeClean("after the calls for other pods")
+	mustBeGone(t, pidFile)
 }
 
 // A call that is killed while its container has no record leaves a lock, which goes with the
