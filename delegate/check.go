@@ -33,7 +33,7 @@ func (e *Engine) check(ctx context.Context, call *Call) error {
 	if strict && e.Config.PrevResult == nil {
 		return types.Errorf(types.CodeInvalidConfig, "prevResult: is missing, and CNI 1.1.0 demands it for CHECK")
 	}
-	lock, err := e.lockFor(ctx, call.Sandbox.ContainerID)
+	lock, err := e.lockOnAnyDisk(ctx, call.Sandbox.ContainerID)
 	if err != nil {
 		return err
 	}

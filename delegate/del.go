@@ -33,7 +33,7 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	if _, exists := host.NetNS(sandbox.NetNS); !exists {
 		sandbox.NetNS = ""
 	}
-	lock, err := e.lockToRelease(ctx, sandbox.ContainerID)
+	lock, err := e.lockOnAnyDisk(ctx, sandbox.ContainerID)
 	if err != nil {
 		return err
 	}
@@ -57,21 +57,6 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	default:
 		return err
 	}
-}
-
-// lockToRelease takes a container's lock. A disk that takes no file for it is no reason not
-// to release anything.
-func (e *Engine) lockToRelease(ctx context.Context, containerID string) (*journal.Lock, error) {
-	lock, err := e.lockFor(ctx, containerID)
-	if !journal.CannotWrite(err) {
-		return lock, err
-	}
-	e.Log.Error("the disk takes nothing more; the sandbox is released all the same", "sandbox", containerID, "error", err)
-	lock, err = e.Journal().LockFolder(ctx, containerID)
-	if errors.Is(err, journal.ErrBusy) {
-		err = types.WithCode(types.CodeTryAgainLater, err)
-	}
-	return lock, err
 }
 
 // unrecorded is a sandbox that has no readable record, under its container's lock.

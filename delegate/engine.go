@@ -119,6 +119,27 @@ func (e *Engine) lockFor(ctx context.Context, containerID string) (*journal.Lock
 	return lock, err
 }
 
+// lockOnAnyDisk takes a container's lock. A disk that takes no file for it is no reason not
+// to release anything, or not to look.
+func (e *Engine) lockOnAnyDisk(ctx context.Context, containerID string) (*journal.Lock, error) {
+	lock, err := e.lockFor(ctx, containerID)
+	if !journal.CannotWrite(err) {
+		return lock, err
+	}
+	return e.lockFolder(ctx, containerID, err)
+}
+
+// lockFolder takes the lock of the folder, where the failure is why a container's own lock
+// cannot be taken.
+func (e *Engine) lockFolder(ctx context.Context, containerID string, failure error) (*journal.Lock, error) {
+	e.Log.Error("the disk takes nothing more; the call goes on all the same", "sandbox", containerID, "error", failure)
+	lock, err := e.Journal().LockFolder(ctx, containerID)
+	if errors.Is(err, journal.ErrBusy) {
+		err = types.WithCode(types.CodeTryAgainLater, err)
+	}
+	return lock, err
+}
+
 // session is one record being worked on, under its container's lock.
 type session struct {
 	*Engine

@@ -123,6 +123,10 @@ func (g *collection) oldestFirst(keys []journal.Key) []journal.Key {
 
 func (g *collection) releaseOne(ctx context.Context, key journal.Key) error {
 	lock, free, err := g.Journal().TryLockOverOrphans(key.ContainerID, lockPatience)
+	if journal.CannotWrite(err) {
+		lock, err = g.lockFolder(ctx, key.ContainerID, err)
+		free = err == nil
+	}
 	if err != nil || !free {
 		return err // another call is at it
 	}

@@ -123,6 +123,27 @@ func TestNetnsDelOnADiskThatTakesNothing(t *testing.T) {
 	}
 }
 
+// Nor does it keep CHECK from looking, or GC from releasing.
+func TestNetnsGCOnADiskThatTakesNothing(t *testing.T) {
+	n := gcNode(t)
+	check.Must(t, os.MkdirAll(n.CNIDir, 0o700))
+	n.Do(func() error { return unix.Mount("small", n.CNIDir, "tmpfs", 0, "mode=0755,size=1m") })
+	conf := gcConf(n, nil)
+	pods := attached(n, conf, "c1", "c2")
+	result := n.Call(node.Call{Command: "CHECK", Config: conf, Sandbox: pods[0]}).Fails(7).Msg // it needs prevResult
+	readOnly := func(flags uintptr) {
+		n.Do(func() error { return unix.Mount("", n.CNIDir, "", unix.MS_REMOUNT|flags, "") })
+	}
+	readOnly(unix.MS_RDONLY)
+	check.Equal(t, "CHECK", n.Call(node.Call{Command: "CHECK", Config: conf, Sandbox: pods[0]}).Fails(7).Msg, result)
+	check.Contains(t, "GC", gc(n, conf, "c1").Fails(5).Msg, "container c2", "read-only file system")
+	check.Equal(t, "interfaces of the invalid", pods[1].InterfaceNames(), []string{})
+	check.Equal(t, "reservations", n.Reservations(), map[string][]string{"cbr0": {"10.1.0.2"}, "mac": {"10.2.0.2"}})
+	readOnly(0)
+	gc(n, conf).OK()
+	n.MustBeClean()
+}
+
 func noInode(n *node.Node) error {
 	for {
 		file, err := os.CreateTemp(n.CNIDir, "filler")
