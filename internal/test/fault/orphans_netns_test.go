@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -77,9 +78,11 @@ func TestNetnsDaemonOfAFinishedAdd(t *testing.T) {
 			pod.command = "DEL"
 			m.mustRun(pod)
 			m.mustBeClean("after DEL")
-			if pid := pidIn(t, kept); unix.Kill(pid, unix.SIGKILL) != nil {
-				t.Errorf("the daemon, process %d, was killed", pid)
+			daemon, exists := host.ProcessOf(pidIn(t, kept))
+			if !exists || daemon.Ended {
+				t.Error("the daemon was killed")
 			}
+			daemon.Kill()
 		})
 	}
 }
