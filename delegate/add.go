@@ -313,7 +313,10 @@ func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 		return nil, fmt.Errorf("read again what was recorded of it: %w", err)
 	}
 	s.log.Debug("attached", "network", a.Network, "interface", a.Interface)
-	return result, s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded})
+	if err := s.note(types.Entry{Event: types.EventAttached, Attachment: i, Result: encoded}); err != nil {
+		return nil, err
+	}
+	return result, s.verifyAsked(a, result)
 }
 
 // moveRoutes carries out the pod's default-route request, and makes the results, in

@@ -40,7 +40,7 @@ func (s *session) writeCache(i int) error {
 		IfName:         a.Interface,
 		NetworkName:    a.Name,
 		NetNS:          sandbox.NetNS,
-		CNIArgs:        sandbox.Args,
+		CNIArgs:        a.CNIArgs(sandbox),
 		CapabilityArgs: a.CapabilityArgs,
 		Result:         s.record.Progress[i].Result,
 	})

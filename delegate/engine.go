@@ -183,7 +183,7 @@ func runtimeConf(a *types.Attachment, sandbox *types.Sandbox, netns string) *lib
 		ContainerID:    sandbox.ContainerID,
 		NetNS:          netns,
 		IfName:         a.Interface,
-		Args:           sandbox.Args,
+		Args:           a.CNIArgs(sandbox),
 		CapabilityArgs: args,
 	}
 }

@@ -70,6 +70,7 @@ type seenInterface struct {
 	mac string
 	mtu int
 	ips []string // global addresses, without prefix
+	all []net.IP // these and those of the link
 }
 
 // inspect gives the interface of a name, nil if there is none.
@@ -88,6 +89,7 @@ func (s *sandboxNet) inspect(name string) (*seenInterface, error) {
 	}
 	seen := &seenInterface{mac: link.Attrs().HardwareAddr.String(), mtu: link.Attrs().MTU}
 	for _, addr := range addrs {
+		seen.all = append(seen.all, addr.IP)
 		if addr.Scope == int(netlink.SCOPE_UNIVERSE) {
 			seen.ips = append(seen.ips, addr.IP.String())
 		}

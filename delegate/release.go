@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/containernetworking/cni/libcni"
+
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -110,7 +112,7 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 	}
 	s.restoreCache(i)
 	s.restoreSettings(i, netns)
-	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
+	rt := s.releaseConf(i, netns)
 	if s.record.Progress[i].Refused != nil && s.record.Progress[i].Result == nil {
 		err = s.detachUnmade(ctx, i, list, rt)
 	} else {
@@ -120,6 +122,18 @@ func (s *session) detach(ctx context.Context, i int, netns string) error {
 		return err
 	}
 	return s.removeDeviceInfo(a)
+}
+
+// releaseConf gives libcni's arguments for the DEL of an attachment. One that gave no result
+// leaves out what the pod asks for, as Multus does in every DEL: a plugin that refuses an IP= in
+// ADD refuses it in DEL as well, for ever.
+func (s *session) releaseConf(i int, netns string) *libcni.RuntimeConf {
+	sandbox := &s.record.Plan.Sandbox
+	rt := runtimeConf(&s.record.Plan.Attachments[i], sandbox, netns)
+	if s.record.Progress[i].Result == nil {
+		rt.Args = sandbox.Args
+	}
+	return rt
 }
 
 func (s *session) removeDeviceInfo(a *types.Attachment) error {

@@ -19,6 +19,30 @@ import (
 
 // What can only be seen when an engine really works, in a network namespace.
 
+// runNotGiven holds that an attachment fails that has not got what the pod asks of it, and that
+// the other one is undone.
+func runNotGiven(t *testing.T, asks, result, message string) {
+	t.Helper()
+	n := newSpecSandbox(t, `[{"name": "second", `+asks+`}]`)
+	n.result(t, "chained", result)
+	_, err := n.engine.Add(t.Context(), n.call)
+	if err == nil {
+		t.Fatal("the ADD succeeds")
+	}
+	check.Contains(t, "error", err.Error(), "pod default/web: attach network default/second as net0: "+message)
+	check.Equal(t, "calls", n.calls(t), []string{"ADD first eth0", "ADD second net0", "DEL second net0", "DEL first eth0"})
+}
+
+func TestNetnsSpec_4_1_2_1_3_2_IPsOfNobodyFail(t *testing.T) {
+	runNotGiven(t, `"ips": ["10.2.2.42/24", "2001:db8::5/64"]`, `{"cniVersion": "1.0.0", "ips": [{"address": "10.2.2.42/24"}]}`,
+		"ips: the pod asks for 2001:db8::5/64, but the attachment has 10.2.2.42: no plugin of the network declares the capability")
+}
+
+func TestNetnsSpec_4_1_2_1_4_2_MACOfNobodyFails(t *testing.T) {
+	runNotGiven(t, `"mac": "02:23:45:67:89:01"`, `{"cniVersion": "1.0.0", "interfaces": [{"name": "net0", "mac": "02:23:45:67:89:02", "sandbox": "NETNS"}]}`,
+		"mac: the pod asks for 02:23:45:67:89:01, but the attachment has 02:23:45:67:89:02: no plugin of the network declares the capability")
+}
+
 func TestNetnsSpec_4_1_2_1_5_1_InterfaceIsCNIIFNAME(t *testing.T) {
 	n := newSpecSandbox(t, "second@data0")
 	n.add(t)

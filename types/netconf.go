@@ -208,6 +208,16 @@ func (c *NetConf) HasCapability(name string) bool {
 	return false
 }
 
+// Runs reports whether a plugin of the list runs another one in turn, as an IPAM plugin.
+func (c *NetConf) Runs(plugin string) bool {
+	for _, p := range c.Plugins {
+		if slices.ContainsFunc(p.Executables, func(e Executable) bool { return e.Type == plugin }) {
+			return true
+		}
+	}
+	return false
+}
+
 // SetInEveryPlugin sets a key of every plugin's configuration.
 func (c *NetConf) SetInEveryPlugin(key string, value json.RawMessage) {
 	for i := range c.Plugins {

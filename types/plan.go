@@ -28,12 +28,31 @@ type Attachment struct {
 	Config string `json:"config"`
 	// CapabilityArgs is given to the plugins that declare the capability.
 	CapabilityArgs map[string]json.RawMessage `json:"capabilityArgs,omitempty"`
+	// Args are CNI_ARGS of this attachment alone: what the pod asks of it, as Multus hands it over.
+	Args [][2]string `json:"args,omitempty"`
+	// IPs and MAC are what the pod asks for. The ADD fails if the attachment has not got them.
+	IPs []string `json:"ips,omitempty"`
+	MAC string   `json:"mac,omitempty"`
 	// Gateways are to get the pod's default routes, at most one of each family.
 	Gateways []string `json:"gateways,omitempty"`
 	DeviceID string   `json:"deviceID,omitempty"`
 	// DeviceInfoFile is where the plugins may describe the device; "" if none does.
 	DeviceInfoFile string `json:"deviceInfoFile,omitempty"`
 	ResourceName   string `json:"resourceName,omitempty"`
+}
+
+// CNIArgs gives the CNI_ARGS of the attachment: the runtime's, in which its own replace those
+// of the same key. A plugin refuses a key that it does not know unless IgnoreUnknown is set:
+// bridge knows MAC alone, and its IPAM plugin IP alone.
+func (a *Attachment) CNIArgs(sandbox *Sandbox) [][2]string {
+	if len(a.Args) == 0 {
+		return sandbox.Args
+	}
+	own := append([][2]string{{"IgnoreUnknown", "1"}}, a.Args...)
+	others := slices.DeleteFunc(slices.Clone(sandbox.Args), func(arg [2]string) bool {
+		return slices.ContainsFunc(own, func(mine [2]string) bool { return mine[0] == arg[0] })
+	})
+	return slices.Concat(own[:1], others, own[1:])
 }
 
 // Plan is everything that an ADD will do, in order, the default network first.

@@ -125,43 +125,6 @@ func answerFrom(t *testing.T, n *node.Node, pod *node.Sandbox) string {
 	return string(said)
 }
 
-func TestNetnsAddressesAndMACAsked(t *testing.T) {
-	n := node.New(t)
-	n.Uplink("up0")
-	asks := node.Conf{"capabilities": node.Conf{"ips": true, "mac": true}}
-	n.Network("mac", node.Macvlan("mac", "up0").With(asks).With(node.Conf{"ipam": node.Conf{"type": "static"}}))
-	n.Network("second", node.Bridge("br2", "10.3.0.0/16").With(asks))
-	n.PodWith("c1", `[
-		{"name": "mac", "ips": ["10.2.0.77/24", "fd00:2::77/64"], "mac": "0a:58:00:00:00:77"},
-		{"name": "second", "interface": "data", "ips": ["10.3.0.88/16"], "mac": "0a:58:00:00:00:88"}]`)
-	pod := n.Sandbox("c1")
-	added := n.Add(pod, n.Conf(nil))
-	interfaces := pod.Interfaces()
-	check.Equal(t, "net0", interfaces["net0"], node.Interface{
-		Kind: "macvlan", MAC: "0a:58:00:00:00:77", MTU: 1500, Addrs: []string{"10.2.0.77/24", "fd00:2::77/64"},
-	})
-	check.Equal(t, "data", interfaces["data"], node.Interface{
-		Kind: "veth", MAC: "0a:58:00:00:00:88", MTU: 1500, Addrs: []string{"10.3.0.88/16"},
-	})
-	status := statusOf(n, pod)
-	check.Equal(t, "status of net0", status["net0"].IPs, []string{"10.2.0.77", "fd00:2::77"})
-	check.Equal(t, "status of data", status["data"].MAC, "0a:58:00:00:00:88")
-	n.Check(pod, prevResult(n.Conf(nil), added))
-	n.Del(pod, n.Conf(nil))
-	n.MustBeClean()
-}
-
-func TestNetnsAddressAskedOfNobodyIsRefused(t *testing.T) {
-	n := node.New(t)
-	n.Wrap("bridge")
-	n.Network("second", node.Bridge("br2", "10.3.0.0/16"))
-	n.PodWith("c1", `[{"name": "second", "ips": ["10.3.0.88/16"]}]`)
-	failure := call(n, "ADD", n.Sandbox("c1"), n.Conf(nil)).Fails(7)
-	check.Contains(t, "error", failure.Msg, "pod default/c1", "network default/second", "ips", `capability "ips"`)
-	check.Equal(t, "plugins that ran", n.CallNames(), []string{})
-	n.MustBeClean()
-}
-
 func TestNetnsBandwidth(t *testing.T) {
 	n := node.New(t)
 	n.Uplink("up0")

@@ -13,17 +13,15 @@ func TestPlanRequestsRefused(t *testing.T) {
 		return planWorld{config: podnet, networks: map[string]string{"default/n": able("")}, annotations: annotated(`[{"name": "n", ` + request + `}]`)}
 	}
 	runRefused(t, map[string]refusal{
-		"ips":             {asks(`"ips": ["192.0.2.7"]`), []string{"network default/n: ips: ", `capability "ips"`}, 0},
-		"mac":             {asks(`"mac": "02:00:00:00:00:07"`), []string{"network default/n: mac: ", `capability "mac"`}, 0},
 		"infiniband-guid": {asks(`"infiniband-guid": "24:8a:07:03:00:8d:ae:2f"`), []string{"network default/n: infiniband-guid: ", `capability "infinibandGUID"`}, 0},
 		"portMappings":    {asks(`"portMappings": [{"hostPort": 1, "containerPort": 2}]`), []string{"network default/n: portMappings: ", `capability "portMappings"`}, 0},
 		"bandwidth":       {asks(`"bandwidth": {"egressRate": 1}`), []string{"network default/n: bandwidth: ", `capability "bandwidth"`}, 0},
 		"declared false": {
-			planWorld{config: podnet, networks: map[string]string{"default/n": able(`"ips": false`)}, annotations: annotated(`[{"name": "n", "ips": ["192.0.2.7"]}]`)},
-			[]string{`capability "ips"`},
+			planWorld{config: podnet, networks: map[string]string{"default/n": able(`"bandwidth": false`)}, annotations: annotated(`[{"name": "n", "bandwidth": {"egressRate": 1}}]`)},
+			[]string{`capability "bandwidth"`},
 			0,
 		},
-		"several at once": {asks(`"ips": ["192.0.2.7"], "mac": "02:00:00:00:00:07"`), []string{"ips: ", "mac: "}, 0},
+		"several at once": {asks(`"bandwidth": {"egressRate": 1}, "portMappings": [{"hostPort": 1, "containerPort": 2}]`), []string{"bandwidth: ", "portMappings: "}, 0},
 		"args that is no object": {
 			planWorld{config: podnet, networks: map[string]string{"default/n": `{"type": "bridge", "args": "x=y"}`}, annotations: annotated(`[{"name": "n", "cni-args": {"a": 1}}]`)},
 			[]string{"network default/n: plugins[0] (bridge): args: must be a JSON object, got a string"},
@@ -213,14 +211,14 @@ func TestPlanRefusesEverythingAtOnce(t *testing.T) {
 			},
 			facts: missing("tenant/gone"),
 			annotations: map[string]string{types.AnnotationNetworks: `[{"name": "gone"}, {"name": "secret", "namespace": "other"},
-				{"name": "args", "cni-args": {"a": 1}}, {"name": "plain", "ips": ["192.0.2.7"]}, {"name": "global", "namespace": "default"}]`},
+				{"name": "args", "cni-args": {"a": 1}}, {"name": "plain", "bandwidth": {"egressRate": 1}}, {"name": "global", "namespace": "default"}]`},
 		},
 		[]string{
 			`network podnet: plugins[0].type: plugin "ghost" is not in`, `plugins[0].ipam.type: plugin "ghost-ipam" is not in`,
 			"network tenant/gone: there is no NetworkAttachmentDefinition",
 			"network other/secret: namespace isolation is on",
 			"network tenant/args: plugins[0] (bridge): args: ",
-			"network tenant/plain: ips: ",
+			"network tenant/plain: bandwidth: ",
 			`network default/global: cniVersion: "9.9.9"`,
 		},
 		0,

@@ -87,17 +87,19 @@ func (b *builder) runtimeArgs(w *wanted, a *types.Attachment) {
 	}
 }
 
-// selectionArgs hands over what the pod asks of this attachment. What no plugin of
-// the network declares is an error: it would be lost in silence.
+// selectionArgs hands over what the pod asks of this attachment. What no plugin of the network
+// declares would be lost in silence, so it is an error, but for addresses: whether the attachment
+// has them shows when it is made.
 func (b *builder) selectionArgs(w *wanted, a *types.Attachment) error {
 	s := w.selection
 	if s == nil {
 		return nil
 	}
-	a.Gateways = s.DefaultRoute
+	a.Gateways, a.IPs, a.MAC = s.DefaultRoute, s.IPs, s.MAC
+	a.Args = addressArgs(w)
 	faults := []error{
-		require(w, a, request{"ips", "ips", len(s.IPs) > 0, s.IPs}),
-		require(w, a, request{"mac", "mac", s.MAC != "", s.MAC}),
+		offer(w, a, request{"ips", "ips", len(s.IPs) > 0, s.IPs}),
+		offer(w, a, request{"mac", "mac", s.MAC != "", s.MAC}),
 		require(w, a, request{"infiniband-guid", "infinibandGUID", s.InfinibandGUID != "", s.InfinibandGUID}),
 		require(w, a, request{"portMappings", "portMappings", len(s.PortMappings) > 0, s.PortMappings}),
 		require(w, a, request{"bandwidth", "bandwidth", s.Bandwidth != nil, s.Bandwidth}),
@@ -107,6 +109,33 @@ func (b *builder) selectionArgs(w *wanted, a *types.Attachment) error {
 		faults = append(faults, w.conf.MergeCNIArgs(s.CNIArgs))
 	}
 	return types.Join(faults...)
+}
+
+// addressArgs gives the addresses that the pod asks for as CNI_ARGS, as Multus hands them over
+// whether or not a capability is declared: some plugins look for them nowhere else. The values
+// are addresses, as the annotation's reader has checked: no other argument hides in them.
+func addressArgs(w *wanted) [][2]string {
+	var args [][2]string
+	if w.selection.MAC != "" {
+		args = append(args, [2]string{"MAC", w.selection.MAC})
+	}
+	if n := len(w.selection.IPs); n == 1 || n > 1 && readsList(w.conf) {
+		args = append(args, [2]string{"IP", strings.Join(w.selection.IPs, ",")})
+	}
+	return args
+}
+
+// readsList reports whether several addresses go into one IP=. host-local refuses that, and so may
+// others that take them by the capability. whereabouts knows no capability.
+func readsList(conf *types.NetConf) bool {
+	switch {
+	case conf.Runs("host-local"):
+		return false
+	case conf.Runs("whereabouts"):
+		return true
+	default:
+		return !conf.HasCapability("ips")
+	}
 }
 
 // request is one thing that a pod asks of an attachment.

@@ -162,44 +162,74 @@ func TestSpec_4_1_InvalidAnnotationFails(t *testing.T) {
 // writes it, the capability, and what the plugins get in runtimeConfig.
 type specCapability struct{ request, capability, want string }
 
-// runCapability holds the three requirements that such a request has: it arrives, with
-// one plugin of the list that takes it; it fails the attachment if none does.
-func runCapability(t *testing.T, c specCapability) {
+// plan plans the request of a network that has these plugins.
+func (c *specCapability) plan(t *testing.T, plugins ...string) *plannedWorld {
 	t.Helper()
-	annotation := `[{"name": "net-b", ` + c.request + `}]`
-	declared := fmt.Sprintf(`{"type": "tuning", "capabilities": {"other": true, %q: true}}`, c.capability)
-	refused := fmt.Sprintf(`{"type": "tuning", "capabilities": {%q: false}}`, c.capability)
-	plan := func(plugins ...string) *plannedWorld {
-		config := `{"cniVersion": "1.0.0", "plugins": [` + strings.Join(plugins, ", ") + `]}`
-		return specPlan(t, annotation, map[string]string{"default/net-b": config})
-	}
-	t.Run("a plugin takes it", func(t *testing.T) {
-		a := specAttachments(t, plan(`{"type": "macvlan"}`, declared))[0]
-		specText(t, "runtimeConfig", string(a.CapabilityArgs[c.capability]), c.want)
-		if len(a.CapabilityArgs) != 1 {
-			t.Errorf("there is more in runtimeConfig: %s", a.CapabilityArgs)
-		}
-	})
-	key, _, _ := strings.Cut(strings.TrimPrefix(c.request, `"`), `"`)
-	for name, plugins := range map[string][]string{
+	config := `{"cniVersion": "1.0.0", "plugins": [` + strings.Join(plugins, ", ") + `]}`
+	return specPlan(t, `[{"name": "net-b", `+c.request+`}]`, map[string]string{"default/net-b": config})
+}
+
+// declared is a plugin that declares the capability.
+func (c *specCapability) declared() string {
+	return fmt.Sprintf(`{"type": "tuning", "capabilities": {"other": true, %q: true}}`, c.capability)
+}
+
+// undeclared are lists of plugins of which none declares the capability.
+func (c *specCapability) undeclared() map[string][]string {
+	return map[string][]string{
 		"no plugin has capabilities":  {`{"type": "macvlan"}`, `{"type": "tuning"}`},
 		"no plugin has it set":        {`{"type": "macvlan", "capabilities": {"other": true}}`},
-		"it is set to false":          {`{"type": "macvlan"}`, refused},
+		"it is set to false":          {`{"type": "macvlan"}`, fmt.Sprintf(`{"type": "tuning", "capabilities": {%q: false}}`, c.capability)},
 		"another network's takes it":  {`{"type": "bridge"}`},
-		"it is written in other case": {strings.Replace(declared, c.capability, strings.ToUpper(c.capability), 1)},
-	} {
+		"it is written in other case": {strings.Replace(c.declared(), c.capability, strings.ToUpper(c.capability), 1)},
+	}
+}
+
+// runArrives holds that a request arrives, with one plugin of the list that takes it.
+func (c *specCapability) runArrives(t *testing.T) {
+	t.Helper()
+	a := specAttachments(t, c.plan(t, `{"type": "macvlan"}`, c.declared()))[0]
+	specText(t, "runtimeConfig", string(a.CapabilityArgs[c.capability]), c.want)
+	if len(a.CapabilityArgs) != 1 {
+		t.Errorf("there is more in runtimeConfig: %s", a.CapabilityArgs)
+	}
+}
+
+// runCapability holds the requirements that such a request has: it arrives, and it fails the
+// attachment if no plugin takes it.
+func runCapability(t *testing.T, c specCapability) {
+	t.Helper()
+	t.Run("a plugin takes it", c.runArrives)
+	key, _, _ := strings.Cut(strings.TrimPrefix(c.request, `"`), `"`)
+	for name, plugins := range c.undeclared() {
 		t.Run(name, func(t *testing.T) {
-			specRefused(t, plan(plugins...), "network default/net-b: "+key, `the capability "`+c.capability+`"`)
+			specRefused(t, c.plan(t, plugins...), "network default/net-b: "+key, `the capability "`+c.capability+`"`)
 		})
 	}
 }
 
-func TestSpec_4_1_2_1_3_2_IPsNeedCapability(t *testing.T) {
-	runCapability(t, specCapability{`"ips": ["10.2.2.42/24", "2001:db8::5/64"]`, "ips", `["10.2.2.42/24","2001:db8::5/64"]`})
+// runAddress holds the same of an address, but that where no plugin takes it by the capability,
+// it goes into CNI_ARGS, and the attachment shows whether one took it from there.
+func runAddress(t *testing.T, c specCapability, arg [2]string) {
+	t.Helper()
+	t.Run("a plugin takes it", c.runArrives)
+	for name, plugins := range c.undeclared() {
+		t.Run(name, func(t *testing.T) {
+			a := specAttachments(t, c.plan(t, plugins...))[0]
+			if diff := cmp.Diff([][2]string{arg}, a.Args); diff != "" || len(a.CapabilityArgs) != 0 {
+				t.Errorf("CNI_ARGS (-want +got):\n%s\nruntimeConfig: %s", diff, a.CapabilityArgs)
+			}
+		})
+	}
 }
 
-func TestSpec_4_1_2_1_4_2_MACNeedsCapability(t *testing.T) {
-	runCapability(t, specCapability{`"mac": "02:23:45:67:89:01"`, "mac", `"02:23:45:67:89:01"`})
+func TestSpec_4_1_2_1_3_2_IPsArrive(t *testing.T) {
+	runAddress(t, specCapability{`"ips": ["10.2.2.42/24", "2001:db8::5/64"]`, "ips", `["10.2.2.42/24","2001:db8::5/64"]`},
+		[2]string{"IP", "10.2.2.42/24,2001:db8::5/64"})
+}
+
+func TestSpec_4_1_2_1_4_2_MACArrives(t *testing.T) {
+	runAddress(t, specCapability{`"mac": "02:23:45:67:89:01"`, "mac", `"02:23:45:67:89:01"`}, [2]string{"MAC", "02:23:45:67:89:01"})
 }
 
 func TestSpec_4_1_2_1_7_2_PortMappingsNeedCapability(t *testing.T) {
