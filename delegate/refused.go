@@ -18,16 +18,18 @@ import (
 // ADD refuses it in DEL as well, for ever: an attachment that it kept from being made must
 // not be kept by it.
 
-// noteRefusal notes that a plugin refused the configuration of an attachment, if that is
-// what failed: a later DEL compares its own failure with it.
+// noteRefusal notes which plugin answered an ADD with an error, if one did: what comes after
+// it in the list was never run, and a later DEL compares its own failure with it.
 func (s *session) noteRefusal(i int, list *libcni.NetworkConfigList, failure error) {
-	refusal := refusalOf(failure)
-	if refusal == nil || !standsOnce(list, refusal.Plugin) {
+	var said *PluginError
+	if !errors.As(failure, &said) || !said.answered || !standsOnce(list, said.Plugin) {
 		return
 	}
-	entry := types.Entry{Event: types.EventRefused, Attachment: i, Plugin: refusal.Plugin, Code: refusal.Code, Error: refusal.Msg}
+	entry := types.Entry{
+		Event: types.EventRefused, Attachment: i, Plugin: said.Plugin, Code: said.Code, Error: types.Shorten(said.Msg, types.MaxEntryError),
+	}
 	if err := s.note(entry); err != nil {
-		s.log.Warn("note that a plugin refused its configuration", "error", err)
+		s.log.Warn("note which plugin of a network failed", "error", err)
 	}
 }
 
@@ -43,28 +45,31 @@ func standsOnce(list *libcni.NetworkConfigList, plugin string) bool {
 	return n == 1
 }
 
-// refusalOf gives the refusal in a plugin's failure, nil if it failed for another reason.
-func refusalOf(failure error) *types.Refusal {
-	var said *PluginError
-	if !errors.As(failure, &said) || !said.answered || !isRefusal(said) {
-		return nil
-	}
-	return &types.Refusal{Plugin: said.Plugin, Code: said.Code, Msg: types.Shorten(said.Msg, types.MaxEntryError)}
+// unreadable is what plugins, the reference plugins first, say of a configuration that they
+// cannot take, whatever the node is like: from the same bytes, ADD and DEL find the same.
+var unreadable = []string{
+	"json: cannot unmarshal", "invalid CIDR address", "invalid IP address", "failed to parse config: ",
+	"no plugin name provided", "specify either",
+	"invalid range set ", "no IP ranges specified", "IPAM config missing 'ipam' key", // host-local
+	"invalid VLAN ID ", "incorrect trunk ", "minID and maxID should be configured", "minID is greater than maxID", // bridge, vlan
+	`"master" field is required`,                     // vlan
+	"must also be set", "burst cannot be more than ", // bandwidth
+	"expected to have a valid vrf name", "unknown ingress policy: ", // vrf, firewall
 }
+
+// refusedOnNode is what they say of a configuration that does not fit this plugin, or this node.
+var refusedOnNode = []string{"incompatible CNI versions", "invalid MTU "}
 
 // isRefusal reports whether a failure is of the configuration alone, for sure: a failure
 // that passes, and is taken for one, leaks what the ADD had allocated by then. So it is a
 // list of what refusals say, and a message that has no part of it is none.
 func isRefusal(failure *PluginError) bool {
-	if namesAnother(failure.Msg) {
+	if !failure.answered || namesAnother(failure.Msg) {
 		return false
 	}
 	return failure.Code == cnitypes.ErrIncompatibleCNIVersion || failure.Code == cnitypes.ErrUnsupportedField ||
-		hasAny(failure.Msg, unreadable, "invalid CIDR address", "incompatible CNI versions", "specify either")
+		hasAny(failure.Msg, unreadable...) || hasAny(failure.Msg, refusedOnNode...)
 }
-
-// unreadable is what Go's reader says of a value of the wrong type.
-const unreadable = "json: cannot unmarshal"
 
 // namesAnother reports whether a message is about another plugin, which may be mended, or
 // has the text of an error of the kernel.
@@ -85,9 +90,10 @@ func hasAny(msg string, parts ...string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(msg, part) })
 }
 
-// detachUnmade runs the DEL of every plugin of an attachment whose ADD gave no result, in
-// reverse, whatever becomes of the others. It is released if each of them succeeds, never
-// ran, or refuses as it refused the ADD, and the interface is not there.
+// detachUnmade runs the DEL of every plugin of an attachment whose ADD a plugin answered with
+// an error, in reverse, whatever becomes of the others: those before it did attach, and must
+// not stay for its sake. It is released if each of them succeeds, never ran, or refuses its
+// configuration, and the interface is not there.
 func (s *session) detachUnmade(ctx context.Context, i int, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) error {
 	refused := s.record.Progress[i].Refused
 	last := lastOf(list, refused)
@@ -121,15 +127,16 @@ func lastOf(list *libcni.NetworkConfigList, refused *types.Refusal) int {
 	return len(list.Plugins) - 1
 }
 
-// sameRefusal reports whether a plugin fails as it refused the ADD: in the same words, or
-// both times because it could not read its configuration. Some read it with another piece
-// of code, and so in other words, in DEL.
+// sameRefusal reports whether the plugin that refused the ADD refuses now as well: in the same
+// words, or because it cannot read its configuration. Where it failed before it read all of
+// that, as without the host's interface, its ADD said something else.
 func sameRefusal(failure error, refused *types.Refusal) bool {
-	now := refusalOf(failure)
-	if now == nil || now.Plugin != refused.Plugin || now.Code != refused.Code {
+	var now *PluginError
+	if !errors.As(failure, &now) || !isRefusal(now) || now.Plugin != refused.Plugin {
 		return false
 	}
-	return now.Msg == refused.Msg || strings.Contains(now.Msg, unreadable) && strings.Contains(refused.Msg, unreadable)
+	same := now.Code == refused.Code && types.Shorten(now.Msg, types.MaxEntryError) == refused.Msg
+	return same || hasAny(now.Msg, unreadable...)
 }
 
 // mustBeAbsent gives the failure if the interface is there all the same, or if that cannot

@@ -63,7 +63,7 @@ func (a Age) Compare(b Age) int {
 // Events of a record's lines after the first.
 const (
 	EventTrying    = "trying"    // the plugins of an attachment are about to run
-	EventRefused   = "refused"   // one of them refused the configuration, before it made anything
+	EventRefused   = "refused"   // one of them answered with an error: no other was run after it
 	EventAttached  = "attached"  // they made it; a later line replaces the result
 	EventSetting   = "setting"   // a setting of an interface is about to change
 	EventComplete  = "complete"  // the ADD has done everything
@@ -103,11 +103,11 @@ type Progress struct {
 	Tried    bool
 	Released bool
 	Result   json.RawMessage // the CNI result, in its plugin's version; nil if there is none
-	Refused  *Refusal        // why there is no result, if a plugin refused the configuration
+	Refused  *Refusal        // why there is no result, if a plugin answered with an error
 	Settings []Setting       // to put back, as they were
 }
 
-// Refusal is what a plugin answered to a configuration that it does not take.
+// Refusal is the error that a plugin answered to an ADD.
 type Refusal struct {
 	Plugin string // the plain name of the executable
 	Code   uint   // of its CNI error; 0 if it gave none

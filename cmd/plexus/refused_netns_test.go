@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,12 +14,20 @@ import (
 func TestNetnsRefusedConfigurationIsReleased(t *testing.T) {
 	hostLocal := node.Conf{"type": "host-local", "subnet": "10.7.0.0/24"}
 	for name, network := range map[string]node.Conf{
-		"bridge: mtu is no number":     {"cniVersion": "0.3.1", "name": "n", "type": "bridge", "bridge": "x", "mtu": "1400"},
-		"bridge: a subnet of /99":      {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "x", "ipam": node.Conf{"type": "host-local", "subnet": "10.7.0.0/99"}},
-		"host-device: no device":       {"cniVersion": "1.0.0", "name": "n", "type": "host-device"},
-		"macvlan: mode is no string":   {"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "mode": 5, "ipam": hostLocal},
-		"a version that is not spoken": {"cniVersion": "1.0.0", "name": "n", "type": "old"},
-		"a list whose second refuses":  node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "tuning", "sysctl": "no object"}),
+		"bridge: mtu is no number":      {"cniVersion": "0.3.1", "name": "n", "type": "bridge", "bridge": "x", "mtu": "1400"},
+		"bridge: a subnet of /99":       {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "x", "ipam": node.Conf{"type": "host-local", "subnet": "10.7.0.0/99"}},
+		"host-device: no device":        {"cniVersion": "1.0.0", "name": "n", "type": "host-device"},
+		"macvlan: mode is no string":    {"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "mode": 5, "ipam": hostLocal},
+		"bridge: a VLAN of 9999":        {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "x", "vlan": 9999},
+		"bridge: a start elsewhere":     {"cniVersion": "1.0.0", "name": "n", "type": "bridge", "bridge": "x", "ipam": node.Conf{"type": "host-local", "subnet": "10.7.0.0/24", "rangeStart": "10.8.0.1"}},
+		"ptp: no IPAM":                  {"cniVersion": "1.0.0", "name": "n", "type": "ptp", "ipam": node.Conf{}},
+		"dummy: refused in other words": {"cniVersion": "1.0.0", "name": "n", "type": "dummy", "ipam": node.Conf{}},
+		"a rate without a burst":        node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "bandwidth", "ingressRate": 5}),
+		"a VRF without a name":          node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "vrf"}),
+		"an ingress policy of no kind":  node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "firewall", "ingressPolicy": "z"}),
+		"a mark of 99":                  node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "portmap", "markMasqBit": 99}),
+		"a version that is not spoken":  {"cniVersion": "1.0.0", "name": "n", "type": "old"},
+		"a list whose second refuses":   node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "tuning", "sysctl": "no object"}),
 		"a list whose second refuses, and third was not run": node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal},
 			node.Conf{"type": "tuning", "sysctl": "no object"}, node.Conf{"type": "portmap", "capabilities": node.Conf{}, "snat": 7}),
 	} {
@@ -65,6 +74,33 @@ func TestNetnsFailureThatPassesIsKept(t *testing.T) {
 			pod := n.Sandbox("c1")
 			check.Contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
 			check.Equal(t, "records", len(n.Records()), 1)
+			n.Plugin("x", "true")
+			n.Del(pod, n.Conf(nil))
+			n.MustBeClean()
+		})
+	}
+}
+
+// What a plugin that failed says of it keeps the attachment, and never the plugins before it:
+// they did attach, and what they hold is released at once.
+func TestNetnsFailureDoesNotKeepThePluginsBefore(t *testing.T) {
+	for name, said := range map[string]string{
+		"words that nobody knows": `fail 999 "a setting of mine is wrong"`,
+		"other words in DEL":      `fail 999 "$CNI_COMMAND does not work"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Plugin("x", said)
+			hostLocal := node.Conf{"type": "host-local", "subnet": "10.7.0.0/24", "dataDir": n.Path("ipam")}
+			n.Network("n", node.List("n", "1.0.0", node.Conf{"type": "bridge", "bridge": "x", "ipam": hostLocal}, node.Conf{"type": "x"}))
+			n.PodWith("c1", "n")
+			pod := n.Sandbox("c1")
+			check.Contains(t, "error", failing(call(n, "ADD", pod, n.Conf(nil))).Msg, "undo")
+			check.Equal(t, "records", len(n.Records()), 1)
+			check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
+			if held, _ := filepath.Glob(n.Path("ipam", "n", "10.*")); len(held) > 0 {
+				t.Errorf("addresses are held: %v", held)
+			}
 			n.Plugin("x", "true")
 			n.Del(pod, n.Conf(nil))
 			n.MustBeClean()
