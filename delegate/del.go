@@ -42,11 +42,7 @@ func (e *Engine) del(ctx context.Context, call *Call) error {
 	record, err := e.Journal().Read(key)
 	switch {
 	case err == nil:
-		// A runtime may leave the namespace out; and its path may lead to another by now.
-		if sandbox.NetNS == "" || sandbox.NetNS == record.Plan.Sandbox.NetNS {
-			sandbox.NetNS = aliveNetNS(record, e.BootID)
-		}
-		return e.newSession(lock, record).release(ctx, "DEL", sandbox.NetNS)
+		return e.newSession(lock, record).release(ctx, "DEL", recordedNetNS(record, e.BootID, sandbox.NetNS))
 	case errors.Is(err, fs.ErrNotExist) && e.Journal().WasGivenUp(key):
 		e.Log.Warn("the sandbox was given up: releasing it had failed for a day; what it held has to be released by hand", "sandbox", key.ContainerID)
 		return nil

@@ -206,6 +206,18 @@ func aliveNetNS(record *types.Record, bootID string) string {
 	return ""
 }
 
+// recordedNetNS gives the path that a runtime names, if the record's namespace is there, else
+// what is known of the record's own: a runtime may leave the path out, and it may lead to
+// another namespace by now.
+func recordedNetNS(record *types.Record, bootID, path string) string {
+	where := journal.WhereaboutsOf(record)
+	where.NetNS = path
+	if where.Lives(bootID) {
+		return path
+	}
+	return aliveNetNS(record, bootID)
+}
+
 // isGone reports whether a record's sandbox is gone for sure: a call that only does not see
 // the namespace, as from a mount namespace of its own, releases nothing that may live.
 func isGone(record *types.Record, bootID string) bool {

@@ -41,12 +41,17 @@ func successor(t *testing.T, n *node.Node, pod *node.Sandbox) *node.Sandbox {
 // one does not touch it.
 func TestNetnsSuccessorOfTheSameInode(t *testing.T) {
 	path, none := func(pod *node.Sandbox) *string { return &pod.Path }, func(*node.Sandbox) *string { return new(string) }
+	sameByAnotherName := func(pod *node.Sandbox) *string {
+		name := "/proc/self/root" + pod.Path
+		return &name
+	}
 	for name, tc := range map[string]struct {
 		netns   func(*node.Sandbox) *string
 		prepare func(t *testing.T, n *node.Node, old *node.Sandbox)
 	}{
 		"DEL without a namespace": {none, nil},
 		"DEL by the path":         {path, nil},
+		"DEL by another path":     {sameByAnotherName, nil},
 		"DEL by the path, with a damaged record": {path, func(t *testing.T, n *node.Node, old *node.Sandbox) {
 			damageRecord(t, n, old, damages["garbage"])
 		}},
@@ -306,5 +311,37 @@ func TestNetnsAddBesideAHiddenOne(t *testing.T) {
 	check.Contains(t, "error", failure.Msg, "is attached already")
 	n.Check(pod, conf)
 	n.Del(pod, conf)
+	n.MustBeClean()
+}
+
+// A DEL may give another path than the ADD did. What it leads to is touched only if it is the
+// recorded namespace.
+func TestNetnsDelByAnotherPath(t *testing.T) {
+	n := node.New(t)
+	conf := n.Conf(nil)
+	n.Pod("c1", nil)
+	pod, foreign := n.Sandbox("c1"), n.Sandbox("foreign")
+	n.Add(pod, conf)
+	n.Run("nsenter", "--net="+foreign.Path, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "x0")
+	n.Call(node.Call{Command: "DEL", Config: conf, Sandbox: pod, NetNS: &foreign.Path}).OK()
+	check.Equal(t, "interfaces of another namespace", foreign.InterfaceNames(), []string{"eth0", "x0"})
+	check.Equal(t, "interfaces of the pod", pod.InterfaceNames(), []string{})
+	n.Add(pod, conf)
+	same := "/proc/self/root" + pod.Path
+	n.Call(node.Call{Command: "DEL", Config: conf, Sandbox: pod, NetNS: &same}).OK()
+	check.Equal(t, "interfaces of the pod, by another path", pod.InterfaceNames(), []string{})
+	n.MustBeClean()
+}
+
+// The recorded path may be gone while the namespace lives on at another.
+func TestNetnsDelByAnotherPathOfAHiddenOne(t *testing.T) {
+	n := node.New(t)
+	conf := n.Conf(nil)
+	n.Pod("c1", nil)
+	pod := n.Sandbox("c1")
+	n.Add(pod, conf)
+	runNetNS(n, pod)
+	n.Del(pod, conf)
+	check.Equal(t, "interfaces", pod.InterfaceNames(), []string{})
 	n.MustBeClean()
 }
