@@ -20,6 +20,9 @@ const (
 	deadBound   = 5 * time.Second
 	deadLooked  = 32 // records read
 	deadTouched = 5  // records released
+	// slowFailure is how long a DEL that fails may take before its network counts as one that
+	// hangs: a server that does not answer makes some plugins fail, later, by themselves.
+	slowFailure = time.Second
 	// deadPatience is how many attempts on one record may fail before it has to wait
 	// for the next, longer each time up to deadMaxWait.
 	deadPatience = 3
@@ -156,10 +159,10 @@ func (e *Engine) releaseIfDead(ctx context.Context, key journal.Key) {
 }
 
 // errHangs is the error of a network that is left alone for a while.
-var errHangs = errors.New("its DEL did not end not long ago; it is tried again later")
+var errHangs = errors.New("its DEL failed not long ago, and took long; it is tried again later")
 
 // releaseAsDead releases a dead record, in little time: not shared out, so that one
-// attachment that needs much of it can have it. A network that took most of it, in vain,
+// attachment that needs much of it can have it. A network that took much of it, in vain,
 // is left alone for a while by all records: one that hangs must not cost every call its
 // time.
 func (s *session) releaseAsDead(ctx context.Context) error {
@@ -173,7 +176,7 @@ func (s *session) releaseAsDead(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.Journal().ForgetHang(network)
-		case ctx.Err() != nil && time.Since(began) > deadBound/2:
+		case time.Since(began) >= slowFailure:
 			if noteErr := s.Journal().NoteHang(network, err); noteErr != nil {
 				s.log.Warn("a network that hangs will be tried by the next call", "error", noteErr)
 			}

@@ -183,11 +183,18 @@ func (n *specNode) failed(t *testing.T, key journal.Key, times int, last time.Ti
 	}
 }
 
-// A network whose DEL does not end costs one call its time, and not every call, nor once
-// for each of its records. What else a record holds is released meanwhile.
+// A network whose DEL does not end, or fails late, costs one call its time, and not every
+// call, nor once for each of its records. What else a record holds is released meanwhile.
 func TestNetworkThatHangsIsLeftAlone(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"to the end of the call": time.Minute, "and fails late": slowFailure} {
+		t.Run(name, func(t *testing.T) { testNetworkThatHangs(t, timeout) })
+	}
+}
+
+func testNetworkThatHangs(t *testing.T, timeout time.Duration) {
+	t.Helper()
 	n := newSpecNode(t, "second,third")
-	n.engine.Config.DelegateTimeout = types.Duration(time.Minute)
+	n.engine.Config.DelegateTimeout = types.Duration(timeout)
 	n.hang(t, "third") // the first to be released
 	for _, id := range []string{"c1", "c2", "c3"} {
 		n.deadRecord(t, id)

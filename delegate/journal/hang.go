@@ -13,11 +13,11 @@ import (
 	"github.com/plexus-cni/plexus/internal/host"
 )
 
-// HangWait is for how long a network whose DEL did not end is left alone by calls for
+// HangWait is for how long a network whose DEL fails late, or never ends, is left alone by calls for
 // other sandboxes.
 const HangWait = 5 * time.Minute
 
-// NoteHang notes that the DEL of a network did not end, and why that is known.
+// NoteHang notes that a network hangs, and why that is known.
 func (j *Journal) NoteHang(network string, failure error) error {
 	text := fmt.Sprintf("network %s: %v\n", network, failure)
 	if err := os.WriteFile(j.hangPath(network), []byte(text), 0o600); err != nil {

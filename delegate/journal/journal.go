@@ -31,7 +31,7 @@ const (
 	recordSuffix = ".jsonl"
 	newSuffix    = ".new" // an intent that was not yet whole when its writer ended
 	lockSuffix   = ".lock"
-	hangSuffix   = ".hang" // a network whose DEL did not end
+	hangSuffix   = ".hang" // a network whose DEL fails late, or never ends
 	separator    = "@"     // in neither a container ID nor a network name (CNI specification)
 )
 
