@@ -18,6 +18,9 @@ type Planner struct {
 	// DeviceInfoPath gives the file by which the plugins of an attachment describe its
 	// device; nil if no such files are kept.
 	DeviceInfoPath func(network, containerID, ifName string) string
+	// Taken reports whether another attachment of the container has an interface of the name,
+	// which a name that is made up then avoids; nil if there is no other.
+	Taken func(ifName string) bool
 	// Warn gets what deserves a line in the log and stops nothing; nil drops it.
 	Warn func(format string, args ...any)
 }
