@@ -138,7 +138,7 @@ func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsReque
 }
 
 func (e *Engine) planner() *plan.Planner {
-	p := &plan.Planner{Config: e.Config, Node: e.node(), Warn: func(format string, args ...any) {
+	p := &plan.Planner{Config: e.Config, Node: e.node(), Speak: e.speaker(), Warn: func(format string, args ...any) {
 		e.Log.Warn(fmt.Sprintf(format, args...))
 	}}
 	if e.DeviceInfos != nil {

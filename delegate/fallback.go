@@ -178,7 +178,7 @@ func toList(conf *types.NetConf) (*libcni.NetworkConfigList, error) {
 // releaseDefault runs the DEL of the present default network: the pod may be older
 // than Plexus on this node, attached by the default network alone.
 func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
-	conf, err := e.localDefault()
+	conf, err := e.localDefault(ctx)
 	if err == nil && conf == nil {
 		e.warnUnasked(u, errors.New("the API server alone has its definition"))
 		return nil
@@ -231,13 +231,12 @@ func (e *Engine) cacheOf(u *unrecorded, list *libcni.NetworkConfigList, rt *libc
 // localDefault gives the default network's configuration without asking the API: from
 // the configuration itself, a file, or the record of another pod. It is nil if only
 // the API knows it.
-func (e *Engine) localDefault() (*types.NetConf, error) {
+func (e *Engine) localDefault(ctx context.Context) (*types.NetConf, error) {
 	conf, err := e.configuredDefault()
 	if err != nil || conf == nil {
 		return conf, err
 	}
-	conf.SetDefaultVersion(e.Config.CNIVersion)
-	return conf, nil
+	return conf, e.planner().SettleVersion(ctx, conf)
 }
 
 func (e *Engine) configuredDefault() (*types.NetConf, error) {

@@ -29,7 +29,7 @@ func (b *builder) resolve(ctx context.Context) {
 		if !w.isDefault {
 			ifName, number = b.interfaceName(w, number)
 		}
-		attachment, err := b.attachment(w, ifName)
+		attachment, err := b.attachment(ctx, w, ifName)
 		b.faultOf(w.label, err)
 		if err == nil {
 			b.attachments = append(b.attachments, *attachment)
@@ -73,7 +73,7 @@ func (b *builder) isAsked(name string) bool {
 	return slices.ContainsFunc(b.wanted, func(w wanted) bool { return w.askedName() == name })
 }
 
-func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
+func (b *builder) attachment(ctx context.Context, w *wanted, ifName string) (*types.Attachment, error) {
 	if n := len(w.conf.Plugins); n > types.MaxPlugins {
 		return nil, &types.FieldError{Field: "plugins", Problem: fmt.Sprintf("has %d plugins, a list may have at most %d", n, types.MaxPlugins)}
 	}
@@ -86,8 +86,12 @@ func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error
 		ResourceName:   w.resourceName,
 	}
 	b.runtimeArgs(w, a)
+	runnable := b.checkExecutables(w)
+	if runnable == nil { // what may not run is not asked either
+		runnable = b.settleVersion(ctx, w)
+	}
 	faults := []error{
-		b.checkExecutables(w),
+		runnable,
 		b.takeDevice(w, a),
 		b.selectionArgs(w, a),
 		b.deviceArgs(w, a),
@@ -221,10 +225,18 @@ func (b *builder) deviceArgs(w *wanted, a *types.Attachment) error {
 	)
 }
 
+// settleVersion gives the list its version, and that of what its first plugin is to follow.
+func (b *builder) settleVersion(ctx context.Context, w *wanted) error {
+	err := b.SettleVersion(ctx, w.conf)
+	if err != nil || !w.chained {
+		return err
+	}
+	return w.conf.SetPrevResult(types.EmptyResult{CNIVersion: w.conf.Version()})
+}
+
 // encode fixes the bytes of the configuration list, and lets libcni, which will read
 // them, be the judge of them.
 func (b *builder) encode(w *wanted, a *types.Attachment) error {
-	w.conf.SetDefaultVersion(b.Config.CNIVersion)
 	if !w.chained {
 		w.conf.DropPrevResult()
 	}
