@@ -24,7 +24,7 @@ type addressing struct {
 // verifyAsked reports the addresses that the pod asks of an attachment and has not got. It may
 // have more, in any order; and an IPAM plugin may give an address the prefix of its subnet.
 func (s *session) verifyAsked(a *types.Attachment, result *current.Result) error {
-	has := addressingIn(result)
+	has := addressingIn(s.inPod([]*current.Result{result})[0])
 	if len(has.missing(a.IPs)) == 0 && has.hasMAC(a.MAC) {
 		return nil
 	}
