@@ -84,13 +84,26 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 		return nil, namePod(&call.Pod, err)
 	}
 	call.plain = e.isPlain(facts.Pod.Annotations)
-	if facts.Pod.Namespace != call.Pod.Namespace || facts.Pod.Name != call.Pod.Name {
+	if !isAbout(&facts.Pod, &call.Pod) {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
+	call.Pod.Namespace, call.Pod.Name = facts.Pod.Namespace, facts.Pod.Name
 	planned := e.meter.phase(types.Phase{Name: types.PhasePlan})
-	made, err := e.planner().Plan(ctx, facts, call.Sandbox)
+	planner := e.planner()
+	planner.Taken = e.takenByOthers(e.key(&call.Sandbox))
+	made, err := planner.Plan(ctx, facts, call.Sandbox)
 	planned(err)
 	return made, err
+}
+
+// isAbout reports whether an answer is about the pod that was asked for. A pod that is known by
+// half may get the rest of its name; where pods are not looked up there is none.
+func isAbout(answer, asked *types.Pod) bool {
+	if asked.IsHalfKnown() {
+		unknown := answer.Namespace == "" && answer.Name == ""
+		return unknown || answer.Known() && answer.Name == asked.Name
+	}
+	return answer.Namespace == asked.Namespace && answer.Name == asked.Name
 }
 
 // isPlain reports whether a pod gets its default network alone, and asked for nothing.
@@ -101,7 +114,7 @@ func (e *Engine) isPlain(annotations map[string]string) bool {
 
 // namePod names the pod in an error that does not name it yet.
 func namePod(pod *types.Pod, err error) error {
-	if strings.Contains(err.Error(), pod.String()) {
+	if strings.Contains(err.Error(), pod.String()) && !pod.IsHalfKnown() {
 		return err
 	}
 	return fmt.Errorf("pod %s: %w", pod, err)
@@ -125,7 +138,7 @@ func (e *Engine) factsRequest(ctx context.Context, call *Call) *types.FactsReque
 }
 
 func (e *Engine) planner() *plan.Planner {
-	p := &plan.Planner{Config: e.Config, Node: e.node(), Warn: func(format string, args ...any) {
+	p := &plan.Planner{Config: e.Config, Node: e.node(), Speak: e.speaker(), Warn: func(format string, args ...any) {
 		e.Log.Warn(fmt.Sprintf(format, args...))
 	}}
 	if e.DeviceInfos != nil {

@@ -28,6 +28,7 @@ func (s *session) stopAdvertised(sandbox *sandboxNet, chosen int, results []*cur
 	if !slices.ContainsFunc(attachments[chosen].Gateways, func(gateway string) bool { return familyOf(net.ParseIP(gateway)) == ipv6 }) {
 		return nil
 	}
+	results = s.inPod(results)
 	own := interfacesOf(&attachments[chosen], results[chosen])
 	for i := range attachments {
 		for _, ifName := range interfacesOf(&attachments[i], results[i]) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/containernetworking/cni/libcni"
+	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/plexus-cni/plexus/types"
@@ -64,11 +66,67 @@ func (s *session) check(ctx context.Context, netns string) error {
 			continue
 		}
 		s.restoreCache(i)
-		if err := describe(s.libcni.CheckNetworkList(ctx, list, runtimeConf(a, &s.record.Plan.Sandbox, netns))); err != nil {
+		if err := s.checkAttachment(ctx, i, list, netns); err != nil {
 			faults = append(faults, fmt.Errorf("check network %s on %s: %w", a.Network, a.Interface, err))
 		}
 	}
 	return types.Join(faults...)
+}
+
+func (s *session) checkAttachment(ctx context.Context, i int, list *libcni.NetworkConfigList, netns string) error {
+	a := &s.record.Plan.Attachments[i]
+	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
+	if s.hasInterface(i) {
+		return describe(s.libcni.CheckNetworkList(ctx, list, rt))
+	}
+	var faults []error
+	for _, plugin := range list.Plugins {
+		alone := *list
+		alone.Plugins = []*libcni.PluginConfig{plugin}
+		err := describe(s.libcni.CheckNetworkList(ctx, &alone, rt))
+		if err != nil {
+			err = s.checkOnFirst(ctx, &alone, *rt, err)
+		}
+		faults = append(faults, err)
+	}
+	return types.Join(faults...)
+}
+
+// hasInterface reports whether an attachment had an interface of its own when its ADD ended, by
+// its result or in the namespace. The default network works on the pod's first, whoever made it.
+func (s *session) hasInterface(i int) bool {
+	a := &s.record.Plan.Attachments[i]
+	if a.Default || slices.ContainsFunc(s.record.Status, func(entry types.NetworkStatus) bool { return entry.Interface == a.Interface }) {
+		return true
+	}
+	result, _, err := parseResult(s.record.Progress[i].Result)
+	return err != nil || len(result.IPs) > 0 || slices.ContainsFunc(result.Interfaces, func(iface *current.Interface) bool {
+		return iface != nil && s.isHere(iface.Sandbox)
+	})
+}
+
+// checkOnFirst checks a plugin of a chain without an interface once more, after it failed with
+// what its ADD had: tuning looks for CNI_IFNAME, which nobody made, and bandwidth for an
+// interface in prevResult. What they work on is the pod's first interface.
+func (s *session) checkOnFirst(ctx context.Context, alone *libcni.NetworkConfigList, rt libcni.RuntimeConf, failure error) error {
+	first, _, err := parseResult(s.record.Progress[0].Result)
+	if err != nil {
+		return failure
+	}
+	encoded, err := encodeResult(first, alone.CNIVersion)
+	if err != nil {
+		return failure
+	}
+	plugin, err := libcni.InjectConf(alone.Plugins[0], map[string]any{"prevResult": encoded})
+	if err != nil {
+		return failure
+	}
+	alone.Plugins[0] = plugin
+	rt.IfName = s.record.Plan.Attachments[0].Interface
+	if err := describe(s.libcni.CheckNetworkList(ctx, alone, &rt)); err != nil {
+		return types.Join(failure, fmt.Errorf("on %s: %w", rt.IfName, err))
+	}
+	return nil
 }
 
 func knowsCheck(list *libcni.NetworkConfigList) bool {

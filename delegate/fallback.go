@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/containernetworking/cni/libcni"
 
@@ -102,20 +103,42 @@ func rank(last bool) int {
 // interfacesOfOthers gives the interfaces of the container's other records.
 func (e *Engine) interfacesOfOthers(key journal.Key) map[string]bool {
 	interfaces := map[string]bool{}
-	keys, err := e.Journal().OfContainer(key.ContainerID)
-	if err != nil {
-		return interfaces
-	}
-	for _, other := range keys {
-		record, err := e.Journal().Read(other)
-		if other == key || err != nil {
-			continue
-		}
+	for _, record := range e.recordsOfOthers(key) {
 		for _, a := range record.Plan.Attachments {
 			interfaces[a.Interface] = true
 		}
 	}
 	return interfaces
+}
+
+// recordsOfOthers gives the container's other records.
+func (e *Engine) recordsOfOthers(key journal.Key) []*types.Record {
+	keys, err := e.Journal().OfContainer(key.ContainerID)
+	if err != nil {
+		return nil
+	}
+	var records []*types.Record
+	for _, other := range keys {
+		if record, err := e.Journal().Read(other); err == nil && other != key {
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// takenByOthers reports whether the container's other records have an interface of a name, as
+// podman makes them: one ADD for each of its networks. It reads them at the first question.
+func (e *Engine) takenByOthers(key journal.Key) func(ifName string) bool {
+	names := sync.OnceValue(func() map[string]bool {
+		taken := e.interfacesOfOthers(key)
+		for _, record := range e.recordsOfOthers(key) {
+			for i := range record.Status { // a plugin may make more than it was asked for
+				taken[record.Status[i].Interface] = true
+			}
+		}
+		return taken
+	})
+	return func(ifName string) bool { return names()[ifName] }
 }
 
 func (e *Engine) runsPlexus(config []byte) bool {
@@ -155,7 +178,7 @@ func toList(conf *types.NetConf) (*libcni.NetworkConfigList, error) {
 // releaseDefault runs the DEL of the present default network: the pod may be older
 // than Plexus on this node, attached by the default network alone.
 func (e *Engine) releaseDefault(ctx context.Context, u *unrecorded) error {
-	conf, err := e.localDefault()
+	conf, err := e.localDefault(ctx)
 	if err == nil && conf == nil {
 		e.warnUnasked(u, errors.New("the API server alone has its definition"))
 		return nil
@@ -208,13 +231,12 @@ func (e *Engine) cacheOf(u *unrecorded, list *libcni.NetworkConfigList, rt *libc
 // localDefault gives the default network's configuration without asking the API: from
 // the configuration itself, a file, or the record of another pod. It is nil if only
 // the API knows it.
-func (e *Engine) localDefault() (*types.NetConf, error) {
+func (e *Engine) localDefault(ctx context.Context) (*types.NetConf, error) {
 	conf, err := e.configuredDefault()
 	if err != nil || conf == nil {
 		return conf, err
 	}
-	conf.SetDefaultVersion(e.Config.CNIVersion)
-	return conf, nil
+	return conf, e.planner().SettleVersion(ctx, conf)
 }
 
 func (e *Engine) configuredDefault() (*types.NetConf, error) {

@@ -188,7 +188,7 @@ func (g *collection) collectDelegates(ctx context.Context) error {
 		g.Log.Warn("no garbage collection of the delegates' networks this time", "error", err)
 		return nil
 	}
-	if err := g.addDefault(); err != nil {
+	if err := g.addDefault(ctx); err != nil {
 		return fmt.Errorf("default network: %w", err)
 	}
 	g.addBare(recorded)
@@ -325,8 +325,8 @@ func (g *collection) interfacesOf(containerID string) map[string]bool {
 }
 
 // addDefault notes the default network of the present configuration.
-func (g *collection) addDefault() error {
-	conf, err := g.localDefault()
+func (g *collection) addDefault(ctx context.Context) error {
+	conf, err := g.localDefault(ctx)
 	if err != nil || conf == nil {
 		return err
 	}

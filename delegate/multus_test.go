@@ -192,7 +192,7 @@ func TestDelOfASandboxOfMultus(t *testing.T) {
 // What Multus left and nobody can read is no reason to leave the pod's address taken.
 func TestDelOfADamagedStateOfMultus(t *testing.T) {
 	r := newRecorder(t, "bridge")
-	engine := r.engine(t, `"delegates":[{"name":"podnet","type":"bridge"}]`)
+	engine := r.engine(t, `"delegates":[{"cniVersion":"1.0.0","name":"podnet","type":"bridge"}]`)
 	writeTestFile(t, filepath.Join(engine.Config.CNIDir, "c1"), `[{"torn`, 0o600)
 	if err := engine.Del(t.Context(), &Call{Sandbox: types.Sandbox{ContainerID: "c1", IfName: "eth0"}}); err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func (s *session) follow(a *types.Attachment, list *libcni.NetworkConfigList) (*
 func (s *session) madeBefore(a *types.Attachment) bool {
 	previous, err := s.previous()
 	return err == nil && previous != nil && a.Default && slices.ContainsFunc(previous.Interfaces, func(i *current.Interface) bool {
-		return i.Name == a.Interface && i.Sandbox != ""
+		return i.Name == a.Interface && s.isHere(i.Sandbox)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 // status describes all attachments, from their results and from what is really in
 // the namespace.
 func (s *session) status(sandbox *sandboxNet, results []*current.Result) []types.NetworkStatus {
+	results = s.inPod(results)
 	seen := s.inspect(sandbox, results)
 	var all []types.NetworkStatus
 	for i := range s.record.Plan.Attachments {

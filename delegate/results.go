@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
@@ -11,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types/create"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -172,6 +174,43 @@ func mergeResults(results []*current.Result) *current.Result {
 		}
 	}
 	return merged
+}
+
+// inPod gives the results with the interfaces of this sandbox alone as the pod's: one that
+// names another sandbox counts as the host's. What was recorded stays as it is, for DEL.
+func (s *session) inPod(results []*current.Result) []*current.Result {
+	views := slices.Clone(results)
+	for i, result := range results {
+		if result == nil {
+			continue
+		}
+		view := *result
+		view.Interfaces = slices.Clone(result.Interfaces)
+		for j, iface := range view.Interfaces {
+			if iface != nil && !s.isHere(iface.Sandbox) {
+				ofHost := *iface
+				ofHost.Sandbox = ""
+				view.Interfaces[j] = &ofHost
+			}
+		}
+		views[i] = &view
+	}
+	return views
+}
+
+// isHere reports whether a result's `sandbox` is this one: the path of its namespace, another
+// path to it, or, as plugins for virtual machines may write it, the ID of the sandbox. Amazon's
+// VPC plugin keeps a number there, of an interface that does not exist.
+func (s *session) isHere(sandbox string) bool {
+	own := &s.record.Plan.Sandbox
+	if sandbox == own.NetNS || sandbox == own.ContainerID {
+		return sandbox != ""
+	}
+	if !filepath.IsAbs(sandbox) {
+		return false
+	}
+	inode, exists := host.NetNS(sandbox)
+	return exists && inode != 0 && inode == s.record.NetNSInode
 }
 
 // networkStatus describes an attachment for the pod's annotation (section 5.3): one

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -26,6 +27,9 @@ func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Fac
 	if err != nil {
 		return nil, err
 	}
+	if req, err = m.named(set, req); err != nil {
+		return nil, err
+	}
 	found, err := m.pod(set, req)
 	if err != nil {
 		return nil, err
@@ -43,6 +47,34 @@ func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Fac
 		facts.Networks = append(facts.Networks, network)
 	}
 	return facts, nil
+}
+
+// named gives the request with the whole name of its pod. To a name without a namespace belongs
+// the pod of namespace default, as with kubectl, else the only one of that name.
+func (m Manifests) named(set *manifestSet, req *types.FactsRequest) (*types.FactsRequest, error) {
+	if !req.Pod.IsHalfKnown() {
+		return req, nil
+	}
+	var namespaces []string
+	for ref := range set.pods {
+		if ref.Name == req.Pod.Name {
+			namespaces = append(namespaces, ref.Namespace)
+		}
+	}
+	slices.Sort(namespaces)
+	whole := *req
+	switch {
+	case slices.Contains(namespaces, defaultNamespace):
+		whole.Pod.Namespace = defaultNamespace
+	case len(namespaces) == 1:
+		whole.Pod.Namespace = namespaces[0]
+	case len(namespaces) == 0:
+		return nil, fmt.Errorf("%w: the runtime gave no namespace (K8S_POD_NAMESPACE), and no manifest in %s has a pod of that name in any", ErrPodNotFound, m.Dir)
+	default:
+		return nil, types.Errorf(types.CodeInvalidEnv, "the runtime gave no namespace (K8S_POD_NAMESPACE), and the manifests in %s have pods of that name in namespaces %s, none of them %s",
+			m.Dir, strings.Join(namespaces, ", "), defaultNamespace)
+	}
+	return &whole, nil
 }
 
 func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*PodObject, error) {

@@ -96,6 +96,19 @@ func TestManifestsFacts(t *testing.T) {
 				Networks: []types.Network{{Ref: ref("default", "n")}},
 			},
 		},
+		"a name without a namespace, of namespace default": {
+			files:   map[string]string{"all.yaml": podAndNetwork, "p.json": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"u2"}}`},
+			request: types.FactsRequest{Pod: types.Pod{Name: "p"}},
+			want:    types.Facts{Pod: types.Pod{Namespace: "default", Name: "p", UID: "u2", Annotations: map[string]string{}}},
+		},
+		"a name without a namespace, of one alone": {
+			files:   map[string]string{"all.yaml": podAndNetwork, "q.json": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"q"}}`},
+			request: types.FactsRequest{Pod: types.Pod{Name: "p"}},
+			want: types.Facts{
+				Pod:      types.Pod{Namespace: "ns", Name: "p", UID: "u1", Annotations: annotations},
+				Networks: []types.Network{networkA, {Ref: ref("other", "b"), Missing: true}},
+			},
+		},
 		"no pod at all": {
 			request: types.FactsRequest{Networks: []types.Ref{ref("a", "b")}},
 			want: types.Facts{
@@ -145,9 +158,21 @@ func TestManifestsErrors(t *testing.T) {
 }
 
 func TestManifestsMissingPodIsNotFound(t *testing.T) {
-	_, err := folder(t, nil).Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "default", Name: "p"}})
-	if !errors.Is(err, ErrPodNotFound) {
-		t.Errorf("got %v, want %v", err, ErrPodNotFound)
+	for _, pod := range []types.Pod{{Namespace: "default", Name: "p"}, {Name: "p"}} {
+		_, err := folder(t, nil).Facts(t.Context(), &types.FactsRequest{Pod: pod})
+		if !errors.Is(err, ErrPodNotFound) {
+			t.Errorf("pod %s: got %v, want %v", &pod, err, ErrPodNotFound)
+		}
+	}
+}
+
+// Of several pods of a name, none of them in namespace default, none is chosen.
+func TestManifestsNameOfSeveralPods(t *testing.T) {
+	m := folder(t, map[string]string{"all.yaml": podAndNetwork, "p.json": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"apps"}}`})
+	_, err := m.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Name: "p"}})
+	check.Error(t, err, m.Dir, "K8S_POD_NAMESPACE", "namespaces apps, ns")
+	if types.CodeOf(err, 0) != types.CodeInvalidEnv {
+		t.Errorf("code of %v", err)
 	}
 }
 

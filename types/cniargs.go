@@ -19,15 +19,22 @@ func ParseArgs(s string) ([][2]string, error) {
 	return args, nil
 }
 
-// PodFromArgs gives the pod that a Kubernetes runtime names in CNI_ARGS. Without
-// both a namespace and a name no pod is known.
+// The keys of CNI_ARGS that name a pod.
+const (
+	ArgPodNamespace = "K8S_POD_NAMESPACE"
+	ArgPodName      = "K8S_POD_NAME"
+	ArgPodUID       = "K8S_POD_UID"
+)
+
+// PodFromArgs gives the pod that a runtime names in CNI_ARGS, whole or by half: podman gives no
+// namespace. Without a namespace and a name there is none.
 func PodFromArgs(args [][2]string) Pod {
 	values := map[string]string{}
 	for _, arg := range args {
 		values[arg[0]] = arg[1]
 	}
-	pod := Pod{Namespace: values["K8S_POD_NAMESPACE"], Name: values["K8S_POD_NAME"], UID: values["K8S_POD_UID"]}
-	if pod.Namespace == "" || pod.Name == "" {
+	pod := Pod{Namespace: values[ArgPodNamespace], Name: values[ArgPodName], UID: values[ArgPodUID]}
+	if pod.Namespace == "" && pod.Name == "" {
 		return Pod{}
 	}
 	return pod

@@ -52,8 +52,10 @@ func TestPodFromArgs(t *testing.T) {
 		},
 		{"no UID", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod", Pod{Namespace: "ns", Name: "pod"}, "ns/pod"},
 		{"the last one counts", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=pod;K8S_POD_NAMESPACE=b", Pod{Namespace: "b", Name: "pod"}, "b/pod"},
-		{"no name", "K8S_POD_NAMESPACE=ns;K8S_POD_UID=u", Pod{}, "(no pod)"},
-		{"no namespace", "K8S_POD_NAME=pod", Pod{}, "(no pod)"},
+		{"no name", "K8S_POD_NAMESPACE=ns;K8S_POD_UID=u", Pod{Namespace: "ns", UID: "u"}, "ns/(no name)"},
+		{"as podman calls", "IgnoreUnknown=1;K8S_POD_NAME=pod", Pod{Name: "pod"}, "pod"},
+		{"an empty namespace", "K8S_POD_NAMESPACE=;K8S_POD_NAME=pod", Pod{Name: "pod"}, "pod"},
+		{"both are empty", "K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_UID=u", Pod{}, "(no pod)"},
 		{"no arguments", "", Pod{}, "(no pod)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -63,8 +65,9 @@ func TestPodFromArgs(t *testing.T) {
 			}
 			pod := PodFromArgs(args)
 			wantEqual(t, tc.want, pod)
-			if pod.String() != tc.text || pod.Known() != (tc.want.Name != "") {
-				t.Errorf("it is %q, known %v", pod.String(), pod.Known())
+			whole, some := tc.want.Name != "" && tc.want.Namespace != "", tc.want.Name+tc.want.Namespace != ""
+			if pod.String() != tc.text || pod.Known() != whole || pod.IsHalfKnown() != (some && !whole) {
+				t.Errorf("it is %q, known %v, by half %v", pod.String(), pod.Known(), pod.IsHalfKnown())
 			}
 		})
 	}

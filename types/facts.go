@@ -18,15 +18,23 @@ type Pod struct {
 	Static bool `json:"static,omitempty"`
 }
 
-// Known reports whether a pod is known at all.
-func (p *Pod) Known() bool { return p.Name != "" }
+// Known reports whether it is known which pod it is.
+func (p *Pod) Known() bool { return p.Namespace != "" && p.Name != "" }
 
-// String gives "namespace/name".
+// IsHalfKnown reports whether only a name or only a namespace is known.
+func (p *Pod) IsHalfKnown() bool { return (p.Namespace == "") != (p.Name == "") }
+
+// String gives "namespace/name", or what is known of it.
 func (p *Pod) String() string {
-	if !p.Known() {
-		return "(no pod)"
+	switch {
+	case p.Known():
+		return p.Namespace + "/" + p.Name
+	case p.Name != "":
+		return p.Name
+	case p.Namespace != "":
+		return p.Namespace + "/(no name)"
 	}
-	return p.Namespace + "/" + p.Name
+	return "(no pod)"
 }
 
 // Annotations by which the kubelet marks where a pod comes from.

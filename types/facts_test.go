@@ -85,13 +85,13 @@ func TestWantDevices(t *testing.T) {
 		facts Facts
 		want  bool
 	}{
-		{"nothing", Facts{Pod: Pod{Name: "p"}}, false},
-		{"plain networks", Facts{Pod: Pod{Name: "p", Annotations: annotations("a,b", "c")}, Networks: resource[:1]}, false},
-		{"a network of a resource", Facts{Pod: Pod{Name: "p"}, Networks: resource}, true},
+		{"nothing", Facts{Pod: Pod{Namespace: "ns", Name: "p"}}, false},
+		{"plain networks", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations("a,b", "c")}, Networks: resource[:1]}, false},
+		{"a network of a resource", Facts{Pod: Pod{Namespace: "ns", Name: "p"}, Networks: resource}, true},
 		{"but no pod", Facts{Networks: resource}, false},
-		{"a device is named", Facts{Pod: Pod{Name: "p", Annotations: annotations(`[{"name":"a"},{"name":"b","deviceID":"x"}]`, "")}}, true},
-		{"for the default network", Facts{Pod: Pod{Name: "p", Annotations: annotations("", `[{"name":"b","deviceID":"x"}]`)}}, true},
-		{"in what cannot be parsed", Facts{Pod: Pod{Name: "p", Annotations: annotations(`[{"name":"","deviceID":"x"}]`, "{")}}, false},
+		{"a device is named", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations(`[{"name":"a"},{"name":"b","deviceID":"x"}]`, "")}}, true},
+		{"for the default network", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations("", `[{"name":"b","deviceID":"x"}]`)}}, true},
+		{"in what cannot be parsed", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations(`[{"name":"","deviceID":"x"}]`, "{")}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) { wantEqual(t, tc.want, tc.facts.WantDevices()) })
 	}

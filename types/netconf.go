@@ -312,13 +312,28 @@ func (c *NetConf) Bytes() ([]byte, error) {
 
 // SetDefaultVersion gives the list a cniVersion if it says none, nor a choice of them.
 func (c *NetConf) SetDefaultVersion(version string) {
-	o := objectOf("", c.rest)
-	var own string
-	_, choice := o.get("cniVersions")
-	if read(o, "cniVersion", &own) && own != "" || choice || version == "" {
-		return
+	if _, choice := objectOf("", c.rest).get("cniVersions"); c.Version() == "" && !choice && version != "" {
+		c.SetVersion(version)
 	}
-	drop(c.rest, "cniVersion")
+}
+
+// Version gives the list's cniVersion, "" if it says none.
+func (c *NetConf) Version() string {
+	var own string
+	read(objectOf("", c.rest), "cniVersion", &own)
+	return own
+}
+
+// Versions gives the list's cniVersions, the versions that it may be run in; nil if it says none.
+func (c *NetConf) Versions() []string {
+	var versions []string
+	read(objectOf("", c.rest), "cniVersions", &versions)
+	return versions
+}
+
+// SetVersion makes a version the only one of the list.
+func (c *NetConf) SetVersion(version string) {
+	drop(c.rest, "cniVersion", "cniVersions")
 	c.rest["cniVersion"], _ = json.Marshal(version)
 }
 

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// oldVersions are the versions of CNI whose results have ip4 and ip6.
-var oldVersions = []string{"0.1.0", "0.2.0"}
-
 // CheckResult reports every field of a CNI result that nobody could read: not libcni, or not
 // a runtime, or neither of them once libcni has printed it again. It says nothing about
 // fields that it does not know. The version is the result's own.
@@ -19,11 +16,11 @@ func CheckResult(data []byte, version string) error {
 	if err != nil {
 		return err
 	}
-	known := slices.Concat(oldVersions, CNIVersions)
+	known := AllCNIVersions()
 	switch {
 	case !slices.Contains(known, version):
 		o.fault("cniVersion", fmt.Sprintf("%q is not one of %s", version, strings.Join(known, ", ")))
-	case slices.Contains(oldVersions, version):
+	case IsOldVersion(version):
 		checkInner(o, "ip4", checkOldIP)
 		checkInner(o, "ip6", checkOldIP)
 	default:

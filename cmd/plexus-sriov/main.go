@@ -32,7 +32,7 @@ Configuration and troubleshooting: docs/sriov.md.
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	return (&plugin.Main{Name: "plexus-sriov", Help: help, Open: open}).Run(args)
+	return (&plugin.Main{Name: "plexus-sriov", Help: help, Versions: types.AllCNIVersions(), Open: open}).Run(args)
 }
 
 // open reads a call. DEL needs no configuration that makes sense, because it goes by the

@@ -13,6 +13,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/plugin"
 	"github.com/plexus-cni/plexus/internal/plugin/vhostuser"
 	"github.com/plexus-cni/plexus/internal/plugin/vhostuser/ovs"
+	"github.com/plexus-cni/plexus/types"
 )
 
 const help = `plexus-vhostuser is a CNI plugin: a container runtime, or Plexus, calls it.
@@ -28,7 +29,7 @@ Configuration: docs/vhost-user.md.
 
 func main() {
 	unix.Umask(0o022) // a runtime's own may keep pods out of what is made for them
-	m := plugin.Main{Name: "plexus-vhostuser", Help: help, Open: open}
+	m := plugin.Main{Name: "plexus-vhostuser", Help: help, Versions: types.AllCNIVersions(), Open: open}
 	os.Exit(m.Run(os.Args[1:]))
 }
 

@@ -36,7 +36,7 @@ Configuration: docs/configuration.md. Try it without a cluster: make demo.
 `
 
 func main() {
-	m := plugin.Main{Name: "plexus", Help: help, Open: open, Guard: guard, Details: delegate.PluginDetails}
+	m := plugin.Main{Name: "plexus", Help: help, Versions: types.CNIVersions, Open: open, Guard: guard, Details: delegate.PluginDetails}
 	os.Exit(m.Run(os.Args[1:]))
 }
 

@@ -187,3 +187,29 @@ func TestNetnsCheckAfterAChangeOfTheAnswer(t *testing.T) {
 	n.Del(pod, all)
 	n.MustBeClean()
 }
+
+// The runtime's prevResult makes an interface the plugins' before plexus only if it names the
+// pod's namespace: any other that is there already is refused, as ever.
+func TestNetnsPrevResultOfAnotherSandbox(t *testing.T) {
+	for sandbox, own := range map[string]bool{"POD": true, "0": false, "OTHER": false} {
+		t.Run(sandbox, func(t *testing.T) {
+			n := node.New(t)
+			n.Plugin("plain", `[ "$CNI_COMMAND" != ADD ] || echo '{}'`)
+			n.Pod("c1", nil)
+			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
+			if out, err := pod.Run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other"); err != nil {
+				t.Fatal(err, out)
+			}
+			path := strings.NewReplacer("POD", pod.Path, "OTHER", other.Path).Replace(sandbox)
+			conf := n.Conf(node.Conf{
+				"delegates":  []node.Conf{{"cniVersion": "1.0.0", "name": "plain", "type": "plain"}},
+				"prevResult": node.Conf{"cniVersion": "1.0.0", "interfaces": []node.Conf{{"name": "eth0", "sandbox": path}}},
+			})
+			if own {
+				n.Add(pod, conf)
+				return
+			}
+			check.Contains(t, "error", call(n, "ADD", pod, conf).Fails(4).Msg, `has an interface "eth0" already`)
+		})
+	}
+}

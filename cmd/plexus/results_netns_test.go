@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -85,6 +86,54 @@ func TestNetnsResultIsPrintedReadable(t *testing.T) {
 				pod.Destroy()
 			}
 			n.MustBeClean()
+		})
+	}
+}
+
+// Only an interface whose `sandbox` is the pod's namespace is the pod's: not what Amazon's VPC
+// plugin keeps in it, nor an interface of another pod. Another path to the namespace is the same.
+func TestNetnsInterfacesOfOtherSandboxes(t *testing.T) {
+	for name, test := range map[string]struct {
+		sandbox string // of the second interface; POD and OTHER are namespaces
+		want    bool   // whether it is the pod's
+	}{
+		"Amazon's VPC plugin": {"0", false},
+		"a word":              {"the host", false},
+		"a file":              {"/etc/hostname", false},
+		"another pod":         {"OTHER", false},
+		"a namespace gone":    {"/run/netns/gone", false},
+		"as it was called":    {"POD", true},
+		"through a link":      {"LINK", true},
+		"a process's":         {"/proc/self/root/POD", true},
+		"the container's ID":  {"c1", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := node.New(t)
+			n.Pod("c1", nil)
+			pod, other := n.Sandbox("c1"), n.Sandbox("c2")
+			link := n.Path("link")
+			n.Run("ln", "-s", pod.Path, link)
+			sandbox := strings.NewReplacer("POD", pod.Path, "OTHER", other.Path, "LINK", link).Replace(test.sandbox)
+			dummy := `{"name":"dummy123","mac":"0","sandbox":"` + sandbox + `"}`
+			n.Plugin("vpc", `[ "$CNI_COMMAND" != ADD ] || {
+	nsenter --net="$CNI_NETNS" ip link add eth0 type veth peer name other
+	echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eni1"},{"name":"eth0","sandbox":"'"$CNI_NETNS"'"},`+dummy+`],"ips":[{"address":"10.9.0.2/24","interface":1}]}'
+}`)
+			conf := n.Conf(node.Conf{"delegates": []node.Conf{{"cniVersion": "1.0.0", "name": "vpc", "type": "vpc"}}})
+			added := n.Add(pod, conf)
+			var names []string
+			for _, entry := range n.Record(pod).Status {
+				names = append(names, entry.Interface+" "+strings.Join(entry.IPs, ","))
+			}
+			want := []string{"eth0 10.9.0.2"}
+			if test.want {
+				want = append(want, "dummy123 ")
+			}
+			check.Equal(t, "interfaces in the status", names, want)
+			n.Calls()
+			n.Del(pod, prevResult(conf, added))
+			given := n.Calls()[0].Config["prevResult"]
+			check.Contains(t, "what DEL gets", string(given), `"sandbox":"`+sandbox+`"`)
 		})
 	}
 }

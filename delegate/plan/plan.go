@@ -1,6 +1,6 @@
 // Package plan turns facts about a pod into a plan: which networks, with which
 // configuration, on which interfaces. It is pure: it reads files and looks for
-// executables through the interface [Node], changes nothing, and runs nothing.
+// executables through the interface [Node], changes nothing, and runs nothing itself.
 package plan
 
 import (
@@ -18,6 +18,12 @@ type Planner struct {
 	// DeviceInfoPath gives the file by which the plugins of an attachment describe its
 	// device; nil if no such files are kept.
 	DeviceInfoPath func(network, containerID, ifName string) string
+	// Taken reports whether another attachment of the container has an interface of the name,
+	// which a name that is made up then avoids; nil if there is no other.
+	Taken func(ifName string) bool
+	// Speak gives the versions of CNI that a plugin speaks, for networks that say none. It
+	// runs the plugin's VERSION; nil where none may be run.
+	Speak func(ctx context.Context, plugin string) ([]string, error)
 	// Warn gets what deserves a line in the log and stops nothing; nil drops it.
 	Warn func(format string, args ...any)
 }

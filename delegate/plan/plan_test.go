@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -199,6 +200,43 @@ func TestConfiguredRefs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, ConfiguredRefs(test.config)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A name that is made up is never one that another ADD of the container or the runtime has
+// chosen. One that the pod asks for is no other's to take, nor does it change.
+func TestPlanAvoidsNamesOfOtherAdds(t *testing.T) {
+	networks := map[string]string{"default/a": `{"cniVersion": "1.0.0", "type": "macvlan"}`}
+	for name, test := range map[string]struct {
+		taken, networks string
+		ifName          string
+		first           int
+		want            string
+	}{
+		"nothing is taken":                 {"", "a,a", "eth0", 0, "eth0 net0 net1"},
+		"some are":                         {"eth0 net0 net1", "a,a", "eth1", 0, "eth1 net2 net3"},
+		"one in between":                   {"net1", "a,a,a", "eth1", 0, "eth1 net0 net2 net3"},
+		"before the first number":          {"net0 net1", "a", "eth1", 2, "eth1 net2"},
+		"beside one that is asked for":     {"net0", "a,a@net1,a", "eth1", 0, "eth1 net2 net1 net4"},
+		"one that is asked for stays":      {"net0 x", "a@x,a", "eth1", 0, "eth1 x net1"},
+		"the runtime's own":                {"", "a,a", "net0", 0, "net0 net1 net2"},
+		"the runtime's own, and the other": {"net1", "a,a", "net0", 0, "net0 net2 net3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := planWorld{config: podnet + fmt.Sprintf(`, "firstInterfaceIndex": %d`, test.first), networks: networks, annotations: annotated(test.networks), ifName: test.ifName}
+			w.taken = strings.Fields(test.taken)
+			got := w.make(t)
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			var names []string
+			for _, a := range got.plan.Attachments {
+				names = append(names, a.Interface)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(names, " ")); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -19,7 +19,7 @@ func (b *builder) resolve(ctx context.Context) {
 	for i := range b.wanted {
 		b.devices.reserve(b.wanted[i].deviceRequest())
 	}
-	secondary := 0
+	number := b.Config.FirstInterfaceIndex
 	for i := range b.wanted {
 		if ctx.Err() != nil {
 			return
@@ -27,10 +27,9 @@ func (b *builder) resolve(ctx context.Context) {
 		w := &b.wanted[i]
 		ifName := b.sandbox.IfName
 		if !w.isDefault {
-			ifName = b.interfaceName(w, secondary)
-			secondary++
+			ifName, number = b.interfaceName(w, number)
 		}
-		attachment, err := b.attachment(w, ifName)
+		attachment, err := b.attachment(ctx, w, ifName)
 		b.faultOf(w.label, err)
 		if err == nil {
 			b.attachments = append(b.attachments, *attachment)
@@ -41,16 +40,40 @@ func (b *builder) resolve(ctx context.Context) {
 	b.checkOneOfAKind()
 }
 
-// interfaceName is the name the pod asked for, else net<number>. A custom name uses
-// up its number, so that one element's name does not depend on another's.
-func (b *builder) interfaceName(w *wanted, position int) string {
-	if w.selection != nil && w.selection.Interface != "" {
-		return w.selection.Interface
+// interfaceName is the name the pod asked for, else net<number>, with the next number. A
+// custom name uses up its number, so that one element's name does not depend on another's.
+// A name that is made up is never one that the runtime or another ADD has chosen.
+func (b *builder) interfaceName(w *wanted, number int) (name string, next int) {
+	if asked := w.askedName(); asked != "" {
+		return asked, number + 1
 	}
-	return fmt.Sprintf("net%d", b.Config.FirstInterfaceIndex+position)
+	name = fmt.Sprintf("net%d", number)
+	for moved := false; b.isTaken(name) || moved && b.isAsked(name); moved = true {
+		number++
+		name = fmt.Sprintf("net%d", number)
+	}
+	return name, number + 1
 }
 
-func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error) {
+func (w *wanted) askedName() string {
+	if w.selection == nil {
+		return ""
+	}
+	return w.selection.Interface
+}
+
+// isTaken reports whether a name is the runtime's for the first interface, or that of an
+// interface which the container has by another ADD.
+func (b *builder) isTaken(name string) bool {
+	return name == b.sandbox.IfName || b.Taken != nil && b.Taken(name)
+}
+
+// isAsked reports whether the pod asks for a name.
+func (b *builder) isAsked(name string) bool {
+	return slices.ContainsFunc(b.wanted, func(w wanted) bool { return w.askedName() == name })
+}
+
+func (b *builder) attachment(ctx context.Context, w *wanted, ifName string) (*types.Attachment, error) {
 	if n := len(w.conf.Plugins); n > types.MaxPlugins {
 		return nil, &types.FieldError{Field: "plugins", Problem: fmt.Sprintf("has %d plugins, a list may have at most %d", n, types.MaxPlugins)}
 	}
@@ -63,8 +86,12 @@ func (b *builder) attachment(w *wanted, ifName string) (*types.Attachment, error
 		ResourceName:   w.resourceName,
 	}
 	b.runtimeArgs(w, a)
+	runnable := b.checkExecutables(w)
+	if runnable == nil { // what may not run is not asked either
+		runnable = b.settleVersion(ctx, w)
+	}
 	faults := []error{
-		b.checkExecutables(w),
+		runnable,
 		b.takeDevice(w, a),
 		b.selectionArgs(w, a),
 		b.deviceArgs(w, a),
@@ -198,10 +225,18 @@ func (b *builder) deviceArgs(w *wanted, a *types.Attachment) error {
 	)
 }
 
+// settleVersion gives the list its version, and that of what its first plugin is to follow.
+func (b *builder) settleVersion(ctx context.Context, w *wanted) error {
+	err := b.SettleVersion(ctx, w.conf)
+	if err != nil || !w.chained {
+		return err
+	}
+	return w.conf.SetPrevResult(types.EmptyResult{CNIVersion: w.conf.Version()})
+}
+
 // encode fixes the bytes of the configuration list, and lets libcni, which will read
 // them, be the judge of them.
 func (b *builder) encode(w *wanted, a *types.Attachment) error {
-	w.conf.SetDefaultVersion(b.Config.CNIVersion)
 	if !w.chained {
 		w.conf.DropPrevResult()
 	}

@@ -27,7 +27,8 @@ type planWorld struct {
 	facts       []types.Network   // networks that are more than a spec.config
 	devices     map[string][]string
 	noDevInfo   bool
-	ifName      string // the runtime's name for the first interface; eth0 if it is empty
+	taken       []string // interfaces that the container has by another ADD
+	ifName      string   // the runtime's name for the first interface; eth0 if it is empty
 }
 
 // planPlugins are the executables of the node.
@@ -80,6 +81,9 @@ func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 		planner.DeviceInfoPath = func(network, containerID, ifName string) string {
 			return "/devinfo/" + network + "-" + containerID + "-" + ifName
 		}
+	}
+	if w.taken != nil {
+		planner.Taken = func(ifName string) bool { return slices.Contains(w.taken, ifName) }
 	}
 	got.planner = planner
 	sandbox := types.Sandbox{ContainerID: "c1", NetNS: "/run/netns/c1", IfName: cmp.Or(w.ifName, "eth0"), Args: [][2]string{{"IgnoreUnknown", "1"}}}

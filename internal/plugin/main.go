@@ -10,6 +10,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	cnitypes "github.com/containernetworking/cni/pkg/types"
+	types020 "github.com/containernetworking/cni/pkg/types/020"
+	current "github.com/containernetworking/cni/pkg/types/100"
 	cniversion "github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
@@ -32,6 +34,9 @@ const maxMemory = 64 << 20
 type Main struct {
 	Name string // of the executable
 	Help string // what --help prints
+
+	// Versions are the versions of CNI that it can be called in.
+	Versions []string
 
 	// Open reads a call. Its verbs run once, and Done after them.
 	Open func(command string, args *skel.CmdArgs) (*Verbs, error)
@@ -100,7 +105,7 @@ func (m *Main) answer() *cnitypes.Error {
 		Check:  m.verb("CHECK", func(ctx context.Context, v *Verbs, _ *skel.CmdArgs) error { return v.Check(ctx) }),
 		GC:     m.verb("GC", func(ctx context.Context, v *Verbs, _ *skel.CmdArgs) error { return v.GC(ctx) }),
 		Status: m.verb("STATUS", func(ctx context.Context, v *Verbs, _ *skel.CmdArgs) error { return v.Status(ctx) }),
-	}, cniversion.PluginSupports(types.CNIVersions...), about)
+	}, cniversion.PluginSupports(m.Versions...), about)
 }
 
 // verb makes skel's form of a verb.
@@ -158,5 +163,21 @@ func add(ctx context.Context, verbs *Verbs, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	return cnitypes.PrintResult(result, callVersion)
+	if result, err = inVersion(result, callVersion); err != nil {
+		return err
+	}
+	return result.Print()
+}
+
+// inVersion gives a result in the version of the call. Those before 0.3.0 know nothing but
+// addresses; where there is none, the conversion refuses what is empty then.
+func inVersion(result cnitypes.Result, version string) (cnitypes.Result, error) {
+	if !types.IsOldVersion(version) {
+		return result.GetAsVersion(version)
+	}
+	whole, err := current.NewResultFromResult(result)
+	if err == nil && len(whole.IPs) == 0 {
+		return &types020.Result{CNIVersion: version, DNS: whole.DNS}, nil
+	}
+	return result.GetAsVersion(version)
 }

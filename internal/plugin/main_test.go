@@ -43,6 +43,25 @@ func TestEveryVerbInEveryVersion(t *testing.T) {
 	}
 }
 
+// A plugin of every version answers the old ones with what they can say. An interface without
+// an address is no failure: it is made, and a runtime would have to undo it.
+func TestOldVersions(t *testing.T) {
+	for config, version := range map[string]string{configOf("0.1.0"): "0.1.0", configOf("0.2.0"): "0.2.0", `{"name":"n","type":"probe"}`: "0.1.0"} {
+		for does, want := range map[string]string{"": `"ip":"10.0.0.0/24"`, "bare": `"dns":{"nameservers":["192.0.2.53"]}`} {
+			t.Run(version+" "+does, func(t *testing.T) {
+				o := run(t, command(t, os.Args[0], "ADD", config, asProbe+"=1", probeOld+"=1", probeDoes+"="+does))
+				check.Equal(t, "exit code", o.code, 0)
+				check.Equal(t, "version of the result", o.failure.CNIVersion, version)
+				check.Contains(t, "result", strings.Join(strings.Fields(o.stdout), ""), want)
+				if err := types.CheckResult([]byte(o.stdout), version); err != nil {
+					t.Error(err)
+				}
+				check.Equal(t, "exit code of DEL", run(t, command(t, os.Args[0], "DEL", config, asProbe+"=1", probeOld+"=1")).code, 0)
+			})
+		}
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for _, tc := range []struct {
 		args           []string

@@ -27,6 +27,7 @@ const (
 	asProbe    = "PLEXUS_EDGE_TEST_AS_PROBE"
 	probeDoes  = "PLEXUS_EDGE_TEST_DOES"
 	probeGuard = "PLEXUS_EDGE_TEST_GUARD"
+	probeOld   = "PLEXUS_EDGE_TEST_OLD" // it speaks every version
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +39,10 @@ func TestMain(m *testing.M) {
 
 // probe is a plugin that notes on standard error what its edge asks of it.
 func probe() *Main {
-	m := &Main{Name: "probe", Help: "probe's help\n", Open: openProbe}
+	m := &Main{Name: "probe", Help: "probe's help\n", Versions: types.CNIVersions, Open: openProbe}
+	if os.Getenv(probeOld) != "" {
+		m.Versions = types.AllCNIVersions()
+	}
 	switch os.Getenv(probeGuard) {
 	case "done":
 		m.Guard = func(string) (bool, error) { return true, nil }
@@ -64,6 +68,9 @@ func openProbe(command string, args *skel.CmdArgs) (*Verbs, error) {
 		Add: func(ctx context.Context) (cnitypes.Result, error) {
 			_, address, err := net.ParseCIDR("10.0.0.0/24")
 			result := &current.Result{CNIVersion: current.ImplementedSpecVersion, IPs: []*current.IPConfig{{Address: *address}}}
+			if os.Getenv(probeDoes) == "bare" {
+				result = &current.Result{CNIVersion: current.ImplementedSpecVersion, DNS: cnitypes.DNS{Nameservers: []string{"192.0.2.53"}}}
+			}
 			return result, errors.Join(err, act(ctx, "add"))
 		},
 		Del: verb("del"), Check: verb("check"), GC: verb("gc"), Status: verb("status"),

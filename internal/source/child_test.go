@@ -113,7 +113,7 @@ func TestChildIsNotExecutable(t *testing.T) {
 	}
 	config := kubeconfig
 	s := newSource(t, &config, dir)
-	if _, err := s.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Name: "p"}}); !errors.Is(err, fs.ErrPermission) || s.child != nil {
+	if _, err := s.Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p"}}); !errors.Is(err, fs.ErrPermission) || s.child != nil {
 		t.Errorf("got %v", err)
 	}
 }

@@ -73,6 +73,9 @@ func (s *Source) canAskChild() bool {
 // Facts gives the facts of a pod. It asks no source for what the runtime handed over.
 func (s *Source) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
 	s.asked = time.Now()
+	if request.Pod.IsHalfKnown() {
+		return s.factsByHalf(ctx, request)
+	}
 	if facts, complete := knownFacts(request); complete {
 		s.startToPublish()
 		return facts, nil
@@ -88,6 +91,28 @@ func (s *Source) Facts(ctx context.Context, request *types.FactsRequest) (*types
 		return s.askChild(ctx, request)
 	}
 	return noFacts(request), nil
+}
+
+// factsByHalf gives the facts of a pod of which the runtime gave the name alone, or the
+// namespace alone. Manifests may have one pod of the name. An API server must be asked about
+// both: to go on without the pod would be to attach less than it asks for, in silence.
+func (s *Source) factsByHalf(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+	given, missing, value := types.ArgPodName, types.ArgPodNamespace, request.Pod.Name
+	if value == "" {
+		given, missing, value = types.ArgPodNamespace, types.ArgPodName, request.Pod.Namespace
+	}
+	switch {
+	case s.config.Manifests != "" && request.Pod.Name != "":
+		return s.askChild(ctx, request)
+	case s.config.Manifests != "":
+		return nil, types.Errorf(types.CodeInvalidEnv, "CNI_ARGS: %s is %q and %s is missing: no manifest can be looked up without it", given, value, missing)
+	case s.hasAgent() || s.hasAPI():
+		return nil, types.Errorf(types.CodeInvalidEnv, "CNI_ARGS: %s is %q and %s is missing: no pod can be looked up without it; "+
+			`if none is to be, set agentSocket to "" and no kubeconfig`, given, value, missing)
+	}
+	unknown := *request
+	unknown.Pod = types.Pod{}
+	return noFacts(&unknown), nil
 }
 
 // knownFacts gives the facts if no source is needed: the runtime handed the

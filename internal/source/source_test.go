@@ -268,3 +268,33 @@ func TestNoSource(t *testing.T) {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
 }
+
+// A pod that is known by half is looked up nowhere but in manifests, by its name. The error says
+// what is missing; where no pod is looked up at all there is none.
+func TestPodKnownByHalf(t *testing.T) {
+	for name, pod := range map[string]types.Pod{"K8S_POD_NAMESPACE": {Name: "p", UID: "u"}, "K8S_POD_NAME": {Namespace: "ns", UID: "u"}} {
+		for _, api := range append([]string{"agent"}, apis...) {
+			t.Run(name+" is missing, "+api, func(t *testing.T) {
+				config := &types.Config{}
+				if api == "agent" {
+					config.AgentSocket = agentSocket(t)
+				}
+				s := newSource(t, config, installChild(t, "ok"))
+				setAPI(s, api)
+				facts, err := s.Facts(t.Context(), &types.FactsRequest{Pod: pod, Timeout: types.Duration(5 * time.Second)})
+				switch {
+				case api == "none":
+					if err != nil || facts.Pod.String() != "(no pod)" {
+						t.Errorf("got %v, %v", facts, err)
+					}
+				case api == "manifests" && pod.Name != "":
+					if got := outcome(facts, err); got != "once" {
+						t.Errorf("got %s: %v", got, err)
+					}
+				case types.CodeOf(err, 0) != types.CodeInvalidEnv || !strings.Contains(err.Error(), name+" is missing"):
+					t.Errorf("got %v, %v", facts, err)
+				}
+			})
+		}
+	}
+}

@@ -47,7 +47,7 @@ func TestE2EVhostUserPort(t *testing.T) {
 // Every version of CNI, as a runtime that calls the plugin itself.
 func TestE2EVhostUserVersions(t *testing.T) {
 	l := newLab(t)
-	for _, version := range types.CNIVersions {
+	for _, version := range types.AllCNIVersions() {
 		t.Run(version, func(t *testing.T) {
 			p := &pod{lab: l, node: l.Node, sandbox: l.Sandbox("v" + strings.ReplaceAll(version, ".", "")), uid: "u"}
 			conf := l.network(node.Conf{"cniVersion": version})

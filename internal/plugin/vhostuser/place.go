@@ -31,7 +31,9 @@ func attachmentOf(network string, call *Call) (*Attachment, error) {
 	if err != nil {
 		return a, err
 	}
-	a.Pod = types.PodFromArgs(parsed)
+	if pod := types.PodFromArgs(parsed); pod.Known() {
+		a.Pod = pod
+	}
 	if uid := a.Pod.UID; uid != "" && (!isFileName(uid) || len(uid) > 64) {
 		a.Pod.UID = ""
 		return a, types.Errorf(types.CodeInvalidEnv, "CNI_ARGS: K8S_POD_UID: %q is not the UID of a pod", cut(uid))

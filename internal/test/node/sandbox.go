@@ -115,6 +115,14 @@ func (s *Sandbox) Run(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// MustRun runs a command in the sandbox that has to succeed.
+func (s *Sandbox) MustRun(name string, args ...string) {
+	s.t.Helper()
+	if out, err := s.Run(name, args...); err != nil {
+		s.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
 func (s *Sandbox) handle() *netlink.Handle {
 	s.t.Helper()
 	handle, err := netlink.NewHandleAt(s.ns, unix.NETLINK_ROUTE)

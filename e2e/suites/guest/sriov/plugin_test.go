@@ -111,7 +111,7 @@ func TestGuestPluginVersions(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
 	pod := l.netns("a")
-	for _, version := range types.CNIVersions {
+	for _, version := range types.AllCNIVersions() {
 		config := everything(l.vf(pf0, 2), "10.9.0.1/24").with(conf{"cniVersion": version})
 		a := l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
 		var result struct{ CNIVersion string }
@@ -180,7 +180,7 @@ func TestGuestPluginStatus(t *testing.T) {
 		Supported []string `json:"supportedVersions"`
 	}
 	check.Must(t, json.Unmarshal([]byte(l.must(call{command: "VERSION"}, config).stdout), &said))
-	if diff := cmp.Diff(types.CNIVersions, said.Supported); diff != "" {
+	if diff := cmp.Diff(types.AllCNIVersions(), said.Supported); diff != "" {
 		t.Error(diff)
 	}
 }
