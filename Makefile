@@ -35,7 +35,8 @@ RACE         ?= $(if $(shell command -v gcc),-race)
 # Debian packages that tests of real networks need, as command:package.
 NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping strace:strace
 # What nodes of a real cluster need besides.
-E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset
+E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset \
+	conmon:conmon podman:podman pkg-config:pkg-config
 
 # What tests read to find executables, for each set of e2e/tools.
 export PLEXUS_BIN := $(CURDIR)/bin
@@ -48,6 +49,7 @@ VAR_flannel := PLEXUS_FLANNEL_BIN
 VAR_flannelcni := PLEXUS_FLANNELCNI_BIN
 VAR_calico  := PLEXUS_CALICO_BIN
 VAR_weave   := PLEXUS_WEAVE_BIN
+VAR_crio    := PLEXUS_CRIO_BIN
 # $(call with,SETS) builds the sets, if need be, and exports where they are.
 with = $(foreach s,$(1),$(VAR_$(s))="$$(e2e/tools/build $(s))" && export $(VAR_$(s)) &&)
 
@@ -139,7 +141,7 @@ ci: ## what .ci/run runs: make test, and the scenarios that fit into its time
 # The scenarios that the continuous integration leaves out, a line each: name, reason.
 E2E_LEFT_OUT := $(CURDIR)/e2e/left-out
 # $(call run_e2e,LABEL,FLAGS): one package after the other, as one machine has room for one cluster.
-run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weave) \
+run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weave crio) \
 	(cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .) && export PLEXUS_IMAGE_BUILDER=$(OUT)/image PLEXUS_E2E_OUT=$(OUT)/e2e && \
 	cd e2e && $(TESTSUM) run $(1) go test -json -count=1 -p 1 -timeout 100m $(2) ./...
 
@@ -245,8 +247,9 @@ endef
 deps-net:
 	@$(call install_debs,$(NET_DEBS))
 
-# weaver is built against libpcap, which has no command.
+# weaver is built against libpcap, CRI-O against libseccomp, which have no command.
 .PHONY: deps-e2e
 deps-e2e:
 	@$(call install_debs,$(E2E_DEBS))
 	@[ -e /usr/include/pcap.h ] || { $(call install_debs,no-pcap:libpcap-dev); }
+	@[ -e /usr/include/seccomp.h ] || { $(call install_debs,no-seccomp:libseccomp-dev); }

@@ -69,11 +69,22 @@ func (o *Options) need(t testing.TB) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes namespaces (make e2e)")
 	}
-	for _, variable := range append([]string{kube.BinVar, clusterBinVar, pluginsBinVar, plexusBinVar, imageBuilderVar}, o.Needs...) {
+	for _, variable := range o.variables() {
 		if os.Getenv(variable) == "" {
 			t.Skipf("%s is not set: run make e2e", variable)
 		}
 	}
+}
+
+// variables are those that must be set.
+func (o *Options) variables() []string {
+	all := append([]string{kube.BinVar, clusterBinVar, pluginsBinVar, plexusBinVar, imageBuilderVar}, o.Needs...)
+	for _, r := range o.Runtimes {
+		if r.needs != "" {
+			all = append(all, r.needs)
+		}
+	}
+	return all
 }
 
 // The variables that name the folders of executables, as make sets them.
@@ -88,10 +99,7 @@ const (
 // Start starts a cluster and returns once its nodes are ready for pods. When it fails, nothing
 // of it is left.
 func Start(ctx context.Context, opts Options) (_ *Cluster, retErr error) {
-	c := &Cluster{opts: opts, bins: binaries{os.Getenv(kube.BinVar), os.Getenv(clusterBinVar), os.Getenv(pluginsBinVar), os.Getenv(plexusBinVar)}}
-	if c.opts.Master == nil {
-		c.opts.Master = Bridge{}
-	}
+	c := newCluster(opts)
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, c.collect("start"), c.Stop())
@@ -104,6 +112,13 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, retErr error) {
 		return nil, err
 	}
 	return c, c.Install(ctx, opts.Plexus)
+}
+
+func newCluster(opts Options) *Cluster {
+	if opts.Master == nil {
+		opts.Master = Bridge{}
+	}
+	return &Cluster{opts: opts, bins: binaries{os.Getenv(kube.BinVar), os.Getenv(clusterBinVar), os.Getenv(pluginsBinVar), os.Getenv(plexusBinVar)}}
 }
 
 // Install puts Plexus on a cluster that is Without, and waits until the runtimes use it.
@@ -119,21 +134,27 @@ func (c *Cluster) Install(ctx context.Context, mode Mode) error {
 }
 
 func (c *Cluster) startControlPlane(ctx context.Context) (err error) {
+	if err := c.makePlace(); err != nil {
+		return err
+	}
+	c.Cluster, err = kube.Start(ctx, kube.Options{BinDir: c.bins.kube, Dir: c.dir, Address: serviceIP, Port: 443, Controllers: true})
+	if err != nil {
+		return err
+	}
+	return c.StartControllers(c.bins.cluster, podNetwork)
+}
+
+// makePlace makes what nodes need of the machine: switches between them, and a folder.
+func (c *Cluster) makePlace() (err error) {
 	if err := makeFabric(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(runDir(), 0o755); err != nil {
 		return err
 	}
-	if c.dir, err = os.MkdirTemp(runDir(), "cluster-"); err != nil {
-		return err
-	}
+	c.dir, err = os.MkdirTemp(runDir(), "cluster-")
 	c.images = &images{dir: c.dir, repository: repository()}
-	c.Cluster, err = kube.Start(ctx, kube.Options{BinDir: c.bins.kube, Dir: c.dir, Address: serviceIP, Port: 443, Controllers: true})
-	if err != nil {
-		return err
-	}
-	return c.StartControllers(c.bins.cluster, podNetwork)
+	return err
 }
 
 // startNodes starts the nodes one after the other, so that they get their networks in order, and

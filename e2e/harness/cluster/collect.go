@@ -71,7 +71,10 @@ func (n *Node) collect(dir string) error {
 	if err != nil {
 		text += err.Error()
 	}
-	pods, err := n.CRI("pods")
+	pods := ""
+	if n.runtime.socket != "" {
+		pods, err = n.CRI("pods")
+	}
 	if err != nil {
 		pods += err.Error()
 	}

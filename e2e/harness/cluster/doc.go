@@ -1,5 +1,6 @@
 // Package cluster runs real Kubernetes clusters on one machine, for scenarios: control plane,
-// controllers, and nodes with a kubelet and containerd each, built from their modules.
+// controllers, and nodes with a kubelet and a runtime each, built from their modules: containerd, or
+// CRI-O.
 //
 // A node is a machine of its own as far as Plexus can tell: PID, network, mount, UTS and IPC
 // namespaces, the usual paths (/etc/cni/net.d, /opt/cni/bin, /var/lib, /run), and a first process.
@@ -22,7 +23,8 @@
 //
 // At the end of a scenario its pods are deleted, and nothing may be left of them on any node. One
 // that needs another cluster starts it with [New]: other runtimes, another cluster network
-// ([Master]), a node without Plexus. Only one cluster runs at a time.
+// ([Master]), a node without Plexus. Only one cluster runs at a time. [Machine] has no Kubernetes, for
+// podman.
 //
 // Everything runs in namespaces of the test process, without a way out: no packet leaves the
 // machine, no setting of the machine is changed, and when the process ends, however it ends, the

@@ -115,7 +115,7 @@ func (i *images) plexus(ref, version string) (string, error) {
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
-	_, err := proc.Lasting().Run(os.Getenv(imageBuilderVar), "--source", i.repository, "--output", file, "--platforms", "linux/"+runtime.GOARCH,
+	_, err := proc.Lasting().Run(os.Getenv(imageBuilderVar), "--source", i.repository, "--output", file, "--docker", "--platforms", "linux/"+runtime.GOARCH,
 		"--ref", ref, "--version", version, "--commit", "unknown", "--date", "2026-01-01T00:00:00Z")
 	return file, err
 }

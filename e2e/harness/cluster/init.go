@@ -68,7 +68,7 @@ func (m *machine) mountProc() error {
 	return mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
-// mountEtc puts the node's own files over the machine's: /etc/cni, /etc/kubernetes.
+// mountEtc puts the node's own files over the machine's: /etc/kubernetes, /etc/crio.
 func (m *machine) mountEtc() error {
 	upper, work := m.folder("etc"), m.folder("etc.work")
 	if err := makeDirs(upper, work); err != nil {
@@ -77,13 +77,14 @@ func (m *machine) mountEtc() error {
 	return mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir="+upper+",workdir="+work)
 }
 
-// ownFolders are the machine's folders that a node has of its own.
-var ownFolders = []string{"/var/lib", "/var/log", "/opt"}
+// ownFolders are the machine's folders that a node has of its own. Debian's podman puts a network
+// into /etc/cni.
+var ownFolders = []string{"/var/lib", "/var/log", "/opt", "/etc/cni"}
 
 func (m *machine) bindFolders() error {
 	for _, path := range ownFolders {
 		own := m.folder(strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "-"))
-		if err := makeDirs(own); err != nil {
+		if err := makeDirs(own, path); err != nil {
 			return err
 		}
 		if err := mount(own, path, "", unix.MS_BIND, ""); err != nil {

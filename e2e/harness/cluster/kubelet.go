@@ -17,7 +17,7 @@ cgroupDriver: cgroupfs
 cgroupsPerQOS: true
 enforceNodeAllocatable: [pods]
 cgroupRoot: /%s
-containerRuntimeEndpoint: unix://` + criSocket + `
+containerRuntimeEndpoint: unix://%s
 failSwapOn: false
 oomScoreAdj: 0
 maxPods: %d
@@ -57,7 +57,7 @@ func (n *Node) StartKubelet() error {
 	}
 	for path, text := range map[string]string{
 		KubeletKubeconfig:               string(text),
-		"/var/lib/kubelet/config.yaml":  fmt.Sprintf(kubeletConfig, cgroupOf(n.Name), maxPods),
+		"/var/lib/kubelet/config.yaml":  fmt.Sprintf(kubeletConfig, cgroupOf(n.Name), n.runtime.socket, maxPods),
 		staticPods + "/.not-empty-here": "",
 	} {
 		if err := n.WriteFile(path, text); err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // Node is a machine of the cluster: processes, network, mounts and a disk of its own. What it
-// runs has the usual paths: /etc/cni/net.d, /opt/cni/bin, /var/lib/kubelet, /run/containerd.
+// runs has the usual paths: /etc/cni/net.d, /opt/cni/bin, /var/lib/kubelet, /run/containerd or /run/crio.
 type Node struct {
 	Name    string
 	Index   int // from 1
@@ -28,12 +28,12 @@ type Node struct {
 	dir     string // its disk
 	runtime Runtime
 
-	init       *proc.Process // its first process; without it the node is off
-	thread     *proc.Thread  // a thread of ours on the node
-	containerd *proc.Process
-	kubelet    *proc.Process
-	daemons    []*proc.Process // of the cluster network
-	pods       netip.Prefix
+	init    *proc.Process // its first process; without it the node is off
+	thread  *proc.Thread  // a thread of ours on the node
+	server  *proc.Process // of its runtime
+	kubelet *proc.Process
+	daemons []*proc.Process // of the cluster network
+	pods    netip.Prefix
 }
 
 func (c *Cluster) newNode(index int) *Node {
@@ -53,7 +53,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.copyPlugins(); err != nil {
 		return err
 	}
-	if err := n.StartContainerd(ctx); err != nil {
+	if err := n.StartRuntime(ctx); err != nil {
 		return err
 	}
 	if err := n.importImages(ctx); err != nil {
@@ -145,12 +145,12 @@ func (n *Node) enter() error {
 func (n *Node) PowerOff() {
 	n.thread.End()
 	n.init.Kill()
-	n.containerd.Kill()
+	n.server.Kill()
 	n.kubelet.Kill()
 	for _, p := range n.daemons {
 		p.Kill()
 	}
-	n.containerd, n.kubelet, n.daemons = nil, nil, nil
+	n.server, n.kubelet, n.daemons = nil, nil, nil
 }
 
 // Reboot takes the node's power away and boots it, with its services, as after a power cut: all
@@ -168,7 +168,7 @@ func (n *Node) Reboot(ctx context.Context) error {
 	if err := n.cluster.opts.Master.Boot(ctx, n); err != nil {
 		return err
 	}
-	if err := n.StartContainerd(ctx); err != nil {
+	if err := n.StartRuntime(ctx); err != nil {
 		return err
 	}
 	return n.StartKubelet()

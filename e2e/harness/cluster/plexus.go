@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,8 +18,10 @@ import (
 
 // Where Plexus is on a node and in the cluster, by the manifests.
 const (
-	ConfFile       = "/etc/cni/net.d/00-plexus.conflist"
-	JournalDir     = "/var/lib/cni/plexus/plexus"
+	ConfFile   = "/etc/cni/net.d/00-plexus.conflist"
+	JournalDir = "/var/lib/cni/plexus/plexus"
+	// journals are the records of every network of Plexus: podman has several.
+	journals       = "/var/lib/cni/plexus/*/*.jsonl"
 	agentNamespace = "plexus-system"
 	agentName      = "plexus-agent"
 )
@@ -79,7 +80,7 @@ func (c *Cluster) ImportPlexus(ref, version string) error {
 		return err
 	}
 	for _, n := range c.nodes {
-		if err := n.importImage(file); err != nil {
+		if err := n.runtime.load(n, file); err != nil {
 			return err
 		}
 	}
@@ -133,7 +134,7 @@ func (c *Cluster) SetExtraConfig(ctx context.Context, extra Conf) error {
 	}
 	for _, n := range c.nodes {
 		if err == nil {
-			err = n.awaitConf(ctx)
+			err = n.AwaitConf(ctx)
 		}
 	}
 	return err
@@ -153,20 +154,8 @@ func setExtraConfig(containers []corev1.Container, extra Conf) {
 	}
 }
 
-// awaitConf waits until the node's runtime has read the configuration of Plexus as it is.
-func (n *Node) awaitConf(ctx context.Context) error {
-	return await(ctx, "the runtime of "+n.Name+" to read "+ConfFile, func(context.Context) error {
-		want, err := n.ReadFile(ConfFile)
-		if err != nil {
-			return err
-		}
-		info, err := n.CRI("info")
-		if err == nil && !strings.Contains(info, JSON(want)) { // the file is a text in it
-			err = errors.New("it has another")
-		}
-		return err
-	})
-}
+// AwaitConf waits until the node's runtime has read the configuration of Plexus as it is.
+func (n *Node) AwaitConf(ctx context.Context) error { return n.runtime.read(ctx, n) }
 
 // changeAgents changes the template of the agents' pods and does not wait for them.
 func (c *Cluster) changeAgents(ctx context.Context, change func(*corev1.PodSpec)) error {
@@ -227,11 +216,7 @@ func (c *Cluster) awaitPlexus(ctx context.Context) error {
 // AwaitNetwork waits until the node's runtime uses the network of that name.
 func (n *Node) AwaitNetwork(ctx context.Context, name string) error {
 	return await(ctx, "the runtime of "+n.Name+" to use network "+name, func(context.Context) error {
-		info, err := n.CRI("info")
-		if err == nil && !strings.Contains(info, `"Name": "`+name+`"`) {
-			err = errors.New("it uses another, or none")
-		}
-		return err
+		return n.runtime.used(n, name)
 	})
 }
 
@@ -269,10 +254,20 @@ func (n *Node) Reservations() []string {
 	return found
 }
 
+// AwaitClean waits until nothing of any pod is on the node.
+func (n *Node) AwaitClean(ctx context.Context) error {
+	return await(ctx, n.Name+" to be clean", func(context.Context) error {
+		if left := n.leftovers(); len(left) > 0 {
+			return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
+		}
+		return nil
+	})
+}
+
 // leftovers gives what pods have left on the node: records, addresses, what plugin tuning is to
 // restore, interfaces.
 func (n *Node) leftovers() []string {
-	left := slices.Concat(n.Journal(), n.Reservations(), n.Glob("/run/cni/tuning/*"))
+	left := slices.Concat(n.Glob(journals), n.Reservations(), n.Glob("/run/cni/tuning/*"))
 	out, err := n.Run("ip", "-o", "link", "show", "type", "veth")
 	if err != nil {
 		return append(left, err.Error())

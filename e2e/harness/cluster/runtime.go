@@ -13,67 +13,47 @@ import (
 
 // Runtime is the container runtime of a node.
 type Runtime struct {
-	Name string
-	// dir is the folder of its executables; where it is empty, that of e2e/tools cluster.
-	dir    string
-	config string
+	Name   string
+	server string // the name of its server, and of its log
+	socket string
+	// needs is the variable that names the folder of its executables; where it is empty, they are in dir.
+	needs, dir string
+	// files are the node's files that configure it. executables are those among them that are run.
+	files       map[string]string
+	executables []string
+	arguments   []string
+	// load brings the image in a file to the node.
+	load func(n *Node, file string) error
+	// used gives an error unless the runtime says that it uses the network of that name.
+	used func(n *Node, network string) error
+	// read waits until the runtime has read the configuration of Plexus as it is.
+	read func(ctx context.Context, n *Node) error
 }
-
-// Containerd is containerd 2, built from its module.
-var Containerd = Runtime{Name: "containerd 2", config: `version = 3
-disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.erofs", "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]
-[plugins.'io.containerd.cri.v1.images'.pinned_images]
-  sandbox = "` + pauseImage + `"
-[plugins.'io.containerd.cri.v1.runtime']
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  tolerate_missing_hugetlb_controller = true
-  disable_hugetlb_controller = true
-  [plugins.'io.containerd.cri.v1.runtime'.cni]
-    max_conf_num = 1
-`}
-
-// DebianContainerd is Debian's, of 2023: it knows CNI 1.0.0, no STATUS.
-var DebianContainerd = Runtime{Name: "Debian's containerd", dir: "/usr/bin", config: `version = 2
-[plugins."io.containerd.internal.v1.opt"]
-  path = "/var/lib/containerd-opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "` + pauseImage + `"
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  tolerate_missing_hugetlb_controller = true
-  disable_hugetlb_controller = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
-    max_conf_num = 1
-`}
-
-const criSocket = "/run/containerd/containerd.sock"
 
 // runtimeExecutable is one of the runtime's own executables.
 func (n *Node) runtimeExecutable(name string) string {
-	if n.runtime.dir != "" {
-		return filepath.Join(n.runtime.dir, name)
+	if n.runtime.needs != "" {
+		return filepath.Join(os.Getenv(n.runtime.needs), name)
 	}
-	return n.executable(name)
+	return filepath.Join(n.runtime.dir, name)
 }
 
 // executable is one of those that every node has.
 func (n *Node) executable(name string) string { return filepath.Join(n.cluster.bins.cluster, name) }
 
-// StartContainerd starts the node's runtime and waits until it answers.
-func (n *Node) StartContainerd(ctx context.Context) error {
-	if err := n.WriteFile("/etc/containerd/config.toml", n.runtime.config); err != nil {
+// StartRuntime starts the node's runtime and waits until it answers.
+func (n *Node) StartRuntime(ctx context.Context) error {
+	if err := n.configureRuntime(); err != nil {
 		return err
 	}
-	path := "PATH=" + filepath.Dir(n.runtimeExecutable("containerd")) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	server := n.runtimeExecutable(n.runtime.server)
+	path := "PATH=" + filepath.Dir(server) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	var err error
-	if n.containerd, err = n.startDaemon("containerd", []string{path}, n.runtimeExecutable("containerd"), "--config", "/etc/containerd/config.toml"); err != nil {
+	if n.server, err = n.startDaemon(n.runtime.server, []string{path}, append([]string{server}, n.runtime.arguments...)...); err != nil {
 		return err
 	}
-	return await(ctx, "containerd of "+n.Name, func(context.Context) error {
-		if err := n.containerd.ExitError(); err != nil {
+	return await(ctx, n.runtime.Name+" of "+n.Name, func(context.Context) error {
+		if err := n.server.ExitError(); err != nil {
 			return poll.Stop(err)
 		}
 		_, err := n.CRI("version")
@@ -81,12 +61,34 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 	})
 }
 
-// KillContainerd kills the runtime. Its containers go on.
-func (n *Node) KillContainerd() { n.containerd.Kill() }
+// configureRuntime writes the files that the runtime is configured by.
+func (n *Node) configureRuntime() error {
+	for path, text := range n.runtime.files {
+		if err := n.WriteFile(path, text); err != nil {
+			return err
+		}
+	}
+	for _, path := range n.runtime.executables {
+		if err := n.Do(func() error { return os.Chmod(path, 0o755) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// KillRuntime kills the runtime. Its containers go on.
+func (n *Node) KillRuntime() { n.server.Kill() }
+
+// RestartRuntime stops the runtime and starts it again. Its containers go on.
+func (n *Node) RestartRuntime(ctx context.Context) error {
+	n.server.Stop()
+	return n.StartRuntime(ctx)
+}
 
 // CRI runs crictl on the node and gives what it prints.
 func (n *Node) CRI(args ...string) (string, error) {
-	return n.Run(n.executable("crictl"), append([]string{"--runtime-endpoint", "unix://" + criSocket, "--image-endpoint", "unix://" + criSocket, "--timeout", "2m"}, args...)...)
+	socket := "unix://" + n.runtime.socket
+	return n.Run(n.executable("crictl"), append([]string{"--runtime-endpoint", socket, "--image-endpoint", socket, "--timeout", "2m"}, args...)...)
 }
 
 func (n *Node) importImages(context.Context) error {
@@ -95,16 +97,11 @@ func (n *Node) importImages(context.Context) error {
 		return err
 	}
 	for _, file := range files {
-		if err := n.importImage(file); err != nil {
+		if err := n.runtime.load(n, file); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (n *Node) importImage(file string) error {
-	_, err := n.Run(n.runtimeExecutable("ctr"), "--address", criSocket, "--namespace", "k8s.io", "images", "import", file)
-	return err
 }
 
 // Sandbox is a pod's sandbox as the runtime knows it.
@@ -169,7 +166,7 @@ func (n *Node) netnsOf(id string) (string, error) {
 
 // FailedSandboxes counts the sandboxes whose making the runtime has logged as failed.
 func (n *Node) FailedSandboxes() (int, error) {
-	log, err := os.ReadFile(n.Log("containerd"))
+	log, err := os.ReadFile(n.Log(n.runtime.server))
 	if err != nil {
 		return 0, err
 	}

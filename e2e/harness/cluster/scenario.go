@@ -83,13 +83,7 @@ func (s *Scenario) deletePods(ctx context.Context) error {
 // clean waits until nothing of any pod is on the nodes.
 func (s *Scenario) clean(ctx context.Context) error {
 	for _, n := range s.nodes {
-		err := await(ctx, n.Name+" to be clean", func(context.Context) error {
-			if left := n.leftovers(); len(left) > 0 {
-				return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
-			}
-			return nil
-		})
-		if err != nil {
+		if err := n.AwaitClean(ctx); err != nil {
 			return err
 		}
 	}

@@ -18,11 +18,8 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// Where plugins are on a node, and where Plexus keeps what libcni remembers of them.
-const (
-	pluginDir = "/opt/cni/bin"
-	cniDir    = "/var/lib/cni/plexus"
-)
+// cniDir is where Plexus keeps what libcni remembers of plugins.
+const cniDir = "/var/lib/cni/plexus"
 
 type exampleNetwork struct {
 	name string
@@ -79,38 +76,6 @@ func (tr *trial) logEvents(p *cluster.Pod) {
 	}
 }
 
-// call is the call of Plexus by a sandbox's runtime.
-type call struct {
-	node *cluster.Node
-	conf libcni.RuntimeConf
-}
-
-func callOf(p *cluster.Pod) *call {
-	sandbox := p.Sandbox()
-	return &call{p.Node(), libcni.RuntimeConf{
-		ContainerID: sandbox.ID, NetNS: sandbox.NetNS, IfName: "eth0",
-		Args: [][2]string{
-			{"IgnoreUnknown", "1"},
-			{"K8S_POD_NAMESPACE", sandbox.Metadata.Namespace},
-			{"K8S_POD_NAME", sandbox.Metadata.Name},
-			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ID},
-			{"K8S_POD_UID", sandbox.Metadata.UID},
-		},
-	}}
-}
-
-func (c *call) check(ctx context.Context) error {
-	return c.do(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.CheckNetworkList(ctx, list, &c.conf)
-	})
-}
-
-func (c *call) del(ctx context.Context) error {
-	return c.do(func(cni *libcni.CNIConfig, list *libcni.NetworkConfigList) error {
-		return cni.DelNetworkList(ctx, list, &c.conf)
-	})
-}
-
 // logCheck logs what the network's plugins themselves print when they are asked to CHECK a pod.
 func (tr *trial) logCheck(p *cluster.Pod) {
 	tr.s.Helper()
@@ -118,9 +83,9 @@ func (tr *trial) logCheck(p *cluster.Pod) {
 	tr.s.Must(err)
 	list, err := libcni.NetworkConfFromBytes([]byte(record.Plan.Attachments[0].Config))
 	tr.s.Must(err)
-	call := callOf(p)
-	cni := libcni.NewCNIConfigWithCacheDir([]string{pluginDir}, cniDir, &loggingExec{s: tr.s})
-	tr.s.Must(call.node.Do(func() error { return cni.CheckNetworkList(tr.s.Context(), list, &call.conf) }))
+	call := p.Call()
+	cni := libcni.NewCNIConfigWithCacheDir([]string{cluster.PluginDir}, cniDir, &loggingExec{s: tr.s})
+	tr.s.Must(call.Node.Do(func() error { return cni.CheckNetworkList(tr.s.Context(), list, &call.Conf) }))
 }
 
 // loggingExec runs plugins and logs what they print.
@@ -133,17 +98,6 @@ func (e *loggingExec) ExecPlugin(ctx context.Context, path string, stdin []byte,
 	out, err := (&invoke.RawExec{}).ExecPlugin(ctx, path, stdin, env)
 	e.s.Logf("%s itself prints %q, error %v", path, out, err)
 	return out, err
-}
-
-// do calls on the node, with the configuration that its runtime uses.
-func (c *call) do(verb func(*libcni.CNIConfig, *libcni.NetworkConfigList) error) error {
-	return c.node.Do(func() error {
-		list, err := libcni.ConfListFromFile(cluster.ConfFile)
-		if err != nil {
-			return err
-		}
-		return verb(libcni.NewCNIConfig([]string{pluginDir}, nil), list)
-	})
 }
 
 // interfaces gives the interfaces of a node that pods have an end of.

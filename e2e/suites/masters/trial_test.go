@@ -170,7 +170,7 @@ func (tr *trial) policyHolds(from, to *cluster.Pod) {
 func (tr *trial) checks(pods ...*cluster.Pod) {
 	tr.s.Helper()
 	for _, p := range pods {
-		if err := callOf(p).check(tr.s.Context()); err != nil {
+		if err := p.Call().Check(tr.s.Context()); err != nil {
 			tr.s.Errorf("CHECK of pod %s: %v", p.Name, err)
 		}
 	}
@@ -197,7 +197,7 @@ func (tr *trial) checkFails(p *cluster.Pod) {
 	tr.s.Helper()
 	_, err := p.Run("ip", "address", "flush", "dev", "net0")
 	tr.s.Must(err)
-	err = callOf(p).check(tr.s.Context())
+	err = p.Call().Check(tr.s.Context())
 	if err == nil || !strings.Contains(err.Error(), "check network "+tr.s.Namespace+"/mv1 on net0") {
 		tr.s.Errorf("CHECK of a pod whose net0 has lost its address says: %v", err)
 	}
@@ -226,9 +226,9 @@ func (tr *trial) survivesReboot(p, other *cluster.Pod) {
 // releases deletes pods, and demands that nothing is left, and that a second DEL is no error.
 func (tr *trial) releases(pods ...*cluster.Pod) {
 	tr.s.Helper()
-	var calls []*call
+	var calls []*cluster.Call
 	for _, p := range pods {
-		calls = append(calls, callOf(p))
+		calls = append(calls, p.Call())
 		p.Delete()
 	}
 	for _, p := range pods {
@@ -236,7 +236,7 @@ func (tr *trial) releases(pods ...*cluster.Pod) {
 	}
 	tr.mustBeClean()
 	for i, p := range pods {
-		if err := calls[i].del(tr.s.Context()); err != nil {
+		if err := calls[i].Del(tr.s.Context()); err != nil {
 			tr.s.Errorf("a second DEL of pod %s: %v", p.Name, err)
 		}
 	}

@@ -27,8 +27,8 @@ func TestE2EContainerdKilled(t *testing.T) {
 		}
 		return nil
 	})
-	n.KillContainerd()
-	s.Must(n.StartContainerd(t.Context()))
+	n.KillRuntime()
+	s.Must(n.StartRuntime(t.Context()))
 	for _, p := range starting {
 		p.AwaitReady().MustHave("eth0", "net0")
 	}
