@@ -34,7 +34,7 @@ func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.R
 	if err := e.makeRoom(ctx, claim, call); err != nil {
 		return nil, err
 	}
-	state, err := e.snapshot(call, conf, device)
+	state, err := e.snapshot(ctx, call, conf, device)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
 
 // snapshot records how everything is before the ADD, and what the ADD will do. It changes
 // nothing.
-func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State, error) {
+func (e *Engine) snapshot(ctx context.Context, call Call, conf *Config, device *sriov.Device) (*State, error) {
 	id, exists := e.Links.Namespace(call.NetNS)
 	if !exists {
 		return nil, types.Errorf(types.CodeUnknownContainer, "network namespace %s: there is none", call.NetNS)
@@ -116,20 +116,20 @@ func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State
 	if err := e.ipamOf(s).Find(); err != nil {
 		return nil, err
 	}
-	if err := e.snapshotSettings(s); err != nil {
+	if err := e.snapshotSettings(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, e.snapshotLink(s, device)
 }
 
-func (e *Engine) snapshotSettings(s *State) error {
+func (e *Engine) snapshotSettings(ctx context.Context, s *State) error {
 	if s.PF.Netdev == "" {
 		if s.Want.Any() {
 			return fmt.Errorf("%s: the PF has no interface on the host (driver %q): what the network asks for cannot be set", s.whereabouts(), s.PF.Driver)
 		}
 		return nil
 	}
-	before, err := e.PF.Read(s.PF.Netdev, s.VFIndex)
+	before, err := e.readPF(ctx, s.PF.Netdev, s.VFIndex)
 	if err != nil && s.Want.Any() {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
@@ -180,11 +180,11 @@ func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
 func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.Result, error) {
 	if s.Link != nil {
 		host.KillPoint()
-		if err := e.Links.SetUp("", s.Link.Index, false); err != nil {
+		if err := e.setUp(ctx, "", s.Link.Index, false); err != nil {
 			return nil, fmt.Errorf("%s: take interface %s down: %w", s.whereabouts(), s.Link.Name, err)
 		}
 	}
-	if err := e.apply(s); err != nil {
+	if err := e.apply(ctx, s); err != nil {
 		return nil, err
 	}
 	if err := e.setMAC(ctx, s); err != nil {
@@ -232,7 +232,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		host.KillPoint()
 		err := context.Cause(ctx) // asked to stop: what was done is undone
 		if err == nil {
-			err = step.do()
+			err = whileBusy(ctx, step.do)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: interface %s: %s: %w", s.whereabouts(), s.Link.Name, step.what, err)
@@ -276,7 +276,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 	if link == nil {
 		return result, nil
 	}
-	if err := e.Links.Configure(ctx, s.NetNS, link, result); err != nil {
+	if err := whileBusy(ctx, func() error { return e.Links.Configure(ctx, s.NetNS, link, result) }); err != nil {
 		return nil, fmt.Errorf("%s: interface %s: %w", s.whereabouts(), s.IfName, err)
 	}
 	host.KillPoint()

@@ -8,12 +8,14 @@ package vf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
@@ -125,6 +127,46 @@ func (e *Engine) lives(s *State) bool {
 // mayLive is lives for a caller that may not see the sandbox: its VF is not for others.
 func (e *Engine) mayLive(s *State) bool {
 	return e.lives(s) || s.BootID == e.BootID && e.Links.Hidden(s.NetNS, s.netNSID(), s.MountNSInode)
+}
+
+// busyPatience is how long a step is tried while the kernel or a driver is busy: NICs reset
+// themselves, and others work on interfaces too.
+const busyPatience = 2 * time.Second
+
+// whileBusy takes a step, and takes it again while it is refused with EBUSY or EAGAIN.
+func whileBusy(ctx context.Context, step func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, busyPatience)
+	defer cancel()
+	return retry(ctx, func() (bool, error) {
+		err := step()
+		return !isBusy(err), err
+	})
+}
+
+func isBusy(err error) bool { return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EAGAIN) }
+
+// readPF reads what the PF keeps of a VF.
+func (e *Engine) readPF(ctx context.Context, netdev string, vf int) (settings *sriov.VFSettings, err error) {
+	err = whileBusy(ctx, func() error {
+		settings, err = e.PF.Read(netdev, vf)
+		return err
+	})
+	return settings, err
+}
+
+// setUp brings an interface up or takes it down.
+func (e *Engine) setUp(ctx context.Context, ns string, index int, up bool) error {
+	return whileBusy(ctx, func() error { return e.Links.SetUp(ns, index, up) })
+}
+
+// setPFMAC sets the MAC that the PF keeps of a VF.
+func (e *Engine) setPFMAC(ctx context.Context, netdev string, vf int, mac string) error {
+	return whileBusy(ctx, func() error { return e.PF.SetMAC(netdev, vf, mac) })
+}
+
+// set sets one thing that the PF keeps of a VF.
+func (e *Engine) set(ctx context.Context, f *setting, netdev string, vf int, to *sriov.VFSettings) error {
+	return whileBusy(ctx, func() error { return f.set(e.PF, netdev, vf, to) })
 }
 
 // retry tries again and again until try is done, or ctx ends: then the error is the last

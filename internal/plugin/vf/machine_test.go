@@ -41,8 +41,10 @@ type machine struct {
 	hidden     bool
 	addresses  map[string]bool // that the IPAM plugin has given, by container
 	notes      []string
-	failAt     int   // number of the change that fails, from 1
-	failure    error // what it fails with
+	failAt     int              // number of the change that fails, from 1
+	failure    error            // what it fails with
+	busy       map[string]error // changes that always fail
+	readFaults []error          // of the PF's next reads
 	ipam       *current.Result
 	ipamConfig string // of the IPAM plugin's last call
 }
@@ -82,7 +84,7 @@ func (m *machine) change(format string, args ...any) error {
 	if len(m.notes) == m.failAt {
 		return m.failure
 	}
-	return nil
+	return m.busy[m.notes[len(m.notes)-1]]
 }
 
 func (m *machine) Device(id string) (*sriov.Device, error) {
@@ -92,7 +94,14 @@ func (m *machine) Device(id string) (*sriov.Device, error) {
 	return m.device, nil
 }
 
-func (m *machine) Read(string, int) (*sriov.VFSettings, error) { return m.settings.Clone(), nil }
+func (m *machine) Read(string, int) (*sriov.VFSettings, error) {
+	if len(m.readFaults) > 0 {
+		fault := m.readFaults[0]
+		m.readFaults = m.readFaults[1:]
+		return nil, fault
+	}
+	return m.settings.Clone(), nil
+}
 
 func (m *machine) SetMAC(_ string, _ int, mac string) error {
 	err := m.change("PF mac %s", mac)

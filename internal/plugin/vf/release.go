@@ -58,8 +58,8 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 	}
 	return types.Join(
 		e.restoreMAC(ctx, s, netdev, vf, link),
-		e.restoreSettings(s, netdev, vf),
-		e.restoreLink(s, link),
+		e.restoreSettings(ctx, s, netdev, vf),
+		e.restoreLink(ctx, s, link),
 	)
 }
 
@@ -81,7 +81,7 @@ func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) 
 		if findErr != nil || away == nil {
 			return false, types.Join(err, findErr, fmt.Errorf("%s: its interface (%s on the host, %s in the pod) is in no network namespace that can be found", s.whereabouts(), s.Link.Name, s.IfName))
 		}
-		return false, e.takeHome(s.Device, ns, away)
+		return false, e.takeHome(ctx, s.Device, ns, away)
 	})
 	if err != nil {
 		return nil, err
@@ -101,18 +101,18 @@ func (e *Engine) whereIs(s *State) (ns string, link *Link, err error) {
 
 // takeHome moves the interface from a namespace to the host, under a name that is
 // nobody else's: the pod's name may be taken there.
-func (e *Engine) takeHome(device, ns string, link *Link) error {
+func (e *Engine) takeHome(ctx context.Context, device, ns string, link *Link) error {
 	name := TemporaryName(device)
 	host.KillPoint()
-	if err := e.Links.SetUp(ns, link.Index, false); err != nil {
+	if err := e.setUp(ctx, ns, link.Index, false); err != nil {
 		return fmt.Errorf("device %s: take interface %s in %s down: %w", device, link.Name, ns, err)
 	}
 	host.KillPoint()
-	if err := e.Links.Rename(ns, link.Index, name); err != nil {
+	if err := whileBusy(ctx, func() error { return e.Links.Rename(ns, link.Index, name) }); err != nil {
 		return fmt.Errorf("device %s: rename interface %s in %s to %s: %w", device, link.Name, ns, name, err)
 	}
 	host.KillPoint()
-	if err := e.Links.Move(ns, link.Index, ""); err != nil {
+	if err := whileBusy(ctx, func() error { return e.Links.Move(ns, link.Index, "") }); err != nil {
 		return fmt.Errorf("device %s: move interface %s from %s to the host: %w", device, name, ns, err)
 	}
 	host.KillPoint()
@@ -120,7 +120,7 @@ func (e *Engine) takeHome(device, ns string, link *Link) error {
 }
 
 // restoreLink gives the interface on the host its name, MTU and state back.
-func (e *Engine) restoreLink(s *State, link *Link) error {
+func (e *Engine) restoreLink(ctx context.Context, s *State, link *Link) error {
 	if link == nil || s.Link == nil {
 		return nil
 	}
@@ -131,19 +131,21 @@ func (e *Engine) restoreLink(s *State, link *Link) error {
 	var faults []error
 	if link.Name != s.Link.Name {
 		host.KillPoint()
-		err := types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, s.Link.Name))
+		err := whileBusy(ctx, func() error {
+			return types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, s.Link.Name))
+		})
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: rename interface %s back to %s: %w", s.whereabouts(), link.Name, s.Link.Name, err))
 		}
 	}
 	if link.MTU != s.Link.MTU {
 		host.KillPoint()
-		if err := e.Links.SetMTU("", link.Index, s.Link.MTU); err != nil {
+		if err := whileBusy(ctx, func() error { return e.Links.SetMTU("", link.Index, s.Link.MTU) }); err != nil {
 			faults = append(faults, fmt.Errorf("%s: mtu: set back to %d, is %d: %w", s.whereabouts(), s.Link.MTU, link.MTU, err))
 		}
 	}
 	host.KillPoint()
-	if err := e.Links.SetUp("", link.Index, s.Link.Up); err != nil {
+	if err := e.setUp(ctx, "", link.Index, s.Link.Up); err != nil {
 		faults = append(faults, fmt.Errorf("%s: interface %s: set up=%v again: %w", s.whereabouts(), s.Link.Name, s.Link.Up, err))
 	}
 	return types.Join(faults...)
