@@ -220,45 +220,35 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		what string
 		do   func() error
 	}{
-		{"rename it to " + name, func() error { return e.Links.Rename("", s.Link.Index, name) }},
-		{"move it to " + s.NetNS, func() error { return e.Links.Move("", s.Link.Index, s.NetNS) }},
-		{"rename it to " + s.IfName, func() error {
-			return e.inPod(s, func(l *Link) error { return e.Links.Rename(s.NetNS, l.Index, s.IfName) })
-		}},
-		{"bring it up", func() error {
-			return e.inPod(s, func(l *Link) error { return e.Links.SetUp(s.NetNS, l.Index, true) })
-		}},
+		{"rename it to " + name, func() error { return e.rename(ctx, "", s.Device, name) }},
+		{"move it to " + s.NetNS, func() error { return e.move(ctx, "", s.Device, s.NetNS) }},
+		{"rename it to " + s.IfName, func() error { return e.rename(ctx, s.NetNS, s.Device, s.IfName) }},
+		{"bring it up", func() error { return e.bringUp(ctx, s) }},
 	} {
 		host.KillPoint()
 		err := context.Cause(ctx) // asked to stop: what was done is undone
 		if err == nil {
-			err = whileBusy(ctx, step.do)
+			err = step.do()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: interface %s: %s: %w", s.whereabouts(), s.Link.Name, step.what, err)
 		}
 	}
 	host.KillPoint()
-	link, err := e.Links.Find(s.NetNS, s.Device)
-	if err == nil && link == nil {
-		err = errors.New("it is not there any more")
-	}
+	link, err := e.find(s.NetNS, s.Device)
 	if err != nil {
 		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
 	}
 	return link, nil
 }
 
-// inPod does something to the interface in the pod: its number may be another there.
-func (e *Engine) inPod(s *State, do func(*Link) error) error {
-	link, err := e.Links.Find(s.NetNS, s.Device)
+// bringUp brings the interface in the pod up: its number may be another there.
+func (e *Engine) bringUp(ctx context.Context, s *State) error {
+	link, err := e.find(s.NetNS, s.Device)
 	if err != nil {
 		return err
 	}
-	if link == nil {
-		return fmt.Errorf("it is not in %s", s.NetNS)
-	}
-	return do(link)
+	return e.setUp(ctx, s.NetNS, link.Index, true)
 }
 
 // addresses asks the IPAM plugin, and puts what it gave onto the interface.

@@ -98,7 +98,7 @@ func (e *Engine) signsOf(ctx context.Context, s *State, device *sriov.Device) (b
 			return false, err
 		}
 		if link != nil {
-			return true, e.takeHome(ctx, s.Device, s.NetNS, link)
+			return true, e.takeHome(ctx, s.NetNS, s)
 		}
 	}
 	link, err := e.Links.Find("", s.Device)
@@ -106,9 +106,7 @@ func (e *Engine) signsOf(ctx context.Context, s *State, device *sriov.Device) (b
 	case err != nil:
 		return false, err
 	case link != nil && link.Name == s.IfName:
-		return true, whileBusy(ctx, func() error {
-			return types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, TemporaryName(s.Device)))
-		})
+		return true, e.rename(ctx, "", s.Device, TemporaryName(s.Device))
 	case link != nil || !device.UserSpace() || !s.Want.Any():
 		return false, nil
 	}

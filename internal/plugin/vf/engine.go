@@ -55,9 +55,11 @@ type Links interface {
 	// Search finds the interface of a device in any namespace that a process is in or
 	// that is mounted, nil if it is in none.
 	Search(device string) (ns string, link *Link, err error)
-	// Exists reports whether a name is taken.
+	// Exists reports whether a name is taken, be it as an alternative name.
 	Exists(ns, name string) (bool, error)
 	Rename(ns string, index int, name string) error
+	AddAltName(ns string, index int, name string) error
+	RemoveAltName(ns string, index int, name string) error
 	Move(ns string, index int, to string) error
 	SetUp(ns string, index int, up bool) error
 	SetMAC(ns string, index int, mac string) error

@@ -81,7 +81,7 @@ func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) 
 		if findErr != nil || away == nil {
 			return false, types.Join(err, findErr, fmt.Errorf("%s: its interface (%s on the host, %s in the pod) is in no network namespace that can be found", s.whereabouts(), s.Link.Name, s.IfName))
 		}
-		return false, e.takeHome(ctx, s.Device, ns, away)
+		return false, e.takeHome(ctx, ns, s)
 	})
 	if err != nil {
 		return nil, err
@@ -99,27 +99,7 @@ func (e *Engine) whereIs(s *State) (ns string, link *Link, err error) {
 	return e.Links.Search(s.Device)
 }
 
-// takeHome moves the interface from a namespace to the host, under a name that is
-// nobody else's: the pod's name may be taken there.
-func (e *Engine) takeHome(ctx context.Context, device, ns string, link *Link) error {
-	name := TemporaryName(device)
-	host.KillPoint()
-	if err := e.setUp(ctx, ns, link.Index, false); err != nil {
-		return fmt.Errorf("device %s: take interface %s in %s down: %w", device, link.Name, ns, err)
-	}
-	host.KillPoint()
-	if err := whileBusy(ctx, func() error { return e.Links.Rename(ns, link.Index, name) }); err != nil {
-		return fmt.Errorf("device %s: rename interface %s in %s to %s: %w", device, link.Name, ns, name, err)
-	}
-	host.KillPoint()
-	if err := whileBusy(ctx, func() error { return e.Links.Move(ns, link.Index, "") }); err != nil {
-		return fmt.Errorf("device %s: move interface %s from %s to the host: %w", device, name, ns, err)
-	}
-	host.KillPoint()
-	return nil
-}
-
-// restoreLink gives the interface on the host its name, MTU and state back.
+// restoreLink gives the interface on the host its names, MTU and state back.
 func (e *Engine) restoreLink(ctx context.Context, s *State, link *Link) error {
 	if link == nil || s.Link == nil {
 		return nil
@@ -128,16 +108,7 @@ func (e *Engine) restoreLink(ctx context.Context, s *State, link *Link) error {
 	if again, err := e.Links.Find("", s.Device); err == nil && again != nil {
 		link = again
 	}
-	var faults []error
-	if link.Name != s.Link.Name {
-		host.KillPoint()
-		err := whileBusy(ctx, func() error {
-			return types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, s.Link.Name))
-		})
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: rename interface %s back to %s: %w", s.whereabouts(), link.Name, s.Link.Name, err))
-		}
-	}
+	faults := []error{e.restoreNames(ctx, s, link)}
 	if link.MTU != s.Link.MTU {
 		host.KillPoint()
 		if err := whileBusy(ctx, func() error { return e.Links.SetMTU("", link.Index, s.Link.MTU) }); err != nil {
