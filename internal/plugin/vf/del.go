@@ -81,12 +81,12 @@ func (e *Engine) reclaim(ctx context.Context, s *State) error {
 		return err
 	}
 	signs, err := e.signsOf(ctx, s, device)
-	if err != nil || !signs {
+	if !signs {
 		return err
 	}
 	e.Log.Warn("there is no state of this attachment: the VF's old name and settings are not known", "state", s.String())
 	e.reset(ctx, s, device)
-	return nil
+	return err
 }
 
 // signsOf reports whether the VF still looks like the attachment, and takes its interface

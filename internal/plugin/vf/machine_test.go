@@ -48,6 +48,8 @@ type machine struct {
 	taken      map[string]bool  // names that other interfaces have, by namespace and name
 	afterNames func()           // called after an alternative name was removed, once
 	busy       map[string]error // changes that always fail
+	lost       bool             // the interface is in no namespace
+	deviceErr  error            // why sysfs cannot be read
 	readFaults []error          // of the PF's next reads
 	ipam       *current.Result
 	ipamConfig string // of the IPAM plugin's last call
@@ -93,6 +95,9 @@ func (m *machine) change(format string, args ...any) error {
 }
 
 func (m *machine) Device(id string) (*sriov.Device, error) {
+	if m.deviceErr != nil {
+		return nil, m.deviceErr
+	}
 	if m.device == nil || id != m.device.ID {
 		return nil, fmt.Errorf("device %s: %w", id, sriov.ErrNoDevice)
 	}
@@ -169,7 +174,7 @@ func (l links) Hidden(_ string, _ host.NetNSID, mountNS uint64) bool {
 }
 
 func (l links) Find(ns, device string) (*Link, error) {
-	if l.link == nil || l.ns != ns || device != dev {
+	if l.link == nil || l.lost || l.ns != ns || device != dev {
 		return nil, nil
 	}
 	found := *l.link

@@ -11,9 +11,12 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// homePatience is how long the kernel may take to hand an interface back to the host
-// after the end of its namespace.
-const homePatience = 20 * time.Second
+// homePatience is how long the kernel may take to hand an interface back to the host after the end
+// of its namespace. The runtime calls DEL again for one that takes longer.
+const homePatience = 5 * time.Second
+
+// restoreTimeout bounds what is done to the VF in a release, so that the addresses are freed in time.
+const restoreTimeout = 10 * time.Second
 
 // release brings a VF back to how it was, frees its addresses, and forgets it. All is
 // tried; what fails keeps the state, so that it can be tried again.
@@ -31,7 +34,7 @@ func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
 	return claim.Remove(s.Key)
 }
 
-// restore brings back interface and settings.
+// restore brings back interface and settings. What becomes of the one is no reason to leave the other.
 func (e *Engine) restore(ctx context.Context, s *State) error {
 	if s.BootID != e.BootID {
 		e.Log.Info("the machine has been started since: its VFs are new ones", "state", s.String())
@@ -42,12 +45,17 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 		e.Log.Warn("the VF is gone: nothing to bring back", "state", s.String())
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	link, err := e.bringHome(ctx, s, device)
-	if err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	link, awayErr := e.bringHome(ctx, s, device)
+	return types.Join(err, awayErr, e.restoreAtPF(ctx, s, device, link), e.restoreLink(ctx, s, link))
+}
+
+// restoreAtPF brings back the MAC, and the settings that the PF keeps. It leaves the PF alone while
+// nobody can say which of its VFs the device is.
+func (e *Engine) restoreAtPF(ctx context.Context, s *State, device *sriov.Device, link *Link) error {
+	if device == nil {
+		return nil
 	}
 	netdev, vf := "", s.VFIndex
 	if device.PF != nil && device.Index != nil {
@@ -59,14 +67,13 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 	return types.Join(
 		e.restoreMAC(ctx, s, netdev, vf, link),
 		e.restoreSettings(ctx, s, netdev, vf),
-		e.restoreLink(ctx, s, link),
 	)
 }
 
 // bringHome gives the VF's interface once it is on the host, nil if the VF has none: the
 // namespace may be there or not, and the interface may have any name.
 func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) (*Link, error) {
-	if s.Link == nil || device.UserSpace() || device.Driver == "" {
+	if s.Link == nil || device != nil && (device.UserSpace() || device.Driver == "") {
 		return e.Links.Find("", s.Device)
 	}
 	ctx, cancel := context.WithTimeout(ctx, homePatience)
