@@ -31,6 +31,9 @@ func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.R
 		return nil, err
 	}
 	defer claim.Release()
+	if err := e.checkSRIOVCNI(conf.DeviceID); err != nil {
+		return nil, err
+	}
 	if err := e.makeRoom(ctx, claim, call); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,9 @@ func (e *Engine) reclaim(ctx context.Context, s *State) error {
 	if last, ok := claim.LastReleased(); err != nil || len(holders) > 0 || ok && last == s.Key {
 		return err
 	}
+	if holder, err := e.sriovCNIHolder(s.Device, s.NetNS); err != nil || holder != "" {
+		return err
+	}
 	signs, err := e.signsOf(ctx, s, device)
 	if !signs {
 		return err

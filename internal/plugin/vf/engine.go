@@ -97,7 +97,9 @@ type Engine struct {
 	Exec    invoke.Exec // runs IPAM plugins; nil is libcni's own
 	Path    []string    // where IPAM plugins are
 	BootID  string
-	Log     *slog.Logger
+	// SRIOVCNI is the folder in which sriov-cni keeps its state; "" if there is none.
+	SRIOVCNI string
+	Log      *slog.Logger
 }
 
 // Call is what a runtime says besides the configuration.

@@ -169,8 +169,8 @@ func (l links) Namespace(path string) (host.NetNSID, bool) {
 
 func (l links) MountNS() uint64 { return l.mountNS }
 
-func (l links) Hidden(_ string, _ host.NetNSID, mountNS uint64) bool {
-	return l.hidden && mountNS == l.mountNS
+func (l links) Hidden(path string, _ host.NetNSID, mountNS uint64) bool {
+	return l.hidden && (mountNS == l.mountNS || mountNS == 0 && path != "")
 }
 
 func (l links) Find(ns, device string) (*Link, error) {
@@ -343,7 +343,7 @@ func (m *machine) engine(t *testing.T) *Engine {
 	t.Helper()
 	return &Engine{
 		Store: Store{Dir: filepath.Join(t.TempDir(), "state")}, Devices: m, PF: m, Links: links{m}, Exec: &fakeIPAM{m: m},
-		BootID: "boot", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		BootID: "boot", SRIOVCNI: filepath.Join(t.TempDir(), "sriov"), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 

@@ -45,6 +45,10 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 		e.Log.Warn("the VF is gone: nothing to bring back", "state", s.String())
 		return nil
 	}
+	if holder, err := e.sriovCNIHolder(s.Device, s.NetNS); err == nil && holder != "" && !e.lives(s) {
+		e.Log.Warn("the VF is another pod's, by sriov-cni: nothing to bring back", "state", s.String(), "namespace", holder)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	link, awayErr := e.bringHome(ctx, s, device)
