@@ -62,13 +62,20 @@ func newLab(t *testing.T) *lab {
 		}
 	}
 	l.sh("ip link set " + l.netdev(l.vf(pf0, 1)) + " up mtu 1400")
-	check.Eventually(t, "a link of pf0, without which it refuses a rate", patience, func() bool {
-		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
-		return string(carrier) == "1\n"
-	})
+	l.awaitLink()
 	// Something to restore that is not the default.
 	l.sh("ip link set pf0 vf 0 spoofchk off; ip link set pf0 vf 1 vlan 7 qos 2; ip link set pf0 vf 1 max_tx_rate 300")
 	return l
+}
+
+// awaitLink waits until pf0 has a link: before that it refuses a rate. It loses the link for a while when
+// its driver resets it, as it does where it had to wait for the machine.
+func (l *lab) awaitLink() {
+	l.t.Helper()
+	check.Eventually(l.t, "a link of pf0", patience, func() bool {
+		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
+		return string(carrier) == "1\n"
+	})
 }
 
 func (l *lab) sh(command string) string {
@@ -247,6 +254,9 @@ func (c conf) with(more conf) conf {
 
 func (l *lab) call(c call, config conf) answer {
 	l.t.Helper()
+	if c.command == "ADD" {
+		l.awaitLink()
+	}
 	data, err := json.Marshal(config)
 	check.Must(l.t, err)
 	if c.plugin == "" {
