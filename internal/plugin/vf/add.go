@@ -225,7 +225,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 	}{
 		{"rename it to " + name, func() error { return e.rename(ctx, "", s.Device, name) }},
 		{"move it to " + s.NetNS, func() error { return e.move(ctx, "", s.Device, s.NetNS) }},
-		{"rename it to " + s.IfName, func() error { return e.rename(ctx, s.NetNS, s.Device, s.IfName) }},
+		{"rename it to " + s.IfName, func() error { return e.nameInPod(ctx, s) }},
 		{"bring it up", func() error { return e.bringUp(ctx, s) }},
 	} {
 		host.KillPoint()
@@ -243,6 +243,16 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
 	}
 	return link, nil
+}
+
+// nameInPod gives the interface in the pod the pod's name, and no other that it did not have before.
+func (e *Engine) nameInPod(ctx context.Context, s *State) error {
+	link, err := e.find(s.NetNS, s.Device)
+	if err != nil {
+		return err
+	}
+	e.removeNewNames(s.NetNS, link, s.Link)
+	return e.rename(ctx, s.NetNS, s.Device, s.IfName)
 }
 
 // bringUp brings the interface in the pod up: its number may be another there.

@@ -105,7 +105,7 @@ func (e *Engine) takeHome(ctx context.Context, ns string, s *State) error {
 	}
 	names := []string{TemporaryName(s.Device)}
 	if s.Link != nil {
-		e.removePodNames(ns, link, s.Link)
+		e.removeNewNames(ns, link, s.Link)
 		names = []string{s.Link.Name, names[0]}
 	}
 	for _, name := range names {
@@ -122,11 +122,12 @@ func (e *Engine) takeHome(ctx context.Context, ns string, s *State) error {
 	return err
 }
 
-// removePodNames removes the alternative names that the interface did not have on the host: they are
-// the pod's, and would be names of the host's then.
-func (e *Engine) removePodNames(ns string, link, before *Link) {
+// removeNewNames removes the alternative names that the interface did not have before the ADD. In the
+// pod they are what udev added on the way, and keep names from the pod; on the way home they are the
+// pod's, and would be names of the host's.
+func (e *Engine) removeNewNames(ns string, link, before *Link) {
 	for _, name := range link.AltNames {
-		if !before.hasName(name) {
+		if !slices.Contains(before.AltNames, name) {
 			e.removeAltName(ns, link, name)
 		}
 	}

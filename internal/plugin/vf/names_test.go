@@ -67,6 +67,11 @@ func TestNames(t *testing.T) {
 				t.Fatal(err)
 			}
 			equal(t, "name in the pod", nsA+" net0", m.ns+" "+m.link.Name)
+			for _, name := range m.link.AltNames {
+				if !slices.Contains(before.Link.AltNames, name) {
+					t.Errorf("in the pod it is named %s too", name)
+				}
+			}
 			tc.inPod(m)
 			if err := e.Del(t.Context(), inA(), parse(t, all)); err != nil {
 				t.Fatal(err)
