@@ -137,3 +137,22 @@ func TestDeviceIs(t *testing.T) {
 		}
 	}
 }
+
+// An address on a bus is of one device of the node, whatever resource offers it.
+func TestDeviceOfTwoResources(t *testing.T) {
+	for id, want := range map[string]bool{
+		"0000:3b:02.1": true, "10000:e1:00.0": true, "0000:AF:1f.7": true, "mlx5_core.sf.4": true,
+		"dev0": false, "0": false, "3b": false, "0000:3b:02.8": false, "0000:3b:02.1-0": false, "x.sf.y": false, "2f1e7a3c-0b1d-4c55-9a0e-0123456789ab": false,
+	} {
+		kernel, dpdk := Device{"example.com/vf", id}, Device{"example.com/dpdk", id}
+		if kernel.Is(dpdk) != want || dpdk.Is(kernel) != want {
+			t.Errorf("%s and %s: want %v", kernel, dpdk, want)
+		}
+		if !kernel.Is(kernel) || kernel.Is(Device{"example.com/vf", id + "0"}) {
+			t.Errorf("%s is not itself, or is another", kernel)
+		}
+	}
+	if upper := (Device{"a", "0000:3B:02.1"}); !upper.Is(Device{"b", "0000:3b:02.1"}) {
+		t.Errorf("%s is not the same in lower case", upper)
+	}
+}

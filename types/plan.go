@@ -3,7 +3,10 @@ package types
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
+	"sync"
 )
 
 // Sandbox is what the runtime called Plexus for.
@@ -65,10 +68,21 @@ type Plan struct {
 // Device is one device. Resource is empty if it is not known.
 type Device struct{ Resource, ID string }
 
-// Is reports whether two devices may be the same one.
+// Is reports whether two devices may be the same one. An ID is the resource's own, unless it is an
+// address on a bus of the node: several resources may offer that device.
 func (d Device) Is(other Device) bool {
+	if isAddress(d.ID) {
+		return strings.EqualFold(d.ID, other.ID)
+	}
 	return d.ID == other.ID && (d.Resource == other.Resource || d.Resource == "" || other.Resource == "")
 }
+
+// address matches a PCI address, and the name of a subfunction on the auxiliary bus.
+var address = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-z_]+\.sf\.[0-9]+)$`)
+})
+
+func isAddress(id string) bool { return address().MatchString(id) }
 
 // String names the device for errors.
 func (d Device) String() string {

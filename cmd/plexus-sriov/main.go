@@ -29,6 +29,9 @@ was. It takes the configuration of sriov-cni as it is: change "type" to plexus-s
 Configuration and troubleshooting: docs/sriov.md.
 `
 
+// sriovCNI is where sriov-cni keeps its state; it cannot be configured.
+const sriovCNI = "/var/lib/cni/sriov"
+
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
@@ -50,7 +53,7 @@ func open(command string, args *skel.CmdArgs) (*plugin.Verbs, error) {
 	log, closeLog := newLogger(config)
 	engine := &vf.Engine{
 		Store: vf.Store{Dir: config.StateDir}, Devices: sriov.DefaultSysfs, PF: kernel.PF{}, Links: kernel.Links{},
-		Path: filepath.SplitList(args.Path), BootID: bootID, Log: log,
+		Path: filepath.SplitList(args.Path), BootID: bootID, Log: log, SRIOVCNI: sriovCNI,
 	}
 	call := vf.Call{ContainerID: args.ContainerID, NetNS: args.Netns, IfName: args.IfName, Args: args.Args}
 	verbs := verbsOf(engine, call, config, configErr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -23,6 +24,7 @@ type deviceNode struct {
 	mu        sync.Mutex
 	allocated map[string][]string // by pod
 	networks  map[string]string   // the annotation, by pod
+	resources map[string]string   // of the devices, by pod; resource if there is none
 }
 
 const resource = "example.com/nic"
@@ -36,7 +38,7 @@ exec '%s'
 
 func newDeviceNode(t *testing.T, devices ...string) *deviceNode {
 	t.Helper()
-	n := &deviceNode{Node: node.New(t), t: t, allocated: map[string][]string{}, networks: map[string]string{}}
+	n := &deviceNode{Node: node.New(t), t: t, allocated: map[string][]string{}, networks: map[string]string{}, resources: map[string]string{}}
 	n.Plugin("nic", fmt.Sprintf(asDevice, n.CNIBin+"/host-device"))
 	for _, device := range devices {
 		n.Uplink(device)
@@ -54,6 +56,7 @@ func (n *deviceNode) answer(conn net.Conn, request *types.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	pod.Annotations = map[string]string{types.AnnotationNetworks: n.networks[pod.Name]}
+	resource := cmp.Or(n.resources[pod.Name], resource)
 	nic := types.Network{Ref: types.Ref{Namespace: "default", Name: "nic"}, Config: `{"cniVersion": "1.0.0", "name": "nic", "type": "nic"}`, ResourceName: resource}
 	facts := &types.Facts{Pod: pod, Networks: []types.Network{nic}, Devices: map[string][]string{}}
 	if ids := n.allocated[pod.Name]; len(ids) > 0 {
@@ -111,6 +114,30 @@ func TestNetnsDevices(t *testing.T) {
 	check.Equal(t, "devices", n.given(second), []string{"net0=dev0 of " + resource})
 	n.Del(second, n.conf)
 	n.MustBeClean()
+}
+
+// Two resources offer one VF, and the kubelet gives it to a pod for each: the address on the bus is of
+// one device. An ID of any other kind is its resource's.
+func TestNetnsDeviceOfTwoResources(t *testing.T) {
+	for id, one := range map[string]bool{"0000:3b:02.0": true, "mlx5_core.sf.4": true, "dev1": false} {
+		t.Run(id, func(t *testing.T) {
+			n := newDeviceNode(t)
+			n.Plugin("nic", `[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.0.0","interfaces":[],"ips":[]}'`)
+			first, second := n.pod("c1", "first", id), n.pod("c2", "second", id)
+			n.resources["second"] = "example.com/dpdk"
+			n.Call(node.Call{Command: "ADD", Config: n.conf, Sandbox: first}).OK()
+			add := node.Call{Command: "ADD", Config: n.conf, Sandbox: second}
+			if one {
+				failure := n.Call(add).Fails(11)
+				check.Contains(t, "error", failure.Msg, fmt.Sprintf("device %q of resource example.com/dpdk", id), "pod default/first has it, in sandbox c1")
+			} else {
+				n.Call(add).OK()
+			}
+			n.Del(first, n.conf)
+			n.Del(second, n.conf)
+			n.MustBeClean()
+		})
+	}
 }
 
 // Too few devices: refused before anything is touched.

@@ -55,11 +55,31 @@ func (d *devices) take(r deviceRequest) (device types.Device, err error) {
 	if err != nil {
 		return types.Device{}, err
 	}
-	if network, taken := d.taken[device]; taken {
+	if network, taken := d.takenBy(device); taken {
 		return types.Device{}, d.errTaken(device, network)
 	}
 	d.taken[device] = r.network
 	return device, nil
+}
+
+// takenBy gives the network that has a device, of whatever resource it was taken.
+func (d *devices) takenBy(device types.Device) (network string, taken bool) {
+	for other, network := range d.taken {
+		if device.Is(other) {
+			return network, true
+		}
+	}
+	return "", false
+}
+
+// isNamed reports whether an attachment names a device.
+func (d *devices) isNamed(device types.Device) bool {
+	for other := range d.named {
+		if device.Is(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // find finds the device that an attachment names: one of the pod's own. If
@@ -87,7 +107,7 @@ func (d *devices) next(resource string) (types.Device, error) {
 	}
 	for _, id := range d.allocated[resource] {
 		device := types.Device{Resource: resource, ID: id}
-		if _, taken := d.taken[device]; !taken && !d.named[device] {
+		if _, taken := d.takenBy(device); !taken && !d.isNamed(device) {
 			return device, nil
 		}
 	}
@@ -145,10 +165,10 @@ func (d *devices) listOf(resource string) string {
 }
 
 func (d *devices) describe(device types.Device) string {
-	switch network, taken := d.taken[device]; {
+	switch network, taken := d.takenBy(device); {
 	case taken:
 		return fmt.Sprintf("%s (for network %s)", device, network)
-	case d.named[device]:
+	case d.isNamed(device):
 		return fmt.Sprintf("%s (named by another attachment)", device)
 	}
 	return device.String()

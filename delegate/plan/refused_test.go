@@ -113,6 +113,7 @@ func TestPlanDevicesRefused(t *testing.T) {
 	vf := []types.Network{{Ref: types.Ref{Namespace: "default", Name: "fast"}, Config: single("sriov"), ResourceName: "example.com/vf"}}
 	plain := map[string]string{"default/plain": single("sriov")}
 	one := map[string][]string{"example.com/vf": {"0000:3b:02.0"}}
+	dpdk := types.Network{Ref: types.Ref{Namespace: "default", Name: "dpdk"}, Config: single("sriov"), ResourceName: "example.com/dpdk"}
 	runRefused(t, map[string]refusal{
 		"nobody was asked": {
 			planWorld{config: podnet, facts: vf, annotations: annotated("fast")},
@@ -173,6 +174,21 @@ func TestPlanDevicesRefused(t *testing.T) {
 		"named by a later attachment": {
 			planWorld{config: podnet, facts: vf, annotations: annotated(`[{"name": "fast"}, {"name": "fast", "deviceID": "0000:3b:02.0"}]`), devices: one},
 			[]string{`no device is left for this attachment; allocated to the pod: device "0000:3b:02.0" of resource example.com/vf (named by another attachment)`},
+			0,
+		},
+		"of another resource too, for an attachment before": {
+			planWorld{config: podnet, facts: vf, networks: plain, annotations: annotated(`[{"name": "plain", "deviceID": "0000:3b:02.0"}, {"name": "fast"}]`), devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}, "example.com/dpdk": {"0000:3b:02.0"}}},
+			[]string{`network default/fast: resource example.com/vf: no device is left for this attachment`, `device "0000:3b:02.0" of resource example.com/dpdk (for network default/plain)`},
+			0,
+		},
+		"of another resource too, and nobody names it": {
+			planWorld{config: podnet, facts: append(vf, dpdk), annotations: annotated("dpdk,fast"), devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}, "example.com/dpdk": {"0000:3b:02.0"}}},
+			[]string{`network default/fast: resource example.com/vf: no device is left for this attachment`, `device "0000:3b:02.0" of resource example.com/vf (for network default/dpdk)`},
+			0,
+		},
+		"of another resource too, for an attachment after": {
+			planWorld{config: podnet, facts: vf, networks: plain, annotations: annotated(`[{"name": "fast"}, {"name": "plain", "deviceID": "0000:3b:02.0"}]`), devices: map[string][]string{"example.com/vf": {"0000:3b:02.0"}, "example.com/dpdk": {"0000:3b:02.0"}}},
+			[]string{`network default/fast: resource example.com/vf: no device is left for this attachment`, `(named by another attachment)`},
 			0,
 		},
 		"named twice, and nobody was asked": {

@@ -31,10 +31,13 @@ func (e *Engine) Add(ctx context.Context, call Call, conf *Config) (_ *current.R
 		return nil, err
 	}
 	defer claim.Release()
+	if err := e.checkSRIOVCNI(conf.DeviceID); err != nil {
+		return nil, err
+	}
 	if err := e.makeRoom(ctx, claim, call); err != nil {
 		return nil, err
 	}
-	state, err := e.snapshot(call, conf, device)
+	state, err := e.snapshot(ctx, call, conf, device)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,7 @@ func (e *Engine) makeRoom(ctx context.Context, claim *Claim, call Call) error {
 
 // snapshot records how everything is before the ADD, and what the ADD will do. It changes
 // nothing.
-func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State, error) {
+func (e *Engine) snapshot(ctx context.Context, call Call, conf *Config, device *sriov.Device) (*State, error) {
 	id, exists := e.Links.Namespace(call.NetNS)
 	if !exists {
 		return nil, types.Errorf(types.CodeUnknownContainer, "network namespace %s: there is none", call.NetNS)
@@ -116,20 +119,20 @@ func (e *Engine) snapshot(call Call, conf *Config, device *sriov.Device) (*State
 	if err := e.ipamOf(s).Find(); err != nil {
 		return nil, err
 	}
-	if err := e.snapshotSettings(s); err != nil {
+	if err := e.snapshotSettings(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, e.snapshotLink(s, device)
 }
 
-func (e *Engine) snapshotSettings(s *State) error {
+func (e *Engine) snapshotSettings(ctx context.Context, s *State) error {
 	if s.PF.Netdev == "" {
 		if s.Want.Any() {
 			return fmt.Errorf("%s: the PF has no interface on the host (driver %q): what the network asks for cannot be set", s.whereabouts(), s.PF.Driver)
 		}
 		return nil
 	}
-	before, err := e.PF.Read(s.PF.Netdev, s.VFIndex)
+	before, err := e.readPF(ctx, s.PF.Netdev, s.VFIndex)
 	if err != nil && s.Want.Any() {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
@@ -180,11 +183,11 @@ func (e *Engine) withoutLink(s *State, device *sriov.Device) error {
 func (e *Engine) attach(ctx context.Context, claim *Claim, s *State) (*current.Result, error) {
 	if s.Link != nil {
 		host.KillPoint()
-		if err := e.Links.SetUp("", s.Link.Index, false); err != nil {
+		if err := e.setUp(ctx, "", s.Link.Index, false); err != nil {
 			return nil, fmt.Errorf("%s: take interface %s down: %w", s.whereabouts(), s.Link.Name, err)
 		}
 	}
-	if err := e.apply(s); err != nil {
+	if err := e.apply(ctx, s); err != nil {
 		return nil, err
 	}
 	if err := e.setMAC(ctx, s); err != nil {
@@ -220,14 +223,10 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		what string
 		do   func() error
 	}{
-		{"rename it to " + name, func() error { return e.Links.Rename("", s.Link.Index, name) }},
-		{"move it to " + s.NetNS, func() error { return e.Links.Move("", s.Link.Index, s.NetNS) }},
-		{"rename it to " + s.IfName, func() error {
-			return e.inPod(s, func(l *Link) error { return e.Links.Rename(s.NetNS, l.Index, s.IfName) })
-		}},
-		{"bring it up", func() error {
-			return e.inPod(s, func(l *Link) error { return e.Links.SetUp(s.NetNS, l.Index, true) })
-		}},
+		{"rename it to " + name, func() error { return e.rename(ctx, "", s.Device, name) }},
+		{"move it to " + s.NetNS, func() error { return e.move(ctx, "", s.Device, s.NetNS) }},
+		{"rename it to " + s.IfName, func() error { return e.nameInPod(ctx, s) }},
+		{"bring it up", func() error { return e.bringUp(ctx, s) }},
 	} {
 		host.KillPoint()
 		err := context.Cause(ctx) // asked to stop: what was done is undone
@@ -239,26 +238,30 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		}
 	}
 	host.KillPoint()
-	link, err := e.Links.Find(s.NetNS, s.Device)
-	if err == nil && link == nil {
-		err = errors.New("it is not there any more")
-	}
+	link, err := e.find(s.NetNS, s.Device)
 	if err != nil {
 		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
 	}
 	return link, nil
 }
 
-// inPod does something to the interface in the pod: its number may be another there.
-func (e *Engine) inPod(s *State, do func(*Link) error) error {
-	link, err := e.Links.Find(s.NetNS, s.Device)
+// nameInPod gives the interface in the pod the pod's name, and no other that it did not have before.
+func (e *Engine) nameInPod(ctx context.Context, s *State) error {
+	link, err := e.find(s.NetNS, s.Device)
 	if err != nil {
 		return err
 	}
-	if link == nil {
-		return fmt.Errorf("it is not in %s", s.NetNS)
+	e.removeNewNames(s.NetNS, link, s.Link)
+	return e.rename(ctx, s.NetNS, s.Device, s.IfName)
+}
+
+// bringUp brings the interface in the pod up: its number may be another there.
+func (e *Engine) bringUp(ctx context.Context, s *State) error {
+	link, err := e.find(s.NetNS, s.Device)
+	if err != nil {
+		return err
 	}
-	return do(link)
+	return e.setUp(ctx, s.NetNS, link.Index, true)
 }
 
 // addresses asks the IPAM plugin, and puts what it gave onto the interface.
@@ -276,7 +279,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 	if link == nil {
 		return result, nil
 	}
-	if err := e.Links.Configure(ctx, s.NetNS, link, result); err != nil {
+	if err := whileBusy(ctx, func() error { return e.Links.Configure(ctx, s.NetNS, link, result) }); err != nil {
 		return nil, fmt.Errorf("%s: interface %s: %w", s.whereabouts(), s.IfName, err)
 	}
 	host.KillPoint()

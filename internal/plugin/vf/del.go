@@ -80,25 +80,28 @@ func (e *Engine) reclaim(ctx context.Context, s *State) error {
 	if last, ok := claim.LastReleased(); err != nil || len(holders) > 0 || ok && last == s.Key {
 		return err
 	}
-	signs, err := e.signsOf(s, device)
-	if err != nil || !signs {
+	if holder, err := e.sriovCNIHolder(s.Device, s.NetNS); err != nil || holder != "" {
+		return err
+	}
+	signs, err := e.signsOf(ctx, s, device)
+	if !signs {
 		return err
 	}
 	e.Log.Warn("there is no state of this attachment: the VF's old name and settings are not known", "state", s.String())
-	e.reset(s, device)
-	return nil
+	e.reset(ctx, s, device)
+	return err
 }
 
 // signsOf reports whether the VF still looks like the attachment, and takes its interface
 // home if that is in the pod.
-func (e *Engine) signsOf(s *State, device *sriov.Device) (bool, error) {
+func (e *Engine) signsOf(ctx context.Context, s *State, device *sriov.Device) (bool, error) {
 	if _, exists := e.Links.Namespace(s.NetNS); exists {
 		link, err := e.Links.Find(s.NetNS, s.Device)
 		if err != nil {
 			return false, err
 		}
 		if link != nil {
-			return true, e.takeHome(s.Device, s.NetNS, link)
+			return true, e.takeHome(ctx, s.NetNS, s)
 		}
 	}
 	link, err := e.Links.Find("", s.Device)
@@ -106,27 +109,27 @@ func (e *Engine) signsOf(s *State, device *sriov.Device) (bool, error) {
 	case err != nil:
 		return false, err
 	case link != nil && link.Name == s.IfName:
-		return true, types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, TemporaryName(s.Device)))
+		return true, e.rename(ctx, "", s.Device, TemporaryName(s.Device))
 	case link != nil || !device.UserSpace() || !s.Want.Any():
 		return false, nil
 	}
-	now, err := e.PF.Read(device.PF.Netdev, *device.Index)
+	now, err := e.readPF(ctx, device.PF.Netdev, *device.Index)
 	return err == nil && len(differences(&s.Want, now)) == 0, nil
 }
 
 // reset sets what the configuration asked for to how the kernel's drivers make a VF.
-func (e *Engine) reset(s *State, device *sriov.Device) {
+func (e *Engine) reset(ctx context.Context, s *State, device *sriov.Device) {
 	warn := func(field string, err error) {
 		if err != nil {
 			e.Log.Warn("not set back", "device", s.Device, "field", field, "error", err)
 		}
 	}
 	if s.Want.MAC != "" {
-		warn("mac", e.PF.SetMAC(device.PF.Netdev, *device.Index, noMAC))
+		warn("mac", e.setPFMAC(ctx, device.PF.Netdev, *device.Index, noMAC))
 	}
 	for _, f := range slices.Backward(settings) {
 		if f.asked(&s.Want) {
-			warn(f.field, f.set(e.PF, device.PF.Netdev, *device.Index, defaults()))
+			warn(f.field, e.set(ctx, &f, device.PF.Netdev, *device.Index, defaults()))
 		}
 	}
 }

@@ -8,12 +8,14 @@ package vf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/sriov"
@@ -53,9 +55,11 @@ type Links interface {
 	// Search finds the interface of a device in any namespace that a process is in or
 	// that is mounted, nil if it is in none.
 	Search(device string) (ns string, link *Link, err error)
-	// Exists reports whether a name is taken.
+	// Exists reports whether a name is taken, be it as an alternative name.
 	Exists(ns, name string) (bool, error)
 	Rename(ns string, index int, name string) error
+	AddAltName(ns string, index int, name string) error
+	RemoveAltName(ns string, index int, name string) error
 	Move(ns string, index int, to string) error
 	SetUp(ns string, index int, up bool) error
 	SetMAC(ns string, index int, mac string) error
@@ -93,7 +97,9 @@ type Engine struct {
 	Exec    invoke.Exec // runs IPAM plugins; nil is libcni's own
 	Path    []string    // where IPAM plugins are
 	BootID  string
-	Log     *slog.Logger
+	// SRIOVCNI is the folder in which sriov-cni keeps its state; "" if there is none.
+	SRIOVCNI string
+	Log      *slog.Logger
 }
 
 // Call is what a runtime says besides the configuration.
@@ -125,6 +131,46 @@ func (e *Engine) lives(s *State) bool {
 // mayLive is lives for a caller that may not see the sandbox: its VF is not for others.
 func (e *Engine) mayLive(s *State) bool {
 	return e.lives(s) || s.BootID == e.BootID && e.Links.Hidden(s.NetNS, s.netNSID(), s.MountNSInode)
+}
+
+// busyPatience is how long a step is tried while the kernel or a driver is busy: NICs reset
+// themselves, and others work on interfaces too.
+const busyPatience = 2 * time.Second
+
+// whileBusy takes a step, and takes it again while it is refused with EBUSY or EAGAIN.
+func whileBusy(ctx context.Context, step func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, busyPatience)
+	defer cancel()
+	return retry(ctx, func() (bool, error) {
+		err := step()
+		return !isBusy(err), err
+	})
+}
+
+func isBusy(err error) bool { return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EAGAIN) }
+
+// readPF reads what the PF keeps of a VF.
+func (e *Engine) readPF(ctx context.Context, netdev string, vf int) (settings *sriov.VFSettings, err error) {
+	err = whileBusy(ctx, func() error {
+		settings, err = e.PF.Read(netdev, vf)
+		return err
+	})
+	return settings, err
+}
+
+// setUp brings an interface up or takes it down.
+func (e *Engine) setUp(ctx context.Context, ns string, index int, up bool) error {
+	return whileBusy(ctx, func() error { return e.Links.SetUp(ns, index, up) })
+}
+
+// setPFMAC sets the MAC that the PF keeps of a VF.
+func (e *Engine) setPFMAC(ctx context.Context, netdev string, vf int, mac string) error {
+	return whileBusy(ctx, func() error { return e.PF.SetMAC(netdev, vf, mac) })
+}
+
+// set sets one thing that the PF keeps of a VF.
+func (e *Engine) set(ctx context.Context, f *setting, netdev string, vf int, to *sriov.VFSettings) error {
+	return whileBusy(ctx, func() error { return f.set(e.PF, netdev, vf, to) })
 }
 
 // retry tries again and again until try is done, or ctx ends: then the error is the last

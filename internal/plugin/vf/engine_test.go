@@ -45,8 +45,8 @@ func TestAddInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "what DEL did", []string{
-		"up false", "rename vf000001100", `move ""`, "PF mac 00:00:00:00:00:00", "mac 7a:00:00:00:00:01",
-		"vlan 0", "rate 0 0", "spoofchk true", "trust false", "up false", "rename pf0v0", "up true", "ipam DEL c1",
+		"up false", "rename pf0v0", `move ""`, "PF mac 00:00:00:00:00:00", "mac 7a:00:00:00:00:01",
+		"vlan 0", "rate 0 0", "spoofchk true", "trust false", "up true", "ipam DEL c1",
 	}, m.notes)
 	m.link.Index = before.Link.Index
 	equal(t, "after DEL", before, m.view())

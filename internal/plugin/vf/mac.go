@@ -24,7 +24,7 @@ func (e *Engine) setMAC(ctx context.Context, s *State) error {
 	}
 	host.KillPoint()
 	if !sameMAC(s.Before.MAC, s.Want.MAC) {
-		if err := e.PF.SetMAC(s.PF.Netdev, s.VFIndex, s.Want.MAC); err != nil {
+		if err := e.setPFMAC(ctx, s.PF.Netdev, s.VFIndex, s.Want.MAC); err != nil {
 			return failed(err)
 		}
 	}
@@ -69,7 +69,7 @@ func (e *Engine) restoreMAC(ctx context.Context, s *State, netdev string, vf int
 	if s.Before == nil || netdev == "" || s.Link != nil && s.Link.Infiniband {
 		return nil
 	}
-	now, err := e.PF.Read(netdev, vf)
+	now, err := e.readPF(ctx, netdev, vf)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
@@ -82,22 +82,22 @@ func (e *Engine) restoreMAC(ctx context.Context, s *State, netdev string, vf int
 	if hasLink && sameMAC(s.Before.MAC, s.Link.MAC) {
 		first = noMAC
 	}
-	if err := e.PF.SetMAC(netdev, vf, first); err != nil && first == s.Before.MAC {
+	if err := e.setPFMAC(ctx, netdev, vf, first); err != nil && first == s.Before.MAC {
 		e.Log.Warn("the PF does not take back the MAC", "device", s.Device, "mac", first, "error", err)
 	}
 	host.KillPoint()
 	if hasLink {
 		err = e.setLinkMAC(ctx, s.Device, s.Link.MAC)
 	}
-	return e.finishMAC(s, netdev, vf, err)
+	return e.finishMAC(ctx, s, netdev, vf, err)
 }
 
 // finishMAC sees to the PF's side once the interface has its MAC.
-func (e *Engine) finishMAC(s *State, netdev string, vf int, linkErr error) error {
+func (e *Engine) finishMAC(ctx context.Context, s *State, netdev string, vf int, linkErr error) error {
 	faults := []error{linkErr}
-	now, err := e.PF.Read(netdev, vf)
+	now, err := e.readPF(ctx, netdev, vf)
 	if err == nil && !sameMAC(now.MAC, s.Before.MAC) {
-		err = e.PF.SetMAC(netdev, vf, s.Before.MAC)
+		err = e.setPFMAC(ctx, netdev, vf, s.Before.MAC)
 	}
 	faults = append(faults, err)
 	if err := types.Join(faults...); err != nil {

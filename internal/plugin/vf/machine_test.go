@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,8 +42,15 @@ type machine struct {
 	hidden     bool
 	addresses  map[string]bool // that the IPAM plugin has given, by container
 	notes      []string
-	failAt     int   // number of the change that fails, from 1
-	failure    error // what it fails with
+	failAt     int              // number of the change that fails, from 1
+	failure    error            // what it fails with
+	udev       string           // the name that a real udev has for the interface
+	taken      map[string]bool  // names that other interfaces have, by namespace and name
+	afterNames func()           // called after an alternative name was removed, once
+	busy       map[string]error // changes that always fail
+	lost       bool             // the interface is in no namespace
+	deviceErr  error            // why sysfs cannot be read
+	readFaults []error          // of the PF's next reads
 	ipam       *current.Result
 	ipamConfig string // of the IPAM plugin's last call
 }
@@ -72,6 +80,7 @@ func (m *machine) view() view {
 	v := view{Settings: *m.settings.Clone(), NS: m.ns, Addresses: maps.Clone(m.addresses)}
 	if m.link != nil {
 		v.Link = *m.link
+		v.Link.AltNames = slices.Clone(m.link.AltNames)
 	}
 	return v
 }
@@ -82,17 +91,27 @@ func (m *machine) change(format string, args ...any) error {
 	if len(m.notes) == m.failAt {
 		return m.failure
 	}
-	return nil
+	return m.busy[m.notes[len(m.notes)-1]]
 }
 
 func (m *machine) Device(id string) (*sriov.Device, error) {
+	if m.deviceErr != nil {
+		return nil, m.deviceErr
+	}
 	if m.device == nil || id != m.device.ID {
 		return nil, fmt.Errorf("device %s: %w", id, sriov.ErrNoDevice)
 	}
 	return m.device, nil
 }
 
-func (m *machine) Read(string, int) (*sriov.VFSettings, error) { return m.settings.Clone(), nil }
+func (m *machine) Read(string, int) (*sriov.VFSettings, error) {
+	if len(m.readFaults) > 0 {
+		fault := m.readFaults[0]
+		m.readFaults = m.readFaults[1:]
+		return nil, fault
+	}
+	return m.settings.Clone(), nil
+}
 
 func (m *machine) SetMAC(_ string, _ int, mac string) error {
 	err := m.change("PF mac %s", mac)
@@ -150,15 +169,16 @@ func (l links) Namespace(path string) (host.NetNSID, bool) {
 
 func (l links) MountNS() uint64 { return l.mountNS }
 
-func (l links) Hidden(_ string, _ host.NetNSID, mountNS uint64) bool {
-	return l.hidden && mountNS == l.mountNS
+func (l links) Hidden(path string, _ host.NetNSID, mountNS uint64) bool {
+	return l.hidden && (mountNS == l.mountNS || mountNS == 0 && path != "")
 }
 
 func (l links) Find(ns, device string) (*Link, error) {
-	if l.link == nil || l.ns != ns || device != dev {
+	if l.link == nil || l.lost || l.ns != ns || device != dev {
 		return nil, nil
 	}
 	found := *l.link
+	found.AltNames = slices.Clone(found.AltNames)
 	return &found, nil
 }
 
@@ -168,7 +188,7 @@ func (l links) Search(device string) (string, *Link, error) {
 }
 
 func (l links) Exists(ns, name string) (bool, error) {
-	return name == "lo" || l.link != nil && l.ns == ns && l.link.Name == name, nil
+	return name == "lo" || l.taken[ns+" "+name] || l.link != nil && l.ns == ns && l.link.hasName(name), nil
 }
 
 func (l links) at(ns string, index int) error {
@@ -183,17 +203,64 @@ func (l links) Rename(ns string, index int, name string) error {
 	if l.link.Up {
 		err = errors.Join(err, unix.EBUSY)
 	}
+	if exists, _ := l.Exists(ns, name); err == nil && exists && l.link.Name != name {
+		err = unix.EEXIST
+	}
 	if err == nil {
 		l.link.Name = name
+		l.nameByUdev()
+	}
+	return err
+}
+
+// nameByUdev does what udev does when an interface comes to the host, or is renamed there: it gives
+// it its own name for it, as an alternative one.
+func (l links) nameByUdev() {
+	if l.udev != "" && l.ns == "" && !l.link.hasName(l.udev) {
+		l.link.AltNames = append(l.link.AltNames, l.udev)
+	}
+}
+
+func (l links) AddAltName(ns string, index int, name string) error {
+	err := errors.Join(l.at(ns, index), l.change("add name %s", name))
+	if exists, _ := l.Exists(ns, name); err == nil && exists {
+		err = unix.EEXIST
+	}
+	if err == nil {
+		l.link.AltNames = append(l.link.AltNames, name)
+	}
+	return err
+}
+
+func (l links) RemoveAltName(ns string, index int, name string) error {
+	err := errors.Join(l.at(ns, index), l.change("remove name %s", name))
+	if !slices.Contains(l.link.AltNames, name) {
+		err = errors.Join(err, unix.ENOENT)
+	}
+	if err == nil {
+		l.link.AltNames = slices.DeleteFunc(l.link.AltNames, func(n string) bool { return n == name })
+		if len(l.link.AltNames) == 0 {
+			l.link.AltNames = nil
+		}
+		if after := l.afterNames; after != nil {
+			l.afterNames = nil
+			after()
+		}
 	}
 	return err
 }
 
 func (l links) Move(ns string, index int, to string) error {
 	err := errors.Join(l.at(ns, index), l.change("move %q", to))
+	for _, name := range append([]string{l.link.Name}, l.link.AltNames...) {
+		if exists, _ := l.Exists(to, name); exists {
+			err = errors.Join(err, unix.EEXIST)
+		}
+	}
 	if err == nil {
 		l.ns, l.link.Up = to, false
 		l.link.Index++ // as where its number is taken
+		l.nameByUdev()
 	}
 	return err
 }
@@ -276,7 +343,7 @@ func (m *machine) engine(t *testing.T) *Engine {
 	t.Helper()
 	return &Engine{
 		Store: Store{Dir: filepath.Join(t.TempDir(), "state")}, Devices: m, PF: m, Links: links{m}, Exec: &fakeIPAM{m: m},
-		BootID: "boot", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		BootID: "boot", SRIOVCNI: filepath.Join(t.TempDir(), "sriov"), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 

@@ -11,9 +11,12 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// homePatience is how long the kernel may take to hand an interface back to the host
-// after the end of its namespace.
-const homePatience = 20 * time.Second
+// homePatience is how long the kernel may take to hand an interface back to the host after the end
+// of its namespace. The runtime calls DEL again for one that takes longer.
+const homePatience = 5 * time.Second
+
+// restoreTimeout bounds what is done to the VF in a release, so that the addresses are freed in time.
+const restoreTimeout = 10 * time.Second
 
 // release brings a VF back to how it was, frees its addresses, and forgets it. All is
 // tried; what fails keeps the state, so that it can be tried again.
@@ -31,7 +34,7 @@ func (e *Engine) release(ctx context.Context, claim *Claim, s *State) error {
 	return claim.Remove(s.Key)
 }
 
-// restore brings back interface and settings.
+// restore brings back interface and settings. What becomes of the one is no reason to leave the other.
 func (e *Engine) restore(ctx context.Context, s *State) error {
 	if s.BootID != e.BootID {
 		e.Log.Info("the machine has been started since: its VFs are new ones", "state", s.String())
@@ -42,12 +45,21 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 		e.Log.Warn("the VF is gone: nothing to bring back", "state", s.String())
 		return nil
 	}
-	if err != nil {
-		return err
+	if holder, err := e.sriovCNIHolder(s.Device, s.NetNS); err == nil && holder != "" && !e.lives(s) {
+		e.Log.Warn("the VF is another pod's, by sriov-cni: nothing to bring back", "state", s.String(), "namespace", holder)
+		return nil
 	}
-	link, err := e.bringHome(ctx, s, device)
-	if err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	link, awayErr := e.bringHome(ctx, s, device)
+	return types.Join(err, awayErr, e.restoreAtPF(ctx, s, device, link), e.restoreLink(ctx, s, link))
+}
+
+// restoreAtPF brings back the MAC, and the settings that the PF keeps. It leaves the PF alone while
+// nobody can say which of its VFs the device is.
+func (e *Engine) restoreAtPF(ctx context.Context, s *State, device *sriov.Device, link *Link) error {
+	if device == nil {
+		return nil
 	}
 	netdev, vf := "", s.VFIndex
 	if device.PF != nil && device.Index != nil {
@@ -58,15 +70,14 @@ func (e *Engine) restore(ctx context.Context, s *State) error {
 	}
 	return types.Join(
 		e.restoreMAC(ctx, s, netdev, vf, link),
-		e.restoreSettings(s, netdev, vf),
-		e.restoreLink(s, link),
+		e.restoreSettings(ctx, s, netdev, vf),
 	)
 }
 
 // bringHome gives the VF's interface once it is on the host, nil if the VF has none: the
 // namespace may be there or not, and the interface may have any name.
 func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) (*Link, error) {
-	if s.Link == nil || device.UserSpace() || device.Driver == "" {
+	if s.Link == nil || device != nil && (device.UserSpace() || device.Driver == "") {
 		return e.Links.Find("", s.Device)
 	}
 	ctx, cancel := context.WithTimeout(ctx, homePatience)
@@ -81,7 +92,7 @@ func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) 
 		if findErr != nil || away == nil {
 			return false, types.Join(err, findErr, fmt.Errorf("%s: its interface (%s on the host, %s in the pod) is in no network namespace that can be found", s.whereabouts(), s.Link.Name, s.IfName))
 		}
-		return false, e.takeHome(s.Device, ns, away)
+		return false, e.takeHome(ctx, ns, s)
 	})
 	if err != nil {
 		return nil, err
@@ -99,28 +110,8 @@ func (e *Engine) whereIs(s *State) (ns string, link *Link, err error) {
 	return e.Links.Search(s.Device)
 }
 
-// takeHome moves the interface from a namespace to the host, under a name that is
-// nobody else's: the pod's name may be taken there.
-func (e *Engine) takeHome(device, ns string, link *Link) error {
-	name := TemporaryName(device)
-	host.KillPoint()
-	if err := e.Links.SetUp(ns, link.Index, false); err != nil {
-		return fmt.Errorf("device %s: take interface %s in %s down: %w", device, link.Name, ns, err)
-	}
-	host.KillPoint()
-	if err := e.Links.Rename(ns, link.Index, name); err != nil {
-		return fmt.Errorf("device %s: rename interface %s in %s to %s: %w", device, link.Name, ns, name, err)
-	}
-	host.KillPoint()
-	if err := e.Links.Move(ns, link.Index, ""); err != nil {
-		return fmt.Errorf("device %s: move interface %s from %s to the host: %w", device, name, ns, err)
-	}
-	host.KillPoint()
-	return nil
-}
-
-// restoreLink gives the interface on the host its name, MTU and state back.
-func (e *Engine) restoreLink(s *State, link *Link) error {
+// restoreLink gives the interface on the host its names, MTU and state back.
+func (e *Engine) restoreLink(ctx context.Context, s *State, link *Link) error {
 	if link == nil || s.Link == nil {
 		return nil
 	}
@@ -128,22 +119,15 @@ func (e *Engine) restoreLink(s *State, link *Link) error {
 	if again, err := e.Links.Find("", s.Device); err == nil && again != nil {
 		link = again
 	}
-	var faults []error
-	if link.Name != s.Link.Name {
-		host.KillPoint()
-		err := types.Join(e.Links.SetUp("", link.Index, false), e.Links.Rename("", link.Index, s.Link.Name))
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: rename interface %s back to %s: %w", s.whereabouts(), link.Name, s.Link.Name, err))
-		}
-	}
+	faults := []error{e.restoreNames(ctx, s, link)}
 	if link.MTU != s.Link.MTU {
 		host.KillPoint()
-		if err := e.Links.SetMTU("", link.Index, s.Link.MTU); err != nil {
+		if err := whileBusy(ctx, func() error { return e.Links.SetMTU("", link.Index, s.Link.MTU) }); err != nil {
 			faults = append(faults, fmt.Errorf("%s: mtu: set back to %d, is %d: %w", s.whereabouts(), s.Link.MTU, link.MTU, err))
 		}
 	}
 	host.KillPoint()
-	if err := e.Links.SetUp("", link.Index, s.Link.Up); err != nil {
+	if err := e.setUp(ctx, "", link.Index, s.Link.Up); err != nil {
 		faults = append(faults, fmt.Errorf("%s: interface %s: set up=%v again: %w", s.whereabouts(), s.Link.Name, s.Link.Up, err))
 	}
 	return types.Join(faults...)

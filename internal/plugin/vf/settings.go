@@ -1,6 +1,7 @@
 package vf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -142,7 +143,7 @@ func (f *setting) wanted(w *Settings, now *sriov.VFSettings) *sriov.VFSettings {
 }
 
 // apply sets what the configuration asks for and is not so already.
-func (e *Engine) apply(s *State) error {
+func (e *Engine) apply(ctx context.Context, s *State) error {
 	for _, f := range settings {
 		if !f.asked(&s.Want) {
 			continue
@@ -152,7 +153,7 @@ func (e *Engine) apply(s *State) error {
 			continue
 		}
 		host.KillPoint()
-		if err := f.set(e.PF, s.PF.Netdev, s.VFIndex, wanted); err != nil {
+		if err := e.set(ctx, &f, s.PF.Netdev, s.VFIndex, wanted); err != nil {
 			return fmt.Errorf("%s: %s: set to %s, was %s: %w", s.whereabouts(), f.field, f.value(wanted), orUnknown(f.value(s.Before)), explain(err))
 		}
 	}
@@ -169,11 +170,11 @@ func explain(err error) error {
 
 // restoreSettings sets back whatever is not as it was. What the pod's network asked for
 // must come back; of the rest, the driver may refuse what it likes.
-func (e *Engine) restoreSettings(s *State, netdev string, vf int) error {
+func (e *Engine) restoreSettings(ctx context.Context, s *State, netdev string, vf int) error {
 	if s.Before == nil || netdev == "" {
 		return nil
 	}
-	now, err := e.PF.Read(netdev, vf)
+	now, err := e.readPF(ctx, netdev, vf)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.whereabouts(), err)
 	}
@@ -184,7 +185,7 @@ func (e *Engine) restoreSettings(s *State, netdev string, vf int) error {
 			continue // what was set and the driver never tells is not known to be back
 		}
 		host.KillPoint()
-		err := f.set(e.PF, netdev, vf, f.known(s.Before))
+		err := e.set(ctx, &f, netdev, vf, f.known(s.Before))
 		switch {
 		case err == nil:
 		case asked && before != "":

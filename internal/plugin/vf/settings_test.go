@@ -27,7 +27,7 @@ func TestAddAsItIs(t *testing.T) {
 	if err := e.Del(t.Context(), inA(), parse(t, all)); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "what DEL did", []string{"up false", "rename vf000001100", `move ""`, "up false", "rename pf0v0", "up true", "ipam DEL c1"}, m.notes)
+	equal(t, "what DEL did", []string{"up false", "rename pf0v0", `move ""`, "up true", "ipam DEL c1"}, m.notes)
 }
 
 // talking is a PF with a driver that sets everything, but may not tell all of it.

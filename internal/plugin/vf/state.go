@@ -100,6 +100,8 @@ type Link struct {
 	MAC   string `json:"mac"`
 	MTU   int    `json:"mtu"`
 	Up    bool   `json:"up"`
+	// AltNames are alternative names, each of which is taken as Name is.
+	AltNames []string `json:"altNames,omitempty"`
 	// Infiniband is true for an interface whose address is not its own to choose.
 	Infiniband bool `json:"infiniband,omitempty"`
 }

@@ -57,6 +57,21 @@ func TestGuestAccident(t *testing.T) {
 	}
 }
 
+// The lab waits for the link of the PF before each ADD, which else could not set a rate: when the PF is
+// brought up, and when its driver resets it.
+func TestGuestAccidentLinkLost(t *testing.T) {
+	l := newLab(t)
+	before := l.snapshot()
+	pod, device := l.netns("a"), l.vf(pf0, 2)
+	config := everything(device, "10.9.0.1/24")
+	for _, lose := range []string{"ip link set pf0 down && ip link set pf0 up", "ethtool -r pf0"} {
+		l.sh(lose)
+		l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
+		l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
+		l.mustBe(before, lose)
+	}
+}
+
 // Without the state the old name is lost, and settings go back to the drivers' defaults.
 func TestGuestAccidentDelWithoutState(t *testing.T) {
 	l := newLab(t)
@@ -77,7 +92,9 @@ func TestGuestAccidentDelWithoutState(t *testing.T) {
 			t.Errorf("%s: the PF keeps %s of the VF", name, got)
 		}
 		old := strings.Fields(before.Links[device])
-		l.sh("ip link set " + link.Name + " name " + old[0] + " && ip link set " + old[0] + " address " + old[1])
+		// By now that is an alternative name, of udev's.
+		l.settle()
+		l.sh("ip link property del dev " + link.Name + " altname " + old[0] + " && ip link set " + link.Name + " name " + old[0] + " && ip link set " + old[0] + " address " + old[1])
 		l.mustBe(before, name+": after DEL, and a rename by hand")
 	}
 }

@@ -73,7 +73,10 @@ func (a *allocating) serve(t *testing.T) string {
 func (l *lab) reachAPI() {
 	l.t.Helper()
 	l.sh("modprobe virtio_net")
-	netdev := filepath.Base(guest.AwaitFile(l.t, "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"))
+	const pattern = "/sys/bus/virtio/drivers/virtio_net/virtio*/net/*"
+	guest.AwaitFile(l.t, pattern)
+	l.settle()
+	netdev := filepath.Base(guest.AwaitFile(l.t, pattern))
 	l.sh("ip addr replace " + guestAddress + " dev " + netdev + " && ip link set " + netdev + " up")
 }
 

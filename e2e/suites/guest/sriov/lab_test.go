@@ -32,7 +32,7 @@ const (
 )
 
 // lab is the guest's machine: pf0 and pf1 are up, their VFs are there, each VF's interface
-// has a name of its own, as udev would have given it.
+// has the name that udev has given it. A real udev runs beside every test.
 type lab struct {
 	t    *testing.T
 	cnis string // CNI_PATH
@@ -46,28 +46,36 @@ func newLab(t *testing.T) *lab {
 	if _, err := os.Stat("/sys/class/net/pf0"); err == nil {
 		return l
 	}
-	l.sh("modprobe igb; modprobe igbvf; mkdir -p /run/netns /var/lib/cni")
+	l.sh("/lib/systemd/systemd-udevd --daemon && modprobe igb && modprobe igbvf && mkdir -p /run/netns /var/lib/cni")
 	for n, pf := range []string{pf0, pf1} {
 		if _, err := os.Stat("/sys/bus/pci/devices/" + pf); err != nil {
 			continue
 		}
 		name := fmt.Sprintf("pf%d", n)
 		// A PF that is up before it has VFs is the one that answers at once.
-		l.sh("ip link set " + filepath.Base(guest.AwaitFile(t, "/sys/bus/pci/devices/"+pf+"/net/*")) + " name " + name + " && ip link set " + name + " up")
+		l.sh("ip link set " + l.netdev(pf) + " name " + name + " && ip link set " + name + " up")
 		check.Must(t, os.WriteFile("/sys/bus/pci/devices/"+pf+"/sriov_numvfs", fmt.Append(nil, vfsOfPF), 0o200))
 		for vf := range vfsOfPF {
-			old := filepath.Base(guest.AwaitFile(t, fmt.Sprintf("/sys/bus/pci/devices/%s/virtfn%d/net/*", pf, vf)))
-			l.sh(fmt.Sprintf("ip link set %s name %sv%d", old, name, vf))
+			if name, slot := l.netdev(l.vf(pf, vf)), fmt.Sprintf("v%d", vf); !strings.HasSuffix(name, slot) {
+				t.Fatalf("VF %d of %s is named %s: not by udev", vf, pf, name)
+			}
 		}
 	}
-	l.sh("ip link set pf0v1 up; ip link set pf0v1 mtu 1400")
-	check.Eventually(t, "a link of pf0, without which it refuses a rate", patience, func() bool {
-		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
-		return string(carrier) == "1\n"
-	})
+	l.sh("ip link set " + l.netdev(l.vf(pf0, 1)) + " up mtu 1400")
+	l.awaitLink()
 	// Something to restore that is not the default.
 	l.sh("ip link set pf0 vf 0 spoofchk off; ip link set pf0 vf 1 vlan 7 qos 2; ip link set pf0 vf 1 max_tx_rate 300")
 	return l
+}
+
+// awaitLink waits until pf0 has a link: before that it refuses a rate. It loses the link for a while when
+// its driver resets it, as it does where it had to wait for the machine.
+func (l *lab) awaitLink() {
+	l.t.Helper()
+	check.Eventually(l.t, "a link of pf0", patience, func() bool {
+		carrier, _ := os.ReadFile("/sys/class/net/pf0/carrier")
+		return string(carrier) == "1\n"
+	})
 }
 
 func (l *lab) sh(command string) string {
@@ -77,6 +85,21 @@ func (l *lab) sh(command string) string {
 		l.t.Fatalf("%s: %v\n%s", command, err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// settle waits until udev has named what has come.
+func (l *lab) settle() {
+	l.t.Helper()
+	l.sh("udevadm settle --timeout=60")
+}
+
+// netdev gives the name of a device's interface on the host, once it has one and udev is done.
+func (l *lab) netdev(device string) string {
+	l.t.Helper()
+	pattern := "/sys/bus/pci/devices/" + device + "/net/*"
+	guest.AwaitFile(l.t, pattern)
+	l.settle()
+	return filepath.Base(guest.AwaitFile(l.t, pattern))
 }
 
 // vf gives the PCI address of a VF.
@@ -111,6 +134,7 @@ func (l *lab) settings(pf string) []vfInfo {
 // link is an interface as iproute2 shows it.
 type link struct {
 	Name    string   `json:"ifname"`
+	Alt     []string `json:"altnames"`
 	MAC     string   `json:"address"`
 	MTU     int      `json:"mtu"`
 	Flags   []string `json:"flags"`
@@ -163,12 +187,14 @@ type snapshot struct {
 
 func (l *lab) snapshot() snapshot {
 	l.t.Helper()
+	l.settle()
 	s := snapshot{PF: map[string][]vfInfo{}, Links: map[string]string{}}
 	for _, link := range l.links("") {
 		// A bridge that the default network made stays, as the reference plugin has it.
 		if strings.HasPrefix(link.Name, "pf") || link.Parent != "" {
 			up := slices.Contains(link.Flags, "UP")
-			s.Links[link.Parent] = fmt.Sprintf("%s %s mtu %d up %v", link.Name, link.MAC, link.MTU, up)
+			slices.Sort(link.Alt)
+			s.Links[link.Parent] = fmt.Sprintf("%s %s mtu %d up %v names %v", link.Name, link.MAC, link.MTU, up, link.Alt)
 		}
 	}
 	for _, pf := range []string{"pf0", "pf1"} {
@@ -228,6 +254,9 @@ func (c conf) with(more conf) conf {
 
 func (l *lab) call(c call, config conf) answer {
 	l.t.Helper()
+	if c.command == "ADD" {
+		l.awaitLink()
+	}
 	data, err := json.Marshal(config)
 	check.Must(l.t, err)
 	if c.plugin == "" {

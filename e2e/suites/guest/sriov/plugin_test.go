@@ -170,6 +170,22 @@ func TestGuestPluginRefused(t *testing.T) {
 	l.mustBe(before, "after DEL")
 }
 
+// A VF that a living pod has by sriov-cni is not for another one.
+func TestGuestPluginTakenBySRIOVCNI(t *testing.T) {
+	l := newLab(t)
+	before := l.snapshot()
+	device, pod, theirs := l.vf(pf0, 2), l.netns("a"), l.netns("theirs")
+	l.sh("mkdir -p /var/lib/cni/sriov/pci && printf " + theirs + " > /var/lib/cni/sriov/pci/" + device)
+	config := everything(device, "10.9.0.1/24")
+	add := call{command: "ADD", netns: pod, ifName: "net0"}
+	l.refused(add, config, 7, device, "another sandbox has it: sriov-cni gave it to network namespace "+theirs)
+	l.mustBe(before, "after the refusal")
+	l.sh("ip netns del theirs") // and sriov-cni was never called for DEL
+	l.must(add, config)
+	l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
+	l.mustBe(before, "after DEL")
+}
+
 func TestGuestPluginStatus(t *testing.T) {
 	l := newLab(t)
 	config := conf{"cniVersion": "1.1.0", "name": "fast", "type": pluginName}

@@ -114,7 +114,7 @@ func device(index int) netlink.Link {
 func describe(l netlink.Link) *vf.Link {
 	attrs := l.Attrs()
 	return &vf.Link{
-		Index: attrs.Index, Name: attrs.Name, MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU,
+		Index: attrs.Index, Name: attrs.Name, AltNames: attrs.AltNames, MAC: attrs.HardwareAddr.String(), MTU: attrs.MTU,
 		Up: attrs.RawFlags&unix.IFF_UP != 0, Infiniband: attrs.EncapType == "infiniband",
 	}
 }
@@ -188,7 +188,7 @@ func (k Links) Search(dev string) (string, *vf.Link, error) {
 	return "", nil, nil
 }
 
-// Exists reports whether a name is taken.
+// Exists reports whether a name is taken, be it as an alternative name.
 func (Links) Exists(ns, name string) (bool, error) {
 	exists := false
 	err := overNetlink(ns, func(handle *netlink.Handle) error {
@@ -206,6 +206,16 @@ func (Links) Exists(ns, name string) (bool, error) {
 // Rename gives an interface, which must be down, another name.
 func (Links) Rename(ns string, index int, name string) error {
 	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkSetName(device(index), name) })
+}
+
+// AddAltName gives an interface one more alternative name.
+func (Links) AddAltName(ns string, index int, name string) error {
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkAddAltName(device(index), name) })
+}
+
+// RemoveAltName removes an alternative name of an interface.
+func (Links) RemoveAltName(ns string, index int, name string) error {
+	return overNetlink(ns, func(handle *netlink.Handle) error { return handle.LinkDelAltName(device(index), name) })
 }
 
 // Move moves an interface from one namespace to another.

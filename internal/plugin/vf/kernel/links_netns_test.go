@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -191,5 +192,38 @@ func TestNetnsAnnounce(t *testing.T) {
 			t.Fatalf("%d announcements were not heard: %v", len(missing), err)
 		}
 		delete(missing, string(frame[:n]))
+	}
+}
+
+// An alternative name is taken as any other is, in the kernel too: package vf goes by that.
+func TestNetnsAltNames(t *testing.T) {
+	host, pod, l := namespace(t, "host"), namespace(t, "pod"), Links{}
+	link := pair(t, host)
+	for _, name := range []string{"enp1s0v1", "a-name-with-more-than-fifteen-bytes"} {
+		must(t, l.AddAltName(host, link.Index, name))
+		if exists, err := l.Exists(host, name); !exists || err != nil {
+			t.Errorf("%s: exists %v, %v", name, exists, err)
+		}
+	}
+	if got := look(t, host, "vf0").AltNames; len(got) != 2 || got[0] != "enp1s0v1" {
+		t.Errorf("alternative names: %q", got)
+	}
+	if err := l.Rename(host, link.Index, "enp1s0v1"); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("a rename to its own alternative name: %v", err)
+	}
+	must(t, l.RemoveAltName(host, link.Index, "enp1s0v1"))
+	if err := l.RemoveAltName(host, link.Index, "enp1s0v1"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("one that is gone: %v", err)
+	}
+	must(t, l.Rename(host, link.Index, "enp1s0v1"))
+	must(t, l.Move(host, link.Index, pod))
+	moved := look(t, pod, "enp1s0v1")
+	if got := moved.AltNames; len(got) != 1 {
+		t.Errorf("alternative names in the pod: %q", got)
+	}
+	for what, err := range map[string]error{"add": l.AddAltName(pod, 9999, "x"), "remove": l.RemoveAltName("/none", moved.Index, "x")} {
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
 	}
 }
