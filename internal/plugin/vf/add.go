@@ -274,6 +274,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 		ip.Interface = current.Int(0)
 	}
 	if link == nil {
+		result.Interfaces[0].Mtu = e.mtuOfPF(s)
 		return result, nil
 	}
 	if err := e.Links.Configure(ctx, s.NetNS, link, result); err != nil {
@@ -299,6 +300,20 @@ func (s *State) describe(link *Link) *current.Interface {
 		iface.Mac = s.Before.MAC
 	}
 	return iface
+}
+
+// mtuOfPF gives what a process that drives the VF may send; 0 if that is not known. The VF has no
+// interface to ask, and its NIC takes no larger frames than the PF is set to.
+func (e *Engine) mtuOfPF(s *State) int {
+	if s.PF.Netdev == "" {
+		return 0
+	}
+	mtu, err := e.PF.MTU(s.PF.Netdev)
+	if err != nil {
+		e.Log.Warn("the MTU of the PF is not known: the result has none", "device", s.Device, "error", err)
+		return 0
+	}
+	return mtu
 }
 
 // writeDeviceInfo describes the device, where nobody has described it yet.

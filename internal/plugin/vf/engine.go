@@ -29,6 +29,8 @@ type Devices interface {
 // between machines, and what a test without the hardware cannot have.
 type PF interface {
 	Read(netdev string, vf int) (*sriov.VFSettings, error)
+	// MTU gives the MTU of the PF's own interface.
+	MTU(netdev string) (int, error)
 	SetMAC(netdev string, vf int, mac string) error
 	SetVLAN(netdev string, vf int, s *sriov.VFSettings) error
 	SetRate(netdev string, vf int, minimum, maximum uint32) error

@@ -33,6 +33,7 @@ const (
 type machine struct {
 	device     *sriov.Device
 	settings   *sriov.VFSettings
+	mtu        int    // of the PF; none is an error
 	link       *Link  // nil with a driver of user space
 	ns         string // where it is
 	namespaces map[string]uint64
@@ -93,6 +94,13 @@ func (m *machine) Device(id string) (*sriov.Device, error) {
 }
 
 func (m *machine) Read(string, int) (*sriov.VFSettings, error) { return m.settings.Clone(), nil }
+
+func (m *machine) MTU(netdev string) (int, error) {
+	if m.mtu == 0 {
+		return 0, fmt.Errorf("PF %s: %w", netdev, errBroken)
+	}
+	return m.mtu, nil
+}
 
 func (m *machine) SetMAC(_ string, _ int, mac string) error {
 	err := m.change("PF mac %s", mac)
