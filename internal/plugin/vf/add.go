@@ -225,6 +225,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		{"rename it to " + s.IfName, func() error {
 			return e.inPod(s, func(l *Link) error { return e.Links.Rename(s.NetNS, l.Index, s.IfName) })
 		}},
+		{"prepare it", func() error { e.prepare(s); return nil }},
 		{"bring it up", func() error {
 			return e.inPod(s, func(l *Link) error { return e.Links.SetUp(s.NetNS, l.Index, true) })
 		}},
@@ -247,6 +248,13 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
 	}
 	return link, nil
+}
+
+// prepare is for the interface in the pod while it is down. A pod can do without.
+func (e *Engine) prepare(s *State) {
+	if err := e.Links.Prepare(s.NetNS, s.IfName); err != nil {
+		e.Log.Warn("the interface's addresses may not outlive a link that goes down, nor be announced again", "device", s.Device, "error", err)
+	}
 }
 
 // inPod does something to the interface in the pod: its number may be another there.

@@ -1,6 +1,12 @@
 package vf
 
-import "testing"
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
 
 // reading is the machine's interfaces, with a look at the states before each change of one.
 type reading struct {
@@ -69,6 +75,24 @@ func TestUserSpaceMTU(t *testing.T) {
 				t.Fatal(err)
 			}
 			equal(t, "MTU of the result", tc.want, result.Interfaces[0].Mtu)
+		})
+	}
+}
+
+// The interface is prepared under its name in the pod, while it is down. Without it the pod starts too.
+func TestAddPrepares(t *testing.T) {
+	for name, failure := range map[string]error{"it succeeds": nil, "/proc/sys is read-only": unix.EROFS} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine()
+			m.unprepared = failure
+			e := m.engine(t)
+			var log strings.Builder
+			e.Log = slog.New(slog.NewTextHandler(&log, nil))
+			if _, err := e.Add(t.Context(), inA(), parse(t, all)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "prepared", "net0 in "+nsA+", up false", m.prepared)
+			equal(t, "a warning", failure != nil, strings.Contains(log.String(), "may not outlive"))
 		})
 	}
 }

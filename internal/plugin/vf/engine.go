@@ -62,6 +62,9 @@ type Links interface {
 	SetUp(ns string, index int, up bool) error
 	SetMAC(ns string, index int, mac string) error
 	SetMTU(ns string, index, mtu int) error
+	// Prepare sets how the kernel treats the addresses of an interface in the pod, before it
+	// comes up: they are announced whenever it does, and stay when it goes down.
+	Prepare(ns, name string) error
 	// Configure puts addresses and routes onto an interface, and waits for addresses to
 	// become usable.
 	Configure(ctx context.Context, ns string, link *Link, result *current.Result) error

@@ -42,8 +42,10 @@ type machine struct {
 	hidden     bool
 	addresses  map[string]bool // that the IPAM plugin has given, by container
 	notes      []string
-	failAt     int   // number of the change that fails, from 1
-	failure    error // what it fails with
+	prepared   string // the interface that was prepared, and whether it was up
+	unprepared error  // what Prepare fails with
+	failAt     int    // number of the change that fails, from 1
+	failure    error  // what it fails with
 	ipam       *current.Result
 	ipamConfig string // of the IPAM plugin's last call
 }
@@ -228,6 +230,11 @@ func (l links) SetMTU(ns string, index, mtu int) error {
 		l.link.MTU = mtu
 	}
 	return err
+}
+
+func (l links) Prepare(ns, name string) error {
+	l.prepared = fmt.Sprintf("%s in %s, up %v", name, ns, l.link.Up)
+	return errors.Join(l.unprepared, l.at(ns, l.link.Index))
 }
 
 func (l links) Configure(_ context.Context, ns string, link *Link, result *current.Result) error {
