@@ -152,6 +152,7 @@ func (e *Engine) snapshotLink(s *State, device *sriov.Device) error {
 	if link.Infiniband && s.Want.MAC != "" {
 		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "mac", Problem: fmt.Sprintf("interface %s of device %s is Infiniband, whose address is not set by a MAC", link.Name, s.Device)})
 	}
+	e.snapshotTraits(s)
 	taken, err := e.Links.Exists(s.NetNS, s.IfName)
 	if err == nil && taken {
 		err = types.Errorf(types.CodeInvalidEnv, "CNI_IFNAME: there is an interface %s in %s already", s.IfName, s.NetNS)

@@ -129,4 +129,8 @@ func (e *Engine) reset(s *State, device *sriov.Device) {
 			warn(f.field, f.set(e.PF, device.PF.Netdev, *device.Index, defaults()))
 		}
 	}
+	if link, err := e.Links.Find("", s.Device); err == nil && link != nil {
+		s.Traits = defaultTraits()
+		warn("interface "+link.Name, e.restoreTraits(s, link))
+	}
 }

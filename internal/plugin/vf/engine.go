@@ -62,6 +62,12 @@ type Links interface {
 	SetUp(ns string, index int, up bool) error
 	SetMAC(ns string, index int, mac string) error
 	SetMTU(ns string, index, mtu int) error
+	// Traits gives what a pod may change of an interface on the host.
+	Traits(index int) (*Traits, error)
+	// SetTraits makes what differs between two as it is in want, but for what ethtool sets.
+	SetTraits(index int, now, want *Traits) error
+	// SetEthtool sets one of the values that Traits gives.
+	SetEthtool(index int, what string, value []byte) error
 	// Prepare sets how the kernel treats the addresses of an interface in the pod, before it
 	// comes up: they are announced whenever it does, and stay when it goes down.
 	Prepare(ns, name string) error
