@@ -11,8 +11,8 @@ import (
 )
 
 // ParseConfig reads Plexus's CNI configuration, as a runtime passes it on standard
-// input, and fills in the defaults. It gives the keys it does not know (the caller
-// logs them), and an error that joins every fault, each with its field.
+// input, and fills in the defaults. It gives the keys that it does not know, as UnknownKey
+// names them (the caller logs them), and an error that joins every fault, each with its field.
 func ParseConfig(data []byte) (*Config, []string, error) {
 	o, err := newObject("", data)
 	if err != nil {
@@ -29,7 +29,7 @@ func ParseConfig(data []byte) (*Config, []string, error) {
 	if err := o.err(); err != nil {
 		return nil, nil, fmt.Errorf("configuration of plexus, network %q: %w", c.Name, err)
 	}
-	return c, o.unknown(), nil
+	return c, o.misspelt(), nil
 }
 
 func defaultConfig() *Config {

@@ -265,7 +265,7 @@ func TestConfigUnknownKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantEqual(t, []string{"_comment", "logLevle", "zebra"}, unknown)
+	wantEqual(t, []string{"_comment", "logLevle (the nearest known key is logLevel)", "zebra"}, unknown)
 }
 
 func TestConfigRefused(t *testing.T) {

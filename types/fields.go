@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"unicode"
@@ -17,7 +19,7 @@ type object struct {
 	path   string // prefix of the names in errors, "" at the top
 	raw    map[string]json.RawMessage
 	names  map[string]string // the key of raw, by its folded form
-	known  map[string]bool   // by folded form: the fields that were asked for
+	known  map[string]string // the fields that were asked for, by their folded form
 	odd    []string          // what deserves a warning, besides unknown keys
 	faults []error
 }
@@ -35,14 +37,14 @@ func newObject(path string, data []byte) (*object, error) {
 // read. An annotation has room for 28,000 keys, so that no step may go through all of
 // them for each of them.
 func objectOf(path string, raw map[string]json.RawMessage) *object {
-	o := &object{path: path, raw: raw, known: map[string]bool{}}
+	o := &object{path: path, raw: raw, known: map[string]string{}}
 	o.index()
 	return o
 }
 
 // anew gives the object with none of its fields read, and no faults.
 func (o *object) anew() *object {
-	return &object{raw: o.raw, names: o.names, known: map[string]bool{}}
+	return &object{raw: o.raw, names: o.names, known: map[string]string{}}
 }
 
 func unmarshalObject(data []byte, into *map[string]json.RawMessage) error {
@@ -93,7 +95,7 @@ func (o *object) keys() []string {
 // get gives the value of a field; an explicit null is the same as no field.
 func (o *object) get(key string) (json.RawMessage, bool) {
 	folded := fold(key)
-	o.known[folded] = true
+	o.known[folded] = key
 	value, ok := o.raw[key]
 	if name, given := o.names[folded]; !ok && given {
 		value, ok = o.raw[name], true
@@ -106,13 +108,24 @@ func (o *object) get(key string) (json.RawMessage, bool) {
 
 // unknown gives the keys that were never read, sorted.
 func (o *object) unknown() []string {
-	unknown := o.odd
+	return o.unread(func(key string) string { return brief(key).String() })
+}
+
+// misspelt is unknown with the nearest known key of each. It is for what an operator writes: an
+// annotation may have too many keys for it.
+func (o *object) misspelt() []string {
+	known := slices.Collect(maps.Values(o.known))
+	return o.unread(func(key string) string { return UnknownKey(key, known) })
+}
+
+func (o *object) unread(describe func(key string) string) []string {
+	unread := o.odd
 	for _, key := range o.keys() {
-		if !o.known[fold(key)] {
-			unknown = append(unknown, brief(key).String())
+		if _, known := o.known[fold(key)]; !known {
+			unread = append(unread, describe(key))
 		}
 	}
-	return unknown
+	return unread
 }
 
 func (o *object) fault(field, problem string) {
@@ -144,7 +157,7 @@ func (o *object) isNull(key string) bool {
 	if !given || string(o.raw[name]) != "null" {
 		return false
 	}
-	o.known[folded] = true
+	o.known[folded] = key
 	return true
 }
 

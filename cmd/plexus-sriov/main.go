@@ -51,6 +51,9 @@ func open(command string, args *skel.CmdArgs) (*plugin.Verbs, error) {
 		return nil, err
 	}
 	log, closeLog := newLogger(config)
+	for _, key := range config.Unknown {
+		log.Warn("configuration of plexus-sriov: unknown, ignored", "network", config.Name, "key", key)
+	}
 	engine := &vf.Engine{
 		Store: vf.Store{Dir: config.StateDir}, Devices: sriov.DefaultSysfs, PF: kernel.PF{}, Links: kernel.Links{},
 		Path: filepath.SplitList(args.Path), BootID: bootID, Log: log, SRIOVCNI: sriovCNI,

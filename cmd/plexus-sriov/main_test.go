@@ -114,3 +114,24 @@ func TestLog(t *testing.T) {
 		t.Errorf("%v: %d lines: %s", err, lines, data)
 	}
 }
+
+// A misspelt key is only a warning, which names the key that was meant.
+func TestUnknownKeys(t *testing.T) {
+	known := `"cniVersion":"1.1.0","name":"n","type":"plexus-sriov","capabilities":{"mac":true},"PCIBusID":"x","Vlan":5,"stateDir":"` + t.TempDir() + `"`
+	for _, tc := range []struct{ level, more, want string }{
+		{"warning", "", ""},
+		{"warning", `,"max-tx-rate":5`, `key="max-tx-rate (the nearest known key is max_tx_rate)"`},
+		{"warning", `,"vlan_id":5`, `key="vlan_id (the nearest known key is vlan)"`},
+		{"warning", `,"spoofCheck":"on"`, `key="spoofCheck (the nearest known key is spoofchk)"`},
+		{"warning", `,"zebra":null`, `key=zebra`},
+		{"error", `,"zebra":1`, ""},
+	} {
+		stdout, stderr, code := runPlugin(t, "{"+known+`,"logLevel":"`+tc.level+`"`+tc.more+"}", []string{"CNI_COMMAND=STATUS", "CNI_PATH=/"})
+		if code != 0 || stdout != "" {
+			t.Errorf("%s: exit code %d: %s", tc.more, code, stdout)
+		}
+		if tc.want == "" && stderr != "" || !strings.Contains(stderr, tc.want) || tc.want != "" && !strings.Contains(stderr, `msg="configuration of plexus-sriov: unknown, ignored" network=n key=`) {
+			t.Errorf("%s: the log has %q, want %q", tc.more, stderr, tc.want)
+		}
+	}
+}

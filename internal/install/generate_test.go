@@ -134,7 +134,7 @@ func TestOptionsRefused(t *testing.T) {
 		{"a relative socket", func(o *Options) { o.Socket = "x" }, []string{`agentSocket: must be an absolute path, got "x"`}},
 		{"a relative kubeconfig", func(o *Options) { o.Kubeconfig = "x" }, []string{"kubeconfig: must be an absolute path"}},
 		{"a level that does not exist", func(o *Options) { o.PluginLogLevel = "loud" }, []string{`unknown to plexus`, `logLevel: "loud"`}},
-		{"an unknown key", extra(`{"logLevle": "debug", "zebra": 1}`), []string{"--extra-config: unknown to plexus: logLevle, zebra"}},
+		{"an unknown key", extra(`{"logLevle": "debug", "zebra": 1}`), []string{"--extra-config: unknown to plexus: logLevle (the nearest known key is logLevel), zebra"}},
 		{"a wrong value", extra(`{"addTimeout": "1h"}`), []string{"addTimeout: must be between"}},
 		{"a wrong capability", extra(`{"capabilities": {"mac": "yes"}}`), []string{"--extra-config: capabilities: must be an object of true and false"}},
 		{"keys that are decided on", extra(`{"type": "a", "clusternetwork": "b", "Delegates": []}`), []string{"type: must not be set here", "clusternetwork: must not", "--master", "Delegates: must not"}},

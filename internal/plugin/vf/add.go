@@ -155,6 +155,7 @@ func (e *Engine) snapshotLink(s *State, device *sriov.Device) error {
 	if link.Infiniband && s.Want.MAC != "" {
 		return types.WithCode(types.CodeInvalidConfig, &types.FieldError{Field: "mac", Problem: fmt.Sprintf("interface %s of device %s is Infiniband, whose address is not set by a MAC", link.Name, s.Device)})
 	}
+	e.snapshotTraits(s)
 	taken, err := e.Links.Exists(s.NetNS, s.IfName)
 	if err == nil && taken {
 		err = types.Errorf(types.CodeInvalidEnv, "CNI_IFNAME: there is an interface %s in %s already", s.IfName, s.NetNS)
@@ -226,6 +227,7 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		{"rename it to " + name, func() error { return e.rename(ctx, "", s.Device, name) }},
 		{"move it to " + s.NetNS, func() error { return e.move(ctx, "", s.Device, s.NetNS) }},
 		{"rename it to " + s.IfName, func() error { return e.nameInPod(ctx, s) }},
+		{"prepare it", func() error { e.prepare(s); return nil }},
 		{"bring it up", func() error { return e.bringUp(ctx, s) }},
 	} {
 		host.KillPoint()
@@ -243,6 +245,13 @@ func (e *Engine) moveIn(ctx context.Context, s *State) (*Link, error) {
 		return nil, fmt.Errorf("%s: interface %s in %s: %w", s.whereabouts(), s.IfName, s.NetNS, err)
 	}
 	return link, nil
+}
+
+// prepare is for the interface in the pod while it is down. A pod can do without.
+func (e *Engine) prepare(s *State) {
+	if err := e.Links.Prepare(s.NetNS, s.IfName); err != nil {
+		e.Log.Warn("the interface's addresses may not outlive a link that goes down, nor be announced again", "device", s.Device, "error", err)
+	}
 }
 
 // nameInPod gives the interface in the pod the pod's name, and no other that it did not have before.
@@ -277,6 +286,7 @@ func (e *Engine) addresses(ctx context.Context, s *State, link *Link) (*current.
 		ip.Interface = current.Int(0)
 	}
 	if link == nil {
+		result.Interfaces[0].Mtu = e.mtuOfPF(s)
 		return result, nil
 	}
 	if err := whileBusy(ctx, func() error { return e.Links.Configure(ctx, s.NetNS, link, result) }); err != nil {
@@ -302,6 +312,20 @@ func (s *State) describe(link *Link) *current.Interface {
 		iface.Mac = s.Before.MAC
 	}
 	return iface
+}
+
+// mtuOfPF gives what a process that drives the VF may send; 0 if that is not known. The VF has no
+// interface to ask, and its NIC takes no larger frames than the PF is set to.
+func (e *Engine) mtuOfPF(s *State) int {
+	if s.PF.Netdev == "" {
+		return 0
+	}
+	mtu, err := e.PF.MTU(s.PF.Netdev)
+	if err != nil {
+		e.Log.Warn("the MTU of the PF is not known: the result has none", "device", s.Device, "error", err)
+		return 0
+	}
+	return mtu
 }
 
 // writeDeviceInfo describes the device, where nobody has described it yet.

@@ -43,6 +43,8 @@ type Config struct {
 
 	DNS cnitypes.DNS // wins over what the IPAM plugin says
 
+	Unknown []string // keys that mean nothing here, as types.UnknownKey names them
+
 	raw []byte // as it came: what the IPAM plugin gets
 }
 
@@ -137,8 +139,24 @@ func ParseConfig(data []byte, cniArgs string) (*Config, error) {
 		}
 	}
 	c := p.config(cniArgs)
-	c.raw = data
+	c.raw, c.Unknown = data, unknownKeys(raw, slices.Collect(maps.Keys(fields)))
 	return c, types.Join(p.faults...)
+}
+
+// standardKeys mean nothing to this plugin: the specification allows them in any configuration, and
+// Multus and Plexus put pciBusID beside deviceID for host-device.
+var standardKeys = []string{"type", "capabilities", "cniVersions", "disableCheck", "disableGC", "cni.dev/attachments", "pciBusID"}
+
+// unknownKeys names the keys that nobody reads, sorted.
+func unknownKeys(raw map[string]json.RawMessage, known []string) []string {
+	var unknown []string
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		same := func(k string) bool { return strings.EqualFold(k, key) }
+		if !slices.ContainsFunc(known, same) && !slices.ContainsFunc(standardKeys, same) {
+			unknown = append(unknown, types.UnknownKey(key, known))
+		}
+	}
+	return unknown
 }
 
 // lookUp finds a key as encoding/json does, which sriov-cni leaves it to: written the

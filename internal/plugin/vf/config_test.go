@@ -47,7 +47,10 @@ func TestParseConfig(t *testing.T) {
 		{"keys in another case", `{"VLAN":5,"DeviceId":"d","vlanqos":1}`, "", base(func(c *Config) {
 			c.DeviceID, c.Want = "d", Settings{VLAN: ptr(5), QoS: ptr(1)}
 		})},
-		{"what plexus adds", `{"deviceID":"a","pciBusID":"a","somethingElse":[1]}`, "", base(func(c *Config) { c.DeviceID = "a" })},
+		{"what plexus adds", `{"deviceID":"a","pciBusID":"a","somethingElse":[1]}`, "", base(func(c *Config) {
+			c.DeviceID, c.Unknown = "a", []string{"somethingElse"}
+		})},
+		{"what the specification allows", `{"type":"x","capabilities":{},"cniVersions":[],"disableCheck":true,"disableGC":true,"cni.dev/attachments":[]}`, "", base(func(*Config) {})},
 		{
 			"runtimeConfig wins",
 			`{"deviceID":"a","mac":"02:00:00:00:00:01","args":{"cni":{"mac":"02:00:00:00:00:02"}},

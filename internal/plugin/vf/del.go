@@ -132,4 +132,8 @@ func (e *Engine) reset(ctx context.Context, s *State, device *sriov.Device) {
 			warn(f.field, e.set(ctx, &f, device.PF.Netdev, *device.Index, defaults()))
 		}
 	}
+	if link, err := e.Links.Find("", s.Device); err == nil && link != nil {
+		s.Traits = defaultTraits()
+		warn("interface "+link.Name, e.restoreTraits(s, link))
+	}
 }

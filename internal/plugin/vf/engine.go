@@ -31,6 +31,8 @@ type Devices interface {
 // between machines, and what a test without the hardware cannot have.
 type PF interface {
 	Read(netdev string, vf int) (*sriov.VFSettings, error)
+	// MTU gives the MTU of the PF's own interface.
+	MTU(netdev string) (int, error)
 	SetMAC(netdev string, vf int, mac string) error
 	SetVLAN(netdev string, vf int, s *sriov.VFSettings) error
 	SetRate(netdev string, vf int, minimum, maximum uint32) error
@@ -64,6 +66,15 @@ type Links interface {
 	SetUp(ns string, index int, up bool) error
 	SetMAC(ns string, index int, mac string) error
 	SetMTU(ns string, index, mtu int) error
+	// Traits gives what a pod may change of an interface on the host.
+	Traits(index int) (*Traits, error)
+	// SetTraits makes what differs between two as it is in want, but for what ethtool sets.
+	SetTraits(index int, now, want *Traits) error
+	// SetEthtool sets one of the values that Traits gives.
+	SetEthtool(index int, what string, value []byte) error
+	// Prepare sets how the kernel treats the addresses of an interface in the pod, before it
+	// comes up: they are announced whenever it does, and stay when it goes down.
+	Prepare(ns, name string) error
 	// Configure puts addresses and routes onto an interface, and waits for addresses to
 	// become usable.
 	Configure(ctx context.Context, ns string, link *Link, result *current.Result) error

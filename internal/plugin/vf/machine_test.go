@@ -34,6 +34,8 @@ const (
 type machine struct {
 	device     *sriov.Device
 	settings   *sriov.VFSettings
+	traits     Traits
+	mtu        int    // of the PF; none is an error
 	link       *Link  // nil with a driver of user space
 	ns         string // where it is
 	namespaces map[string]uint64
@@ -42,6 +44,9 @@ type machine struct {
 	hidden     bool
 	addresses  map[string]bool // that the IPAM plugin has given, by container
 	notes      []string
+	prepared   string           // the interface that was prepared, and whether it was up
+	traitless  error            // what Traits fails with
+	unprepared error            // what Prepare fails with
 	failAt     int              // number of the change that fails, from 1
 	failure    error            // what it fails with
 	udev       string           // the name that a real udev has for the interface
@@ -63,6 +68,7 @@ func newMachine() *machine {
 		device:     &sriov.Device{ID: dev, Kind: sriov.KindVF, PCIAddress: dev, Driver: "igbvf", Netdev: oldIf, PF: &sriov.PF{PCIAddress: "0000:01:00.0", Netdev: "pf0", Driver: "igb"}, Index: &index},
 		settings:   &sriov.VFSettings{MAC: "7a:00:00:00:00:01", VLANProto: sriov.Proto8021Q, SpoofChk: &on, Trust: &off, LinkState: "auto"},
 		link:       &Link{Index: 9, Name: oldIf, MAC: "7a:00:00:00:00:01", MTU: 1500, Up: true},
+		traits:     Traits{Flags: unix.IFF_MULTICAST, TxQLen: 1000, Ethtool: map[string][]byte{"offloads": {1}, "rings": {2}}},
 		namespaces: map[string]uint64{nsA: 100, nsB: 101}, addresses: map[string]bool{}, failure: errBroken,
 		ipam: &current.Result{CNIVersion: "1.0.0", IPs: []*current.IPConfig{{Address: mustCIDR("10.0.0.2/24")}}},
 	}
@@ -72,12 +78,14 @@ func newMachine() *machine {
 type view struct {
 	Settings  sriov.VFSettings
 	Link      Link
+	Traits    Traits
 	NS        string
 	Addresses map[string]bool
 }
 
 func (m *machine) view() view {
-	v := view{Settings: *m.settings.Clone(), NS: m.ns, Addresses: maps.Clone(m.addresses)}
+	v := view{Settings: *m.settings.Clone(), Traits: m.traits, NS: m.ns, Addresses: maps.Clone(m.addresses)}
+	v.Traits.Ethtool = maps.Clone(m.traits.Ethtool)
 	if m.link != nil {
 		v.Link = *m.link
 		v.Link.AltNames = slices.Clone(m.link.AltNames)
@@ -111,6 +119,13 @@ func (m *machine) Read(string, int) (*sriov.VFSettings, error) {
 		return nil, fault
 	}
 	return m.settings.Clone(), nil
+}
+
+func (m *machine) MTU(netdev string) (int, error) {
+	if m.mtu == 0 {
+		return 0, fmt.Errorf("PF %s: %w", netdev, errBroken)
+	}
+	return m.mtu, nil
 }
 
 func (m *machine) SetMAC(_ string, _ int, mac string) error {
@@ -287,6 +302,34 @@ func (l links) SetMTU(ns string, index, mtu int) error {
 		l.link.MTU = mtu
 	}
 	return err
+}
+
+func (l links) Traits(index int) (*Traits, error) {
+	traits := l.view().Traits
+	return &traits, errors.Join(l.at("", index), l.traitless)
+}
+
+func (l links) SetTraits(index int, _, want *Traits) error {
+	err := errors.Join(l.at("", index), l.change("traits"))
+	if err == nil {
+		ethtool := l.traits.Ethtool
+		l.traits = *want
+		l.traits.Ethtool = ethtool
+	}
+	return err
+}
+
+func (l links) SetEthtool(index int, what string, value []byte) error {
+	err := errors.Join(l.at("", index), l.change("ethtool %s", what))
+	if err == nil {
+		l.traits.Ethtool[what] = value
+	}
+	return err
+}
+
+func (l links) Prepare(ns, name string) error {
+	l.prepared = fmt.Sprintf("%s in %s, up %v", name, ns, l.link.Up)
+	return errors.Join(l.unprepared, l.at(ns, l.link.Index))
 }
 
 func (l links) Configure(_ context.Context, ns string, link *Link, result *current.Result) error {

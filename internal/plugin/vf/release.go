@@ -126,6 +126,9 @@ func (e *Engine) restoreLink(ctx context.Context, s *State, link *Link) error {
 			faults = append(faults, fmt.Errorf("%s: mtu: set back to %d, is %d: %w", s.whereabouts(), s.Link.MTU, link.MTU, err))
 		}
 	}
+	if err := e.restoreTraits(s, link); err != nil {
+		faults = append(faults, fmt.Errorf("%s: interface %s: %w", s.whereabouts(), s.Link.Name, err))
+	}
 	host.KillPoint()
 	if err := e.setUp(ctx, "", link.Index, s.Link.Up); err != nil {
 		faults = append(faults, fmt.Errorf("%s: interface %s: set up=%v again: %w", s.whereabouts(), s.Link.Name, s.Link.Up, err))

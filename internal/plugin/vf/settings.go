@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -160,9 +161,15 @@ func (e *Engine) apply(ctx context.Context, s *State) error {
 	return nil
 }
 
+// refusals are how drivers say that they cannot do a thing at all. igb answers 802.1ad with
+// EPROTONOSUPPORT; some let the kernel's own number out, which is none of the C library's.
+var refusals = []error{unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.ENOSYS, kernelENOTSUPP}
+
+const kernelENOTSUPP = unix.Errno(524)
+
 // explain adds what the number of a refusal means here.
 func explain(err error) error {
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	if slices.ContainsFunc(refusals, func(refusal error) bool { return errors.Is(err, refusal) }) {
 		return fmt.Errorf("the PF's driver does not support it: %w", err)
 	}
 	return err

@@ -1,6 +1,7 @@
 package vf
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -142,6 +143,33 @@ func TestUntoldSettingsInErrors(t *testing.T) {
 			m.notes, m.failAt = nil, 4 // after "up false", "rename", "move"
 			err = e.Del(t.Context(), inA(), config)
 			if err == nil || !strings.Contains(err.Error(), field+": set back to ") || !strings.Contains(err.Error(), "is unknown to its driver") {
+				t.Errorf("DEL: got %v after %q", err, m.notes)
+			}
+		})
+	}
+}
+
+// However a driver says that it cannot do something, the error says the same, in ADD and in DEL.
+func TestUnsupported(t *testing.T) {
+	for name, refusal := range map[string]unix.Errno{
+		"igb, asked for 802.1ad": unix.EPROTONOSUPPORT, "most drivers": unix.EOPNOTSUPP, "the kernel's own number": 524, "no such call": unix.ENOSYS,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine()
+			e, config := m.engine(t), parse(t, asking(`"vlan":100,"vlanQoS":3,"vlanProto":"802.1ad"`))
+			m.failAt, m.failure = 2, refusal // after "up false"
+			_, err := e.Add(t.Context(), inA(), config)
+			const says = "vlan: set to 100, priority 3, 802.1ad, was 0, priority 0, 802.1q: the PF's driver does not support it"
+			if !errors.Is(err, refusal) || !strings.Contains(err.Error(), says) {
+				t.Errorf("ADD: got %v, want %q", err, says)
+			}
+			m.failAt = 0
+			if _, err := e.Add(t.Context(), inA(), config); err != nil {
+				t.Fatal(err)
+			}
+			m.notes, m.failAt = nil, 4 // after "up false", "rename", "move"
+			err = e.Del(t.Context(), inA(), config)
+			if !errors.Is(err, refusal) || !strings.Contains(err.Error(), "the PF's driver does not support it") {
 				t.Errorf("DEL: got %v after %q", err, m.notes)
 			}
 		})

@@ -82,6 +82,7 @@ type State struct {
 	VFIndex int               `json:"vf"`
 	Before  *sriov.VFSettings `json:"before,omitempty"` // what the PF kept; nil if it could not be asked
 	Link    *Link             `json:"link,omitempty"`   // the VF's interface on the host; nil with a driver of user space
+	Traits  *Traits           `json:"traits,omitempty"` // of the interface; nil if they are not known
 	Want    Settings          `json:"want"`
 
 	IPAM           string          `json:"ipam,omitempty"` // the plugin that was asked for addresses

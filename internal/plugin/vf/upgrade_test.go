@@ -3,6 +3,7 @@ package vf
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/host"
@@ -28,7 +29,8 @@ func TestStateOfTheFirstVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "what is written today", firstState, string(written))
+	const since = `"traits":{"flags":4096,"txQLen":1000,"group":0,"ethtool":{"offloads":"AQ==","rings":"Ag=="}},`
+	equal(t, "what is written today", firstState, strings.Replace(string(written), since, "", 1))
 
 	// The other way round: a folder as they left it.
 	e.Store.Dir = filepath.Join(t.TempDir(), "state")

@@ -130,10 +130,12 @@ func TestGuestPluginUnsupported(t *testing.T) {
 	before := l.snapshot()
 	pod, device := l.netns("a"), l.vf(pf0, 3)
 	config := everything(device, "10.9.0.1/24")
+	const unsupported = ": the PF's driver does not support it"
 	for field, more := range map[string]conf{
-		"link_state":     {"link_state": "enable"},
-		"min_tx_rate":    {"min_tx_rate": 10},
-		"vlan":           {"vlanProto": "802.1ad"},
+		"link_state: set to enable, was auto" + unsupported: {"link_state": "enable"},
+		"min_tx_rate": {"min_tx_rate": 10},
+		"vlan: set to 100, priority 3, 802.1ad, was 0, priority 0, 802.1q" + unsupported: {"vlanProto": "802.1ad"},
+		"vlan: set to 7, priority 0, 802.1ad, was 0, priority 0, 802.1q" + unsupported:   {"vlan": 7, "vlanQoS": 0, "vlanProto": "802.1AD"},
 		"infinibandGUID": {"infinibandGUID": "00:11:22:33:44:55:66:77"},
 	} {
 		l.refused(call{command: "ADD", netns: pod, ifName: "net0"}, config.with(more), 100, device, "PF pf0", "VF 3", field)

@@ -124,6 +124,18 @@ func TestGuestPod(t *testing.T) {
 // checkDeviceInfo demands that plexus's journal has the device of each VF in the status.
 func (l *lab) checkDeviceInfo(pod string) {
 	l.t.Helper()
+	record := l.record(pod)
+	for n := range 2 {
+		want := `"pci":{"pci-address":"` + l.vf(pf0, n) + `","pf-pci-address":"` + pf0 + `"}`
+		if !strings.Contains(record, want) {
+			l.t.Errorf("the record does not say %s: %s", want, record)
+		}
+	}
+}
+
+// record gives what plexus's journal has of a pod.
+func (l *lab) record(pod string) string {
+	l.t.Helper()
 	files, err := filepath.Glob(plexusDir + "/sandbox-" + filepath.Base(pod) + "@*.jsonl")
 	check.Must(l.t, err)
 	if len(files) != 1 {
@@ -131,12 +143,7 @@ func (l *lab) checkDeviceInfo(pod string) {
 	}
 	record, err := os.ReadFile(files[0])
 	check.Must(l.t, err)
-	for n := range 2 {
-		want := `"pci":{"pci-address":"` + l.vf(pf0, n) + `","pf-pci-address":"` + pf0 + `"}`
-		if !strings.Contains(string(record), want) {
-			l.t.Errorf("the record does not say %s: %s", want, record)
-		}
-	}
+	return string(record)
 }
 
 // The same VFs with the reference plugin.

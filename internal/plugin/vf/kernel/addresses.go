@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
+	"slices"
 	"time"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
@@ -20,11 +19,14 @@ import (
 )
 
 // How long carrier and the search for duplicates of an IPv6 address are waited for. A
-// port without a cable has neither, and its pod starts all the same.
+// port without a cable has neither, and its pod starts all the same. The search for one of an
+// optimistic address, which begins at once, takes dadTime; the address serves also if it takes longer.
 const (
-	carrierPatience = 1 * time.Second
-	dadPatience     = 5 * time.Second
-	waitPause       = 10 * time.Millisecond
+	carrierPatience    = 1 * time.Second
+	dadPatience        = 5 * time.Second
+	optimisticPatience = 3 * dadTime
+	dadTime            = 100 * time.Millisecond
+	waitPause          = 10 * time.Millisecond
 )
 
 func parseMAC(s string) (net.HardwareAddr, error) { return net.ParseMAC(s) }
@@ -39,15 +41,16 @@ func (Links) Configure(ctx context.Context, ns string, link *vf.Link, result *cu
 		if err := enableIPv6(ns, link.Name); err != nil {
 			return fmt.Errorf("allow IPv6: %w", err)
 		}
+		defer hastenDAD(ns, link.Name)()
 	}
 	return overNetlink(ns, func(handle *netlink.Handle) error {
 		for _, ip := range result.IPs {
-			err := handle.AddrAdd(device(link.Index), &netlink.Addr{IPNet: &ip.Address})
+			err := handle.AddrAdd(device(link.Index), toAddress(&ip.Address))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
 				return fmt.Errorf("add address %s: %w", &ip.Address, err)
 			}
 		}
-		if err := settle(ctx, handle, link, hasIPv6(result)); err != nil {
+		if err := settle(ctx, handle, link, result); err != nil {
 			return err
 		}
 		for _, route := range result.Routes {
@@ -59,6 +62,16 @@ func (Links) Configure(ctx context.Context, ns string, link *vf.Link, result *cu
 	})
 }
 
+// toAddress makes an address of an interface. The kernel takes an optimistic one for an ordinary one
+// where that is not allowed (Prepare), and in a pod that forwards.
+func toAddress(ip *net.IPNet) *netlink.Addr {
+	address := &netlink.Addr{IPNet: ip}
+	if ip.IP.To4() == nil {
+		address.Flags = unix.IFA_F_OPTIMISTIC
+	}
+	return address
+}
+
 func hasIPv6(result *current.Result) bool {
 	for _, ip := range result.IPs {
 		if ip.Address.IP.To4() == nil {
@@ -68,25 +81,14 @@ func hasIPv6(result *current.Result) bool {
 	return false
 }
 
-// enableIPv6 lifts what a runtime may have set for all interfaces of the pod.
-func enableIPv6(ns, name string) error {
-	return onThreadIn(ns, func() error {
-		path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
-		data, err := os.ReadFile(path)
-		if err != nil || strings.TrimSpace(string(data)) == "0" {
-			return err
-		}
-		return os.WriteFile(path, []byte("0"), 0o600)
-	})
-}
-
 // settle waits for carrier, and for the end of the search for duplicates of the IPv6
 // addresses.
-func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, ipv6 bool) error {
-	if !waitFor(ctx, carrierPatience, func() bool { return hasCarrier(handle, link.Index) }) || !ipv6 {
+func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, result *current.Result) error {
+	if !waitFor(ctx, carrierPatience, func() bool { return hasCarrier(handle, link.Index) }) || !hasIPv6(result) {
 		return nil
 	}
 	var duplicate net.IP
+	start := time.Now()
 	waitFor(ctx, dadPatience, func() bool {
 		addrs, err := addressesOf(handle, device(link.Index), netlink.FAMILY_V6)
 		if err != nil {
@@ -97,16 +99,22 @@ func settle(ctx context.Context, handle *netlink.Handle, link *vf.Link, ipv6 boo
 			case addr.Flags&unix.IFA_F_DADFAILED != 0:
 				duplicate = addr.IP
 				return true
-			case addr.Flags&unix.IFA_F_TENTATIVE != 0 && addr.Flags&unix.IFA_F_OPTIMISTIC == 0:
+			case addr.Flags&unix.IFA_F_TENTATIVE == 0:
+			case addr.Flags&unix.IFA_F_OPTIMISTIC == 0, isGiven(&addr, result) && time.Since(start) < optimisticPatience:
 				return false
 			}
 		}
 		return true
 	})
 	if duplicate != nil {
-		return fmt.Errorf("address %s is in use by another on the link", duplicate)
+		return inUse(duplicate)
 	}
 	return nil
+}
+
+// isGiven reports whether an address is one of a result, and not one that the kernel made.
+func isGiven(addr *netlink.Addr, result *current.Result) bool {
+	return slices.ContainsFunc(result.IPs, func(ip *current.IPConfig) bool { return addr.IP.Equal(ip.Address.IP) })
 }
 
 func addressesOf(handle *netlink.Handle, link netlink.Link, family int) ([]netlink.Addr, error) {
@@ -162,8 +170,8 @@ func (Links) Verify(ns string, link *vf.Link, result *current.Result) error {
 		}
 		var faults []error
 		for _, ip := range result.IPs {
-			if mine(ip, link, result) && !hasAddress(addrs, &ip.Address) {
-				faults = append(faults, fmt.Errorf("interface %s: address %s is not there", link.Name, &ip.Address))
+			if mine(ip, link, result) {
+				faults = append(faults, verifyAddress(link, addrs, &ip.Address))
 			}
 		}
 		for _, route := range result.Routes {
@@ -183,14 +191,22 @@ func mine(ip *current.IPConfig, link *vf.Link, result *current.Result) bool {
 	return result.Interfaces[*ip.Interface].Name == link.Name
 }
 
-func hasAddress(addrs []netlink.Addr, want *net.IPNet) bool {
+// verifyAddress reports an address that is not there, or that the kernel does not use because another
+// on the link has it.
+func verifyAddress(link *vf.Link, addrs []netlink.Addr, want *net.IPNet) error {
 	for _, addr := range addrs {
-		if addr.IP.Equal(want.IP) && addr.IPNet.String() == want.String() {
-			return true
+		if !addr.IP.Equal(want.IP) || addr.IPNet.String() != want.String() {
+			continue
 		}
+		if addr.Flags&unix.IFA_F_DADFAILED != 0 {
+			return fmt.Errorf("interface %s: %w", link.Name, inUse(addr.IP))
+		}
+		return nil
 	}
-	return false
+	return fmt.Errorf("interface %s: address %s is not there", link.Name, want)
 }
+
+func inUse(ip net.IP) error { return fmt.Errorf("address %s is in use by another on the link", ip) }
 
 func hasRoute(handle *netlink.Handle, route *cnitypes.Route) bool {
 	family := netlink.FAMILY_V6

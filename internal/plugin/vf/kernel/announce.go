@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/plugin/vf"
@@ -20,8 +22,15 @@ func (Links) Announce(_ context.Context, ns string, link *vf.Link, result *curre
 	if err != nil || len(mac) != 6 || len(result.IPs) == 0 {
 		return nil //nolint:nilerr // there is nothing to announce, or no Ethernet to do it on
 	}
+	tentative, err := tentativeAddresses(ns, link)
+	if err != nil {
+		return err
+	}
 	var frames [][]byte
 	for _, ip := range result.IPs {
+		if slices.ContainsFunc(tentative, ip.Address.IP.Equal) {
+			continue
+		}
 		if v4 := ip.Address.IP.To4(); v4 != nil {
 			frames = append(frames, arpFrame(mac, v4, arpRequest), arpFrame(mac, v4, arpReply))
 		} else {
@@ -29,6 +38,23 @@ func (Links) Announce(_ context.Context, ns string, link *vf.Link, result *curre
 		}
 	}
 	return onThreadIn(ns, func() error { return send(link.Index, frames) })
+}
+
+// tentativeAddresses gives the addresses whose duplicates the kernel still searches for. They are not
+// announced: some NICs hand a VF what it sent to a group, and the kernel would take its own
+// announcement for that of a duplicate.
+func tentativeAddresses(ns string, link *vf.Link) ([]net.IP, error) {
+	var tentative []net.IP
+	err := overNetlink(ns, func(handle *netlink.Handle) error {
+		addrs, err := addressesOf(handle, device(link.Index), netlink.FAMILY_V6)
+		for _, addr := range addrs {
+			if addr.Flags&unix.IFA_F_TENTATIVE != 0 {
+				tentative = append(tentative, addr.IP)
+			}
+		}
+		return err
+	})
+	return tentative, err
 }
 
 func send(index int, frames [][]byte) error {

@@ -26,6 +26,15 @@ var _ vf.PF = PF{}
 // Read gives what the PF keeps of a VF.
 func (PF) Read(netdev string, n int) (*sriov.VFSettings, error) { return pf.Read(netdev, n) }
 
+// MTU gives the MTU of the PF's own interface.
+func (PF) MTU(netdev string) (int, error) {
+	l, err := netlink.LinkByName(netdev)
+	if err != nil {
+		return 0, fmt.Errorf("PF %s: %w", netdev, err)
+	}
+	return l.Attrs().MTU, nil
+}
+
 // SetMAC sets the administrative MAC.
 func (PF) SetMAC(netdev string, n int, mac string) error { return pf.SetMAC(netdev, n, mac) }
 

@@ -1,12 +1,14 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,34 +166,50 @@ func TestNetnsConfigureWithoutCarrier(t *testing.T) {
 // The neighbours hear of the addresses of both families.
 func TestNetnsAnnounce(t *testing.T) {
 	ns, other, l := namespace(t, "pod"), namespace(t, "other"), Links{}
-	link := pair(t, ns)
-	must(t, l.Move(ns, look(t, ns, "wire").Index, other))
+	link := wired(t, ns, other)
 	must(t, l.SetUp(ns, link.Index, true))
-	must(t, l.SetUp(other, look(t, other, "wire").Index, true))
 	result := given("10.9.0.2/24", "fd09::2/64")
 	must(t, l.Configure(t.Context(), ns, link, result))
+	heard := listen(t, other)
+	must(t, l.Announce(t.Context(), ns, link, result))
+	own, err := parseMAC(link.MAC)
+	must(t, err)
+	heard(arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpRequest), arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpReply), advertisement(own, cidr("fd09::2/64").IP))
+}
+
+// wired is pair with the wire's other end in another namespace.
+func wired(t *testing.T, ns, other string) *vf.Link {
+	t.Helper()
+	link, l := pair(t, ns), Links{}
+	must(t, l.Move(ns, look(t, ns, "wire").Index, other))
+	must(t, l.SetUp(other, look(t, other, "wire").Index, true))
+	return link
+}
+
+// listen hears what comes into a namespace from now on. What it gives waits until frames have come that
+// begin with each of those that it is given, and gives all that have come.
+func listen(t *testing.T, ns string) func(frames ...[]byte) (heard [][]byte) {
+	t.Helper()
 	var socket int
-	must(t, onThreadIn(other, func() (err error) {
+	must(t, onThreadIn(ns, func() (err error) {
 		all := int(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
 		socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
 		return err
 	}))
-	defer func() { _ = unix.Close(socket) }()
+	t.Cleanup(func() { _ = unix.Close(socket) })
 	must(t, unix.SetsockoptTimeval(socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
-	must(t, l.Announce(t.Context(), ns, link, result))
-	own, err := parseMAC(link.MAC)
-	must(t, err)
-	missing := map[string]bool{}
-	for _, frame := range [][]byte{arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpRequest), arpFrame(own, cidr("10.9.0.2/24").IP.To4(), arpReply), advertisement(own, cidr("fd09::2/64").IP)} {
-		missing[string(frame)] = true
-	}
-	frame := make([]byte, 2048)
-	for len(missing) > 0 {
-		n, err := unix.Read(socket, frame)
-		if err != nil {
-			t.Fatalf("%d announcements were not heard: %v", len(missing), err)
+	return func(frames ...[]byte) (heard [][]byte) {
+		t.Helper()
+		buffer := make([]byte, 2048)
+		for len(frames) > 0 {
+			n, err := unix.Read(socket, buffer)
+			if err != nil {
+				t.Fatalf("%d frames were not heard, such as %x: %v", len(frames), frames[0], err)
+			}
+			heard = append(heard, slices.Clone(buffer[:n]))
+			frames = slices.DeleteFunc(frames, func(frame []byte) bool { return bytes.HasPrefix(buffer[:n], frame) })
 		}
-		delete(missing, string(frame[:n]))
+		return heard
 	}
 }
 
