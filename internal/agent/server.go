@@ -174,7 +174,10 @@ func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Con
 		s.log.Warn("refused a request", "error", err)
 		return s.send(conn, messages, types.ErrorResponse(err))
 	}
-	return s.send(conn, messages, s.answer(ctx, request))
+	// What an answer takes of the bounds of all answers, it takes until it is given.
+	given, done := context.WithCancel(ctx)
+	defer done()
+	return s.send(conn, messages, s.answer(given, request))
 }
 
 func (s *server) answer(ctx context.Context, request *types.Request) *types.Response {

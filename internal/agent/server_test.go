@@ -159,6 +159,24 @@ func (s *server) wantConnections(t testing.TB, want float64) error {
 	return nil
 }
 
+// The context of a question ends once its answer is given: what it takes is free then.
+func TestServerEndsQuestions(t *testing.T) {
+	s := testServer()
+	ended := make(chan struct{})
+	s.facts = func(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
+		context.AfterFunc(ctx, func() { close(ended) })
+		return &types.Facts{Pod: request.Pod}, nil
+	}
+	r := run(t, s)
+	conn := r.dial()
+	r.ask(conn, "a")
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("it goes on, as its connection does")
+	}
+}
+
 // An answer that is longer than a message may be is an error, not a torn answer.
 func TestServerAnswerTooLong(t *testing.T) {
 	s := testServer()
