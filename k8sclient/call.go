@@ -8,9 +8,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 const (
@@ -123,8 +125,11 @@ func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 }
 
 func (c *Client) request(ctx context.Context, call *call) (*http.Request, error) {
-	target := c.server.JoinPath(call.path...).String()
-	request, err := http.NewRequestWithContext(ctx, call.method, target, bytes.NewReader(call.body))
+	segments, err := escape(call.path)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, call.method, c.server.JoinPath(segments...).String(), bytes.NewReader(call.body))
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +142,20 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 		request.Header.Set("Content-Type", call.contentType)
 	}
 	return request, nil
+}
+
+// escape makes a path of which each segment stays one: names come from the runtime and from
+// pods, and none may lead to another object. The API server splits a path after it has
+// unescaped it, so a name with a slash is refused: no object has one.
+func escape(segments []string) ([]string, error) {
+	escaped := make([]string, len(segments))
+	for i, segment := range segments {
+		if segment == "" || len(content.IsPathSegmentName(segment)) > 0 {
+			return nil, fmt.Errorf("%w: %q", errNoName, segment)
+		}
+		escaped[i] = url.PathEscape(segment)
+	}
+	return escaped, nil
 }
 
 // transportError gives the reason why a request got no answer. After a time-out it drops

@@ -145,6 +145,32 @@ func TestFactsKeepTheCallersTimeout(t *testing.T) {
 	})
 }
 
+// A name leads to no other object than the one of that name, whoever made it up.
+func TestNamesStayInTheirSegments(t *testing.T) {
+	for _, name := range []string{"../../kube-system", "..", ".", "", "a/b", "a%2fb", "%2e%2e"} {
+		for _, pod := range []types.Pod{{Namespace: name, Name: "p"}, {Namespace: "ns", Name: name}} {
+			c, s := scripted(answer{code: 200, body: `{"metadata":{"uid":"u"}}`})
+			if pod.Known() {
+				_, err := c.ReadPod(t.Context(), &pod)
+				check.Error(t, err, "not the name of an object")
+			}
+			networks, err := c.ReadNetworks(t.Context(), []types.Ref{{Namespace: pod.Namespace, Name: pod.Name}})
+			check.Must(t, err)
+			if len(s.requests) > 0 || networks[0].Problem == "" || networks[0].Missing {
+				t.Errorf("%q: asked %d times, %+v", name, len(s.requests), networks[0])
+			}
+		}
+	}
+	for _, name := range []string{"a?b", "a#b", "a b", "a;b"} {
+		c, s := scripted(answer{code: 200, body: `{"metadata":{"uid":"u"}}`})
+		_, err := c.ReadPod(t.Context(), &types.Pod{Namespace: "ns", Name: name})
+		check.Must(t, err)
+		if got := s.requests[0].URL; got.Path != "/base/api/v1/namespaces/ns/pods/"+name || got.RawQuery+got.Fragment != "" {
+			t.Errorf("%q: asked for %s", name, got)
+		}
+	}
+}
+
 func TestCallEndsWithItsContext(t *testing.T) {
 	c, s := scripted(answer{hang: true})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -23,6 +23,9 @@ import (
 // errNoAnswer is the error for a server that does not answer.
 var errNoAnswer = errors.New("no answer")
 
+// errNoName is the error for a text that no object has as its name.
+var errNoName = errors.New("not the name of an object")
+
 // newStatusError makes an error of a Kubernetes Status, or of whatever else a proxy
 // answers, which has no reason.
 func newStatusError(response *http.Response, body []byte) error {

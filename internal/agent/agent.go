@@ -77,7 +77,7 @@ func Run(ctx context.Context, opts Options) error {
 	defer web.Wait()
 	defer cancel()
 	m, ready := newMetrics(), &readiness{}
-	server := &httpServer{address: opts.MetricsAddress, ready: ready.fault, metrics: m, log: opts.Log}
+	server := &httpServer{address: opts.MetricsAddress, patience: webPatience, ready: ready.fault, metrics: m, log: opts.Log}
 	web.Go(func() { server.run(ctx) })
 	a, err := newAgent(ctx, &opts, m)
 	if ctx.Err() != nil {

@@ -10,10 +10,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 const (
-	headerTimeout = 5 * time.Second
+	// maxWebConnections is more than kubelet and collectors have; further ones wait.
+	maxWebConnections = 32
+	// webPatience is how long a connection may be idle, or its request may take to arrive.
+	webPatience   = 5 * time.Second
+	maxHeader     = 16 << 10 // bytes of a request
 	httpTimeout   = 30 * time.Second
 	listenPause   = 5 * time.Second
 	shutdownGrace = time.Second
@@ -21,10 +26,11 @@ const (
 
 // httpServer serves probes and metrics.
 type httpServer struct {
-	address string
-	ready   func() error
-	metrics *metrics
-	log     *slog.Logger
+	address  string
+	patience time.Duration // webPatience
+	ready    func() error
+	metrics  *metrics
+	log      *slog.Logger
 }
 
 func (h *httpServer) handler() http.Handler {
@@ -64,8 +70,8 @@ func (h *httpServer) serve(ctx context.Context) error {
 	}
 	h.log.Info("probes and metrics", "address", listener.Addr().String())
 	server := &http.Server{
-		Handler: h.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout + time.Second,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		Handler: h.handler(), ReadTimeout: h.patience, IdleTimeout: h.patience, WriteTimeout: httpTimeout + time.Second,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
@@ -74,7 +80,7 @@ func (h *httpServer) serve(ctx context.Context) error {
 			_ = server.Close()
 		}
 	})()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(listener, maxWebConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -153,6 +153,8 @@ var (
 	descBytes       = prometheus.NewDesc("plexus_journal_bytes", "Size of the journal.", nil, nil)
 	descQueue       = prometheus.NewDesc("plexus_publish_queue_length", "Pods whose status is to be compared or written.", nil, nil)
 	descObjects     = prometheus.NewDesc("plexus_cache_objects", "Objects that the agent has from watches.", []string{"kind"}, nil)
+	descCacheBytes  = prometheus.NewDesc("plexus_cache_bytes", "Memory that the objects from watches take, at most.", []string{"kind"}, nil)
+	descNotKept     = prometheus.NewDesc("plexus_cache_not_kept", "Objects that are read live each time, because they are too large to be kept.", []string{"kind"}, nil)
 	descFailing     = prometheus.NewDesc("plexus_cache_watch_failing", "1 if the watch fails: what is known may be out of date.", []string{"kind"}, nil)
 	descRefused     = prometheus.NewDesc("plexus_cache_refused", "1 if the API server refuses the kind to the agent: what is known is not used.", []string{"kind"}, nil)
 	descSynced      = prometheus.NewDesc("plexus_cache_synced", "1 if all objects of the kind are known.", []string{"kind"}, nil)
@@ -160,7 +162,7 @@ var (
 
 // Describe is part of prometheus.Collector.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descSynced, descFailing, descRefused} {
+	for _, desc := range []*prometheus.Desc{descAttachments, descRecords, descBytes, descQueue, descObjects, descCacheBytes, descNotKept, descSynced, descFailing, descRefused} {
 		out <- desc
 	}
 }
@@ -180,6 +182,8 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	gauge(descQueue, float64(g.queue()))
 	for kind, size := range g.caches() {
 		gauge(descObjects, float64(size.Objects), kind)
+		gauge(descCacheBytes, float64(size.Bytes), kind)
+		gauge(descNotKept, float64(size.NotKept), kind)
 		gauge(descSynced, boolValue(size.Synced), kind)
 		gauge(descFailing, boolValue(size.Failing), kind)
 		gauge(descRefused, boolValue(size.Refused), kind)

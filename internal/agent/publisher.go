@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -166,7 +167,7 @@ func (p *publisher) settle(ctx context.Context, ref types.Ref) error {
 		return nil
 	}
 	ours, status, attached := p.records.newest(ref, pod.Is)
-	if !attached || status == pod.Annotations[types.AnnotationNetworkStatus] {
+	if !attached || watched.Abridge(status) == pod.Annotations[types.AnnotationNetworkStatus] {
 		return nil
 	}
 	if p.wroteRecently(ref, pod.UID, status) {
@@ -219,13 +220,13 @@ func (p *publisher) wroteRecently(ref types.Ref, uid, status string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	mine, wrote := p.written[ref]
-	return wrote && mine.pod.UID == uid && mine.pod.Annotations[types.AnnotationNetworkStatus] == status && p.now().Sub(mine.at) < rivalPause
+	return wrote && mine.pod.UID == uid && mine.pod.Annotations[types.AnnotationNetworkStatus] == watched.Abridge(status) && p.now().Sub(mine.at) < rivalPause
 }
 
 func (p *publisher) remember(ref types.Ref, written k8sclient.PodObject) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.written[ref] = write{written, p.now()}
+	p.written[ref] = write{watched.Reduce(written), p.now()}
 }
 
 // older reports whether version a is before b. Where versions cannot be compared, the

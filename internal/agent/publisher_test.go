@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -25,6 +28,7 @@ type api struct {
 	known   bool
 	failing int // patches that fail first
 	gone    error
+	others  map[string]string // annotations beside the status
 	patches []patch
 }
 
@@ -41,7 +45,7 @@ func (a *api) set(uid, version, annotation string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known = true
-	a.pod = k8sclient.PodObject{UID: uid, ResourceVersion: version, Annotations: map[string]string{types.AnnotationNetworkStatus: annotation}}
+	a.pod = watched.Reduce(k8sclient.PodObject{UID: uid, ResourceVersion: version, Annotations: map[string]string{types.AnnotationNetworkStatus: annotation}})
 }
 
 // patch writes version 11, 13, …, and the watch does not hear of it by itself.
@@ -57,7 +61,9 @@ func (a *api) patch(_ context.Context, pod types.Pod, status []types.NetworkStat
 	}
 	text, err := types.FormatStatus(status)
 	a.patches = append(a.patches, patch{pod.String(), pod.UID, text})
-	return &k8sclient.PodObject{UID: pod.UID, ResourceVersion: fmt.Sprint(9 + 2*len(a.patches)), Annotations: map[string]string{types.AnnotationNetworkStatus: text}}, err
+	annotations := map[string]string{types.AnnotationNetworkStatus: text}
+	maps.Copy(annotations, a.others)
+	return &k8sclient.PodObject{UID: pod.UID, ResourceVersion: fmt.Sprint(9 + 2*len(a.patches)), Annotations: annotations}, err
 }
 
 func (a *api) written() []patch {
@@ -89,7 +95,7 @@ func wantPatches(t *testing.T, a *api, want ...patch) {
 }
 
 func TestSettle(t *testing.T) {
-	c1, c2 := annotationFor(t, "c1"), annotationFor(t, "c2")
+	c1, c2, long := annotationFor(t, "c1"), annotationFor(t, "c2"), annotationFor(t, "long")
 	for name, test := range map[string]struct {
 		records []attachment
 		watch   func(*api)
@@ -99,6 +105,8 @@ func TestSettle(t *testing.T) {
 		"something else is":         {records: []attachment{{id: "c1", uid: "u1"}}, watch: func(a *api) { a.set("u1", "10", c2) }, want: []patch{{"d/web", "u1", c1}}},
 		"nonsense is":               {records: []attachment{{id: "c1", uid: "u1"}}, watch: func(a *api) { a.set("u1", "10", "nonsense") }, want: []patch{{"d/web", "u1", c1}}},
 		"it is published":           {records: []attachment{{id: "c1", uid: "u1"}}, watch: func(a *api) { a.set("u1", "10", c1) }},
+		"a long one is published":   {records: []attachment{{id: "long", uid: "u1"}}, watch: func(a *api) { a.set("u1", "10", long) }},
+		"another long one is":       {records: []attachment{{id: "long", uid: "u1"}}, watch: func(a *api) { a.set("u1", "10", long+" ") }, want: []patch{{"d/web", "u1", long}}},
 		"no sandbox":                {watch: func(a *api) { a.set("u1", "10", "of somebody else") }},
 		"no pod":                    {records: []attachment{{id: "c1", uid: "u1"}}, watch: func(*api) {}},
 		"a sandbox of an older pod": {records: []attachment{{id: "c1", uid: "u0"}}, watch: func(a *api) { a.set("u1", "10", "") }},
@@ -150,6 +158,24 @@ func TestSettleKnowsItsOwnWrite(t *testing.T) {
 	n.scan("web")
 	settle(first, first, second)
 	settle(first, first, second)
+}
+
+// Of a pod as a write of ours left it, which has whatever its owner put there, only what is
+// compared is remembered.
+func TestWrittenPodsAreReduced(t *testing.T) {
+	_, a, p := publishing(t, attachment{id: "long", uid: "u1"})
+	a.set("u1", "10", "")
+	a.others = map[string]string{"mine": strings.Repeat("x", 200<<10), types.AnnotationNetworks: strings.Repeat("n", 200<<10)}
+	check.Must(t, p.settle(t.Context(), web))
+	kept := 0
+	for key, value := range p.written[web].pod.Annotations {
+		kept += len(key) + len(value)
+	}
+	if kept == 0 || kept > 1<<10 {
+		t.Errorf("%d bytes of annotations are kept", kept)
+	}
+	check.Must(t, p.settle(t.Context(), web)) // it knows its own write
+	wantPatches(t, a, patch{"d/web", "u1", annotationFor(t, "long")})
 }
 
 func TestCurrent(t *testing.T) {

@@ -106,8 +106,11 @@ func (n *node) edit(id string, edit func(*journal.Lock) error) {
 	check.Must(n.t, edit(lock))
 }
 
-// statusFor is the status in the record of a container.
+// statusFor is the status in the record of a container. That of "long" is of many kilobytes.
 func statusFor(id string) []types.NetworkStatus {
+	if id == "long" {
+		id = strings.Repeat("l", 20<<10)
+	}
 	return []types.NetworkStatus{{Name: "of-" + id, Interface: "eth0", Default: true}}
 }
 

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// maxConnections is more than a node starts pods at a time; further ones wait.
+	// maxConnections is more than a node starts pods at a time. Another one takes the place
+	// of the one that has said nothing for longest, or waits if all have asked.
 	maxConnections = 256
 	// maxRequest holds all of a pod's annotations (256 KiB), however they are escaped.
 	maxRequest = 2 << 20
@@ -26,13 +27,17 @@ const (
 	requestTimeout = 10 * time.Second
 	// answerTimeout is how long a peer may take to read its answer.
 	answerTimeout = 10 * time.Second
+	// roomPause is between two attempts to end an idle connection for another one.
+	roomPause = 10 * time.Millisecond
 	// maxFactsWait is how long an answer may wait for the watches.
 	maxFactsWait = 30 * time.Second
 )
 
 type (
 	factsFunc func(context.Context, *types.FactsRequest) (*types.Facts, error)
-	connSet   map[net.Conn]bool
+	// connSet has since when a connection has been idle; of one that is being answered, the
+	// zero time.
+	connSet map[net.Conn]time.Time
 )
 
 // server answers plugins on a socket.
@@ -65,11 +70,6 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer s.endIdle()
 	slots := make(chan struct{}, maxConnections)
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := listener.Accept()
 		switch {
 		case ctx.Err() != nil && err == nil:
@@ -80,15 +80,54 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		case isTemporary(err):
 			s.log.Warn("accept a connection", "error", err)
 			pause(ctx, standbyPause)
-			<-slots
 		case err != nil:
 			return fmt.Errorf("accept a connection: %w", err)
+		case !s.makeRoom(ctx, slots):
+			_ = conn.Close()
+			return nil
 		default:
 			answering.Go(func() {
 				defer func() { <-slots }()
 				s.handle(ctx, conn)
 			})
 		}
+	}
+}
+
+// makeRoom takes a slot, if need be that of an idle connection: who asks goes before who
+// says nothing. It reports false where ctx ended.
+func (s *server) makeRoom(ctx context.Context, slots chan struct{}) bool {
+	for ctx.Err() == nil {
+		select {
+		case slots <- struct{}{}:
+			return true
+		default:
+			s.endLongestIdle()
+		}
+		select {
+		case slots <- struct{}{}:
+			return true
+		case <-ctx.Done():
+		case <-time.After(roomPause): // the idle one may just have asked
+		}
+	}
+	return false
+}
+
+// endLongestIdle ends the connection that has been idle for longest, if there is one.
+func (s *server) endLongestIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var longest net.Conn
+	for conn, since := range s.conns {
+		if !since.IsZero() && (longest == nil || since.Before(s.conns[longest])) {
+			longest = conn
+		}
+	}
+	if longest != nil {
+		s.conns[longest] = time.Time{}
+		_ = longest.SetReadDeadline(time.Now())
+		s.metrics.refused.WithLabelValues("idle").Inc()
 	}
 }
 
@@ -143,22 +182,40 @@ func (s *server) track(conn net.Conn, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if open {
-		s.conns[conn] = true
+		s.conns[conn] = time.Time{}
 	} else {
 		delete(s.conns, conn)
 	}
 	s.metrics.connections.Set(float64(len(s.conns)))
 }
 
+// setIdle notes that a connection waits for its request. Whoever ends it later replaces the
+// deadline by an earlier one.
+func (s *server) setIdle(conn net.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = time.Now()
+	return conn.SetReadDeadline(time.Now().Add(s.limits.request))
+}
+
+// setBusy notes that a connection is not idle any more, and reports whether it was ended.
+func (s *server) setBusy(conn net.Conn) (ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended = s.conns[conn].IsZero()
+	s.conns[conn] = time.Time{}
+	return ended
+}
+
 // answerOne answers one request, and reports whether another may follow.
 func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Conn) bool {
-	// Where the context ends after this, endIdle replaces the deadline by an earlier one.
-	if err := conn.SetReadDeadline(time.Now().Add(s.limits.request)); err != nil || ctx.Err() != nil {
+	if err := s.setIdle(conn); err != nil || ctx.Err() != nil {
 		return false
 	}
 	line, err := messages.ReadLine()
+	ended := s.setBusy(conn)
 	switch {
-	case errors.Is(err, io.EOF): // the peer only probed the socket
+	case errors.Is(err, io.EOF), ended && err != nil: // the peer only probed the socket, or made room
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.metrics.refused.WithLabelValues("slow").Inc()
@@ -174,7 +231,10 @@ func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Con
 		s.log.Warn("refused a request", "error", err)
 		return s.send(conn, messages, types.ErrorResponse(err))
 	}
-	return s.send(conn, messages, s.answer(ctx, request))
+	// What an answer takes of the bounds of all answers, it takes until it is given.
+	given, done := context.WithCancel(ctx)
+	defer done()
+	return s.send(conn, messages, s.answer(given, request))
 }
 
 func (s *server) answer(ctx context.Context, request *types.Request) *types.Response {

@@ -38,15 +38,18 @@ func NewLimitedConn(rw io.ReadWriter, maxRead int) *Conn {
 
 // Send writes one message.
 func (c *Conn) Send(message any) error {
-	line, err := json.Marshal(message)
-	if err != nil {
-		return fmt.Errorf("encode message: %w", err)
+	// An encoder writes a message and its newline at once, and makes no copy of it.
+	return json.NewEncoder(limitedWriter{c.w}).Encode(message)
+}
+
+// limitedWriter refuses what is longer than a message and its newline.
+type limitedWriter struct{ io.Writer }
+
+func (w limitedWriter) Write(line []byte) (int, error) {
+	if len(line) > types.MaxMessage+len("\n") {
+		return 0, fmt.Errorf("%w: more than %d bytes", ErrTooLong, types.MaxMessage)
 	}
-	if len(line) > types.MaxMessage {
-		return fmt.Errorf("%w: more than %d bytes", ErrTooLong, types.MaxMessage)
-	}
-	_, err = c.w.Write(append(line, '\n'))
-	return err
+	return w.Writer.Write(line)
 }
 
 // ReadLine reads one message, without its newline. The end of the stream before any

@@ -42,8 +42,9 @@ type Options struct {
 // Cache answers for the pods of a node and for networks. It is a k8sclient.Reader. Its
 // methods are safe for concurrent use.
 type Cache struct {
-	pods     *store[k8sclient.PodObject]
+	pods     *store[pod]
 	networks *store[network]
+	answers  *answers
 	live     k8sclient.Reader
 	count    func(kind string, live bool)
 	watches  []func(context.Context)
@@ -54,8 +55,9 @@ var _ k8sclient.Reader = (*Cache)(nil)
 // New makes a cache, which is empty before Run.
 func New(opts Options) (*Cache, error) {
 	c := &Cache{
-		pods:     newStore(KindPods, podOf, opts.PodChanged, opts.Log),
-		networks: newStore(KindNetworks, networkOf, func(types.Ref) {}, opts.Log),
+		pods:     newStore(KindPods, maxPods, podOf, opts.PodChanged, opts.Log),
+		networks: newStore(KindNetworks, maxNetworks, networkOf, func(types.Ref) {}, opts.Log),
+		answers:  newAnswers(),
 		live:     opts.Live,
 		count:    opts.Count,
 	}
@@ -80,13 +82,17 @@ func (c *Cache) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Facts answers from the cache, and reads objects that it does not have once, live.
+// Facts answers from the cache, and reads objects that it does not have once, live. The
+// answer counts as given when ctx ends: until then it takes room from other answers.
 func (c *Cache) Facts(ctx context.Context, request *types.FactsRequest) (*types.Facts, error) {
-	return k8sclient.FactsFrom(ctx, c, request)
+	return k8sclient.FactsFrom(ctx, &question{c, ctx}, request)
 }
 
-// Pod gives a pod of this node as the watch has it.
-func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) { return c.pods.get(ref) }
+// Pod gives a pod of this node as the watch has it, its annotations as Abridge makes them.
+func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) {
+	found, known := c.pods.get(ref)
+	return found.PodObject, known
+}
 
 // Ready gives the reason why the cache cannot answer, nil if it can.
 func (c *Cache) Ready() error { return errors.Join(c.pods.ready(), c.networks.ready()) }
@@ -109,17 +115,23 @@ func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObje
 		return nil, err
 	}
 	found, known := c.pods.get(types.Ref{Namespace: pod.Namespace, Name: pod.Name})
-	if known && pod.UID != "" && found.Is(pod.UID) {
+	usable := known && found.whole()
+	if usable && pod.UID != "" && found.Is(pod.UID) {
 		c.count(KindPods, false)
-		return &found, nil
+		return &found.PodObject, nil
 	}
 	c.count(KindPods, true)
+	free, err := slot(ctx, c.answers.livePods)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	live, err := c.live.ReadPod(ctx, pod)
 	switch {
 	case err == nil || errors.Is(err, k8sclient.ErrPodNotFound):
 		return live, err
-	case known && pod.UID == "": // it may be an older pod of that name, but there is no better one
-		return &found, nil
+	case usable && pod.UID == "": // it may be an older pod of that name, but there is no better one
+		return &found.PodObject, nil
 	default:
 		return nil, askAnother(err)
 	}
@@ -129,38 +141,83 @@ func (c *Cache) ReadPod(ctx context.Context, pod *types.Pod) (*k8sclient.PodObje
 // credentials, or this way to the API server, may be wrong.
 func askAnother(err error) error { return types.WithCode(types.CodeTryAgainLater, err) }
 
-// ReadNetworks gives networks in the order of refs.
+// ReadNetworks gives networks in the order of refs. Their texts count as given when ctx
+// ends.
 func (c *Cache) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
+	return c.readNetworks(ctx, ctx, refs)
+}
+
+// question reads for one question, whose answer takes room for longer than the reading.
+type question struct {
+	*Cache
+	given context.Context //nolint:containedctx // it ends when the answer is given
+}
+
+// ReadNetworks is that of the cache.
+func (q *question) ReadNetworks(ctx context.Context, refs []types.Ref) ([]types.Network, error) {
+	return q.readNetworks(ctx, q.given, refs)
+}
+
+func (c *Cache) readNetworks(ctx, given context.Context, refs []types.Ref) ([]types.Network, error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
 	if err := c.networks.wait(ctx); err != nil && !errors.Is(err, errAskLive) {
 		return nil, err
 	}
+	found, length := c.find(refs)
+	if err := c.answers.reserve(ctx, given, length); err != nil {
+		return nil, err
+	}
 	networks := make([]types.Network, len(refs))
-	var unknown []types.Ref
-	var places []int
+	now := 0 // what they take, as far as they are read
 	for i, ref := range refs {
-		found, known := c.networks.get(ref)
-		c.count(KindNetworks, !known)
-		if !known {
-			unknown, places = append(unknown, ref), append(places, i)
+		if found[i].whole() {
+			networks[i] = types.Network{Ref: ref, Config: found[i].config.text(), ResourceName: found[i].resourceName}
+			now += found[i].length
 			continue
 		}
-		networks[i] = types.Network{Ref: ref, Config: found.config.text(), ResourceName: found.resourceName}
+		live, err := c.readLive(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		now += jsonLength(live.Config)
+		if err := c.answers.extend(given, length, now); err != nil {
+			return nil, err
+		}
+		networks[i], length = *live, max(length, now)
 	}
-	if len(unknown) == 0 {
-		return networks, nil
+	return networks, nil
+}
+
+// find gives the networks as they are kept, and how long they are in an answer. One that
+// the watch has not brought is not whole.
+func (c *Cache) find(refs []types.Ref) (found []network, length int) {
+	found = make([]network, len(refs))
+	for i, ref := range refs {
+		known := false
+		if found[i], known = c.networks.get(ref); !known {
+			found[i] = network{length: unheardLength, notKept: true}
+		}
+		c.count(KindNetworks, !found[i].whole())
+		length += found[i].length
 	}
-	live, err := c.live.ReadNetworks(ctx, unknown)
+	return found, length
+}
+
+// readLive reads a network from the API server.
+func (c *Cache) readLive(ctx context.Context, ref types.Ref) (*types.Network, error) {
+	free, err := slot(ctx, c.answers.liveNetworks)
 	if err != nil {
 		return nil, err
 	}
-	for i, network := range live {
-		if network.Problem != "" && !network.Missing {
-			return nil, askAnother(fmt.Errorf("network %s: %s", network.Ref, network.Problem))
-		}
-		networks[places[i]] = network
+	defer free()
+	read, err := c.live.ReadNetworks(ctx, []types.Ref{ref})
+	if err != nil {
+		return nil, err
 	}
-	return networks, nil
+	if network := &read[0]; network.Problem != "" && !network.Missing {
+		return nil, askAnother(fmt.Errorf("network %s: %s", network.Ref, network.Problem))
+	}
+	return &read[0], nil
 }

@@ -1,14 +1,16 @@
 package watched
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apitypes "k8s.io/apimachinery/pkg/types"
 
@@ -21,6 +23,7 @@ import (
 type live struct {
 	fault   error
 	problem string // of every network
+	config  string // of every network, if it is set
 	mu      sync.Mutex
 	asked   []string
 }
@@ -46,7 +49,7 @@ func (l *live) ReadNetworks(_ context.Context, refs []types.Ref) ([]types.Networ
 	networks := make([]types.Network, len(refs))
 	for i, ref := range refs {
 		l.note("network " + ref.Name)
-		networks[i] = types.Network{Ref: ref, Config: "live-" + ref.Name, Missing: ref.Name == "missing", Problem: l.problem}
+		networks[i] = types.Network{Ref: ref, Config: cmp.Or(l.config, "live-"+ref.Name), Missing: ref.Name == "missing", Problem: l.problem}
 	}
 	return networks, l.fault
 }
@@ -67,8 +70,9 @@ func (c *counts) count(kind string, live bool) {
 func newTestCache() (*Cache, *live, *counts) {
 	l, c := &live{}, &counts{got: map[string]int{}}
 	return &Cache{
-		pods: newStore(KindPods, podOf, func(types.Ref) {}, noLog()), networks: newStore(KindNetworks, networkOf, func(types.Ref) {}, noLog()),
-		live: l, count: c.count,
+		pods: newStore(KindPods, maxPods, podOf, func(types.Ref) {}, noLog()), networks: newStore(KindNetworks, maxNetworks, networkOf, func(types.Ref) {}, noLog()),
+		answers: newAnswers(),
+		live:    l, count: c.count,
 	}, l, c
 }
 
@@ -83,7 +87,7 @@ func filled(t *testing.T) (*Cache, *live, *counts) {
 	c, l, counts := newTestCache()
 	static := podMeta("static", "mirror", "a")
 	static.Annotations[types.AnnotationConfigMirror] = "hash"
-	check.Must(t, c.pods.Replace([]any{podMeta("web", "u1", "a,b"), static}, "1"))
+	check.Must(t, c.pods.Replace([]any{podMeta("web", "u1", "a,b"), static, podMeta("long", "u4", strings.Repeat("n", maxAnnotation+1))}, "1"))
 	check.Must(t, c.networks.Replace([]any{nad("a", "A"), nad("b", "B")}, "1"))
 	return c, l, counts
 }
@@ -100,6 +104,7 @@ func TestReadPod(t *testing.T) {
 		"a mirror, by the static UID": {pod: types.Pod{Name: "static", UID: "hash"}, uid: "mirror"},
 		"another of that name":        {pod: types.Pod{Name: "web", UID: "u2"}, uid: "live-uid", live: []string{"pod web"}},
 		"not heard of":                {pod: types.Pod{Name: "new", UID: "u3"}, uid: "live-uid", live: []string{"pod new"}},
+		"known, with long networks":   {pod: types.Pod{Name: "long", UID: "u4"}, uid: "live-uid", live: []string{"pod long"}},
 		"not there":                   {pod: types.Pod{Name: "gone"}, live: []string{"pod gone"}, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,10 +114,10 @@ func TestReadPod(t *testing.T) {
 			if (err != nil) != test.fails || err == nil && found.UID != test.uid {
 				t.Fatalf("got %+v, %v", found, err)
 			}
-			if diff := cmp.Diff(test.live, l.asked); diff != "" {
+			if diff := gocmp.Diff(test.live, l.asked); diff != "" {
 				t.Errorf("live reads (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(map[string]int{fmt.Sprintf("pods live=%v", test.live != nil): 1}, counts.got); diff != "" {
+			if diff := gocmp.Diff(map[string]int{fmt.Sprintf("pods live=%v", test.live != nil): 1}, counts.got); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}
 		})
@@ -132,13 +137,13 @@ func TestReadNetworks(t *testing.T) {
 		{Ref: ref("a"), Config: "A"},
 		{Ref: types.Ref{Namespace: "other", Name: "a"}, Config: "live-a"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("networks (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"network new", "network missing", "network a"}, l.asked); diff != "" {
+	if diff := gocmp.Diff([]string{"network new", "network missing", "network a"}, l.asked); diff != "" {
 		t.Errorf("live reads (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]int{"networks live=true": 3, "networks live=false": 2}, counts.got); diff != "" {
+	if diff := gocmp.Diff(map[string]int{"networks live=true": 3, "networks live=false": 2}, counts.got); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }
@@ -179,10 +184,10 @@ func TestReadWhatCannotBeWatched(t *testing.T) {
 		Pod:      types.Pod{Namespace: "d", Name: "web", UID: "live-uid", Annotations: map[string]string{types.AnnotationNetworks: "live"}},
 		Networks: []types.Network{{Ref: ref("a"), Config: "live-a"}, {Ref: ref("live"), Config: "live-live"}},
 	}
-	if diff := cmp.Diff(want, facts); diff != "" {
+	if diff := gocmp.Diff(want, facts); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"pod web", "network a", "network live"}, l.asked); diff != "" {
+	if diff := gocmp.Diff([]string{"pod web", "network a", "network live"}, l.asked); diff != "" {
 		t.Errorf("live reads (-want +got):\n%s", diff)
 	}
 	if c.Ready() == nil {
@@ -274,8 +279,8 @@ func TestReadNetworksFails(t *testing.T) {
 func TestSizes(t *testing.T) {
 	c, _, _ := filled(t)
 	check.Must(t, c.Synced(t.Context()))
-	want := map[string]Size{KindPods: {Objects: 2, Synced: true}, KindNetworks: {Objects: 2, Synced: true}}
-	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
+	want := map[string]Size{KindPods: {Objects: 3, Bytes: 927, NotKept: 1, Synced: true}, KindNetworks: {Objects: 2, Bytes: 514, Synced: true}}
+	if diff := gocmp.Diff(want, c.Sizes()); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
 	}
 	if err := c.Ready(); err != nil {
@@ -284,7 +289,7 @@ func TestSizes(t *testing.T) {
 	c, _, _ = newTestCache()
 	check.Must(t, c.networks.Replace(nil, "1"))
 	want = map[string]Size{KindPods: {}, KindNetworks: {Synced: true}}
-	if diff := cmp.Diff(want, c.Sizes()); diff != "" {
+	if diff := gocmp.Diff(want, c.Sizes()); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/url"
 	"sync"
 	"time"
@@ -25,6 +24,8 @@ var errAskLive = errors.New("cannot be watched")
 // Size says how much of a kind is known.
 type Size struct {
 	Objects int
+	Bytes   int // that they take
+	NotKept int // objects that are read live, because they are too large
 	Synced  bool
 	Failing bool // the last request for it; what is known may be out of date
 	Refused bool // by the API server; what is known is not used
@@ -32,8 +33,9 @@ type Size struct {
 
 // store holds the needed parts of the objects of one kind. client-go's reflector writes to
 // it. It is much smaller than an informer's store.
-type store[T any] struct {
+type store[T item[T]] struct {
 	kind    string
+	limit   int // of the memory that objects take, in bytes
 	reduce  func(object any) (T, bool)
 	changed func(types.Ref)
 	log     *slog.Logger
@@ -42,6 +44,9 @@ type store[T any] struct {
 
 	mu      sync.RWMutex // guards what follows
 	items   map[types.Ref]T
+	bytes   int             // that the items take
+	dropped int             // objects without any room, since the last list
+	listing int             // bytes of a list that is not complete yet
 	fault   error           // of the last request; nil after one that succeeded
 	refused error           // since all objects were last listed; nil if no request was refused
 	stream  watch.Interface // brings a list that is not complete yet
@@ -49,9 +54,9 @@ type store[T any] struct {
 	synced  chan struct{}   // closed once all objects are known
 }
 
-func newStore[T any](kind string, reduce func(any) (T, bool), changed func(types.Ref), log *slog.Logger) *store[T] {
+func newStore[T item[T]](kind string, limit int, reduce func(any) (T, bool), changed func(types.Ref), log *slog.Logger) *store[T] {
 	return &store[T]{
-		kind: kind, reduce: reduce, changed: changed, log: log,
+		kind: kind, limit: limit, reduce: reduce, changed: changed, log: log,
 		watchTime: 2 * minWatchTime, items: map[types.Ref]T{}, news: make(chan struct{}), synced: make(chan struct{}),
 	}
 }
@@ -66,7 +71,16 @@ func (s *store[T]) get(ref types.Ref) (T, bool) {
 func (s *store[T]) size() Size {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Size{Objects: len(s.items), Synced: s.isSynced(), Failing: s.fault != nil, Refused: isRefusal(s.trouble())}
+	size := Size{
+		Objects: len(s.items), Bytes: s.bytes, NotKept: s.dropped,
+		Synced: s.isSynced(), Failing: s.fault != nil, Refused: isRefusal(s.trouble()),
+	}
+	for _, item := range s.items {
+		if !item.whole() {
+			size.NotKept++
+		}
+	}
+	return size
 }
 
 func (s *store[T]) isSynced() bool {
@@ -164,6 +178,13 @@ func (s *store[T]) streaming(w watch.Interface) {
 	s.stream = w
 }
 
+// listAgain notes that all objects begin to arrive anew.
+func (s *store[T]) listAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listing = 0
+}
+
 // reason is what failed, without the URL, which differs each time.
 func reason(err error) string {
 	var request *url.Error
@@ -173,24 +194,43 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// Transformer makes objects small before client-go keeps them.
-func (*store[T]) Transformer() cache.TransformFunc { return strip }
+// Transformer reduces the objects of a list that a watch brings, before client-go keeps
+// them.
+func (s *store[T]) Transformer() cache.TransformFunc { return s.arriving }
 
 // Add is called by a reflector.
 func (s *store[T]) Add(object any) error { return s.Update(object) }
 
 // Update is called by a reflector.
 func (s *store[T]) Update(object any) error {
-	ref, err := refOf(object)
-	item, ok := s.reduce(object)
-	if err != nil || !ok {
-		return fmt.Errorf("watch of %s: unexpected %T: %w", s.kind, object, err)
+	a, err := s.arrived(object)
+	if err != nil {
+		return fmt.Errorf("watch of %s: %w", s.kind, err)
 	}
 	s.mu.Lock()
-	s.items[ref] = item
+	s.remove(a.ref)
+	s.put(a)
 	s.mu.Unlock()
-	s.changed(ref)
+	s.changed(a.ref)
 	return nil
+}
+
+// put keeps an object as far as there is room for it.
+func (s *store[T]) put(a *arrival[T]) {
+	size := fit(&a.item, s.limit-s.bytes)
+	if s.bytes+size > s.limit+s.limit/bareShare {
+		s.dropped++
+		return
+	}
+	s.items[a.ref] = a.item
+	s.bytes += size
+}
+
+func (s *store[T]) remove(ref types.Ref) {
+	if item, known := s.items[ref]; known {
+		delete(s.items, ref)
+		s.bytes -= item.size()
+	}
 }
 
 // Delete is called by a reflector.
@@ -200,7 +240,7 @@ func (s *store[T]) Delete(object any) error {
 		return fmt.Errorf("watch of %s: unexpected %T: %w", s.kind, object, err)
 	}
 	s.mu.Lock()
-	delete(s.items, ref)
+	s.remove(ref)
 	s.mu.Unlock()
 	s.changed(ref)
 	return nil
@@ -208,20 +248,33 @@ func (s *store[T]) Delete(object any) error {
 
 // Replace is called by a reflector with all objects that there are.
 func (s *store[T]) Replace(objects []any, _ string) error {
-	items := make(map[types.Ref]T, len(objects))
-	for _, object := range objects {
-		ref, err := refOf(object)
-		item, ok := s.reduce(object)
-		if err != nil || !ok {
-			return fmt.Errorf("list of %s: unexpected %T: %w", s.kind, object, err)
+	arrivals := make([]*arrival[T], len(objects))
+	for i, object := range objects {
+		a, err := s.arrived(object)
+		if err != nil {
+			return fmt.Errorf("list of %s: %w", s.kind, err)
 		}
-		items[ref] = item
+		arrivals[i] = a
 	}
+	for ref := range s.replaced(arrivals) {
+		s.changed(ref)
+	}
+	return nil
+}
+
+// replaced keeps these objects and no others, and gives all that may have changed.
+func (s *store[T]) replaced(arrivals []*arrival[T]) map[types.Ref]bool {
 	s.mu.Lock()
-	touched := make(map[types.Ref]T, len(items))
-	maps.Copy(touched, s.items)
-	maps.Copy(touched, items)
-	s.items = items
+	defer s.mu.Unlock()
+	touched := make(map[types.Ref]bool, len(arrivals))
+	for ref := range s.items {
+		touched[ref] = true
+	}
+	s.items, s.bytes, s.dropped = make(map[types.Ref]T, len(arrivals)), 0, 0
+	for _, a := range arrivals {
+		s.put(a)
+		touched[a.ref] = true
+	}
 	s.refused = nil
 	if s.stream != nil {
 		time.AfterFunc(s.watchTime, s.stream.Stop)
@@ -230,11 +283,7 @@ func (s *store[T]) Replace(objects []any, _ string) error {
 	if !s.isSynced() {
 		close(s.synced)
 	}
-	s.mu.Unlock()
-	for ref := range touched {
-		s.changed(ref)
-	}
-	return nil
+	return touched
 }
 
 // Resync is called by a reflector; there is nothing to do.

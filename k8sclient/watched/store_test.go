@@ -21,7 +21,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
-	"github.com/plexus-cni/plexus/k8sclient"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -63,7 +62,7 @@ func (t *changes) take() []string {
 
 func newTestStore() (*store[network], *changes) {
 	changed := &changes{}
-	return newStore(KindNetworks, networkOf, changed.of, noLog()), changed
+	return newStore(KindNetworks, maxNetworks, networkOf, changed.of, noLog()), changed
 }
 
 func TestStoreFollowsAReflector(t *testing.T) {
@@ -265,41 +264,4 @@ func TestStoreWakesAll(t *testing.T) {
 	}
 	check.Must(t, s.Replace(nil, "1"))
 	waiting.Wait()
-}
-
-func TestStrip(t *testing.T) {
-	pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "d", Name: "p", UID: "u1", ResourceVersion: "7",
-		Labels: map[string]string{"a": "b"}, Finalizers: []string{"f"}, OwnerReferences: []metav1.OwnerReference{{Name: "o"}},
-		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}},
-		Annotations: map[string]string{
-			types.AnnotationNetworks: "a", types.AnnotationDefaultNetwork: "b", types.AnnotationNetworkStatus: "[]",
-			types.AnnotationConfigSource: "file", types.AnnotationConfigHash: "h", types.AnnotationConfigMirror: "h",
-			"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1<<16),
-		},
-	}}
-	stripped, err := strip(pod)
-	check.Must(t, err)
-	meta := stripped.(*metav1.PartialObjectMetadata)
-	if meta.Labels != nil || meta.Finalizers != nil || meta.OwnerReferences != nil || meta.ManagedFields != nil {
-		t.Errorf("kept: %+v", meta)
-	}
-	got, ok := podOf(pod)
-	want := k8sclient.PodObject{UID: "u1", ResourceVersion: "7", Annotations: map[string]string{
-		types.AnnotationNetworks: "a", types.AnnotationDefaultNetwork: "b", types.AnnotationNetworkStatus: "[]",
-		types.AnnotationConfigSource: "file", types.AnnotationConfigHash: "h", types.AnnotationConfigMirror: "h",
-	}}
-	if diff := cmp.Diff(want, got); !ok || diff != "" {
-		t.Errorf("pod (-want +got):\n%s", diff)
-	}
-	definition := nad("n", "{}")
-	definition.Annotations = map[string]string{types.AnnotationResourceName: "vendor/vf", "other": "x"}
-	_, err = strip(definition)
-	check.Must(t, err)
-	if got, ok := networkOf(definition); !ok || got.config.text() != "{}" || got.resourceName != "vendor/vf" || len(definition.Annotations) != 1 {
-		t.Errorf("network %+v of %+v", got, definition.Annotations)
-	}
-	if same, err := strip("no object"); err != nil || same != "no object" {
-		t.Errorf("what is no object: %v, %v", same, err)
-	}
 }
