@@ -52,15 +52,16 @@ const (
 // Installer puts Plexus onto a node.
 type Installer struct {
 	Options
-	log  *slog.Logger
-	news *news
-	pace pace
+	log     *slog.Logger
+	news    *news
+	pace    pace
+	metrics *metrics
 }
 
 // New gives an installer. The error, of IsMisuse, has every fault of the options, also
 // those that only the generated configuration would show.
 func New(options Options, log *slog.Logger) (*Installer, error) {
-	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace}
+	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace, metrics: newMetrics()}
 	if err := i.check(); err != nil {
 		return nil, misuseError{err}
 	}
