@@ -21,6 +21,7 @@ const ciliumSuffix = ".cilium_bak"
 type follower struct {
 	*Installer
 	guard   *guard
+	folders *folders
 	master  string // the file that content is made around
 	content []byte // what is to be in our file
 	written []byte // what was put into it last
@@ -29,7 +30,8 @@ type follower struct {
 
 // Follow installs, and then keeps the executables and the configuration in their places,
 // and the configuration in step with the default network, until ctx ends, which is no
-// error. All of it stays.
+// error. All of it stays. The error is host.ErrMoved if a folder that is mounted for this
+// process was moved or removed on the host: it has to be started again.
 func (i *Installer) Follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
@@ -48,16 +50,22 @@ func (i *Installer) follow(ctx context.Context) error {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	defer release()
+	folders, err := newFolders(i, release)
+	defer func() { folders.release() }()
+	if err != nil {
+		return err
+	}
 	content, err := i.install(ctx)
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
 	f := &follower{
-		Installer: i, guard: newGuard(i), content: content, written: content,
+		Installer: i, guard: newGuard(i), folders: folders, content: content, written: content,
 		trouble: backoff{first: i.pace.first, longest: i.pace.longest},
 	}
-	f.run(ctx)
+	if err := f.run(ctx); err != nil {
+		return err
+	}
 	i.log.Info("following has ended; the configuration stays", "file", i.confPath())
 	return nil
 }
@@ -69,14 +77,24 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-func (f *follower) run(ctx context.Context) {
+func (f *follower) run(ctx context.Context) error {
 	watch := f.newWatch()
 	defer watch.close()
 	f.log.Info("following the default network", "folder", f.ConfDir)
 	for {
-		pause := min(f.guard.round(ctx), f.round(ctx)) // a DEL needs the executables, and no configuration
+		if err := f.folders.moved(); err != nil {
+			return err
+		}
+		pause := f.pace.recheck
+		if err := f.folders.keep(); err != nil {
+			f.news.warn("folders", "a folder of the node cannot be used", "error", err)
+		} else {
+			f.news.over("folders")
+			watch.arm()                                   // one that was made again
+			pause = min(f.guard.round(ctx), f.round(ctx)) // a DEL needs the executables, and no configuration
+		}
 		if watch.wait(ctx, pause) != nil {
-			return
+			return nil
 		}
 	}
 }
@@ -203,9 +221,14 @@ func (f *follower) restore(ctx context.Context, state state) time.Duration {
 	return f.pauseAfter(err)
 }
 
-// put writes our file.
+// put writes our file. The folder may be another one than when the round began, whose lock
+// we have to hold before there is something for an uninstall to remove.
 func (f *follower) put(ctx context.Context) error {
-	if err := f.writeConf(ctx, f.content); err != nil {
+	err := f.folders.keep()
+	if err == nil {
+		err = f.writeConf(ctx, f.content)
+	}
+	if err != nil {
 		f.trouble.strike(time.Now())
 		f.log.Error("write the configuration of plexus", "file", filepath.Base(f.confPath()), "error", err)
 		return err

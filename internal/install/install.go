@@ -47,6 +47,7 @@ func (i *Installer) toCopy() []string {
 const (
 	modeExecutable fs.FileMode = 0o755
 	modeConf       fs.FileMode = 0o600
+	modeFolder     fs.FileMode = 0o755
 )
 
 // Installer puts Plexus onto a node.
@@ -109,7 +110,7 @@ func (i *Installer) install(ctx context.Context) ([]byte, error) {
 // prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, modeFolder); err != nil {
 			return explain(err)
 		}
 	}

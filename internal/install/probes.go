@@ -18,6 +18,7 @@ import (
 const (
 	repairConfiguration = "configuration"
 	repairExecutable    = "executable"
+	repairFolder        = "folder"
 )
 
 // metrics are those of a follower.
@@ -35,7 +36,7 @@ func newMetrics() *metrics {
 		Name: "plexus_node_repairs_total", Help: "What was removed or changed on this node and put back.",
 	}, []string{"what"})}
 	m.registry.MustRegister(m.repairs)
-	for _, what := range []string{repairConfiguration, repairExecutable} {
+	for _, what := range []string{repairConfiguration, repairExecutable, repairFolder} {
 		m.repairs.WithLabelValues(what) // 0 from the start
 	}
 	return m
