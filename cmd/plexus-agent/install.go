@@ -70,7 +70,8 @@ func (o *installOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Master, "master", "", "the default network: `name` of a file in --conf-dir, or of a network (default: the first)")
 	flags.StringVar(&o.ReadinessFile, "readiness-file", "", "`file` that is there once the default network is up; plexus waits for it too")
 	flags.DurationVar(&o.Timeout, "timeout", 0, "how long to wait for the default network; 0 is for ever")
-	flags.BoolVar(&o.follow, "follow", false, "stay, follow the default network, and put the configuration back when somebody removes it")
+	flags.BoolVar(&o.follow, "follow", false, "stay, follow the default network, and put the configuration and the executables back when somebody removes them")
+	flags.StringVar(&o.MetricsAddress, "metrics-address", "", "`address` of the probes and metrics of --follow; empty for none")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing: log what would be done, and print the configuration")
 }
 

@@ -66,28 +66,39 @@ type agent struct {
 }
 
 // Run runs an agent until ctx ends. It fails where its own set-up or the folder of the
-// socket is wrong; it waits for whatever else is missing.
+// socket is wrong, and where a folder that is mounted for it was moved or removed on the
+// host; it waits for whatever else is missing.
 func Run(ctx context.Context, opts Options) error {
 	if err := opts.check(); err != nil {
 		return err
 	}
 	klog.SetSlogLogger(opts.Log)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var web sync.WaitGroup
 	defer web.Wait()
-	defer cancel()
+	defer cancel(nil)
+	folders := opts.folders() // as they are now, and not when the goroutine begins
+	web.Go(func() { cancel(host.AwaitMoved(ctx, folderCheck, folders...)) })
 	m, ready := newMetrics(), &readiness{}
 	server := &httpServer{address: opts.MetricsAddress, patience: webPatience, ready: ready.fault, metrics: m, log: opts.Log}
 	web.Go(func() { server.run(ctx) })
 	a, err := newAgent(ctx, &opts, m)
 	if ctx.Err() != nil {
-		return nil
+		return reasonToEnd(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	ready.set(a.ready)
-	return a.run(ctx)
+	return errors.Join(a.run(ctx), reasonToEnd(ctx))
+}
+
+// reasonToEnd gives the error for an agent that ends by itself; being asked to end is none.
+func reasonToEnd(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, host.ErrMoved) {
+		return cause
+	}
+	return nil
 }
 
 // readiness gives the reason why the agent is not ready, even before it is made.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/plexus-cni/plexus/internal/install"
 	"github.com/plexus-cni/plexus/k8sclient/watched"
 )
 
@@ -21,6 +23,7 @@ func TestMetricsAreThoseOfTheDocuments(t *testing.T) {
 		caches: func() map[string]watched.Size { return nil },
 	})
 	ours := described(m.registry)
+	maps.Copy(ours, described(install.Registry()))
 	if len(ours) < 10 {
 		t.Fatalf("only %d metrics: %v", len(ours), ours)
 	}
@@ -33,7 +36,7 @@ func TestMetricsAreThoseOfTheDocuments(t *testing.T) {
 		for _, file := range files {
 			for _, name := range named(t, file) {
 				if !ours[name] {
-					t.Errorf("%s names %s, which the agent does not have", file, name)
+					t.Errorf("%s names %s, which neither the agent nor install --follow has", file, name)
 				}
 				documented[name] = documented[name] || strings.HasSuffix(file, ".md")
 			}

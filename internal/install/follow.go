@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,18 +16,32 @@ import (
 // ciliumSuffix is what Cilium appends to the name of every other configuration.
 const ciliumSuffix = ".cilium_bak"
 
-// follower keeps our configuration in its place, and in step with the default network.
+// follower keeps our executables and our configuration in their places, and the
+// configuration in step with the default network.
 type follower struct {
 	*Installer
+	guard   *guard
+	folders *folders
 	master  string // the file that content is made around
 	content []byte // what is to be in our file
 	written []byte // what was put into it last
 	trouble backoff
 }
 
-// Follow installs, and then keeps the configuration in its place and in step with the
-// default network until ctx ends, which is no error. The configuration stays.
+// Follow installs, and then keeps the executables and the configuration in their places,
+// and the configuration in step with the default network, until ctx ends, which is no
+// error. All of it stays. The error is host.ErrMoved if a folder that is mounted for this
+// process was moved or removed on the host: it has to be started again.
 func (i *Installer) Follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	serving.Go(func() { (&probes{address: i.MetricsAddress, metrics: i.metrics, log: i.log}).run(ctx) })
+	return i.follow(ctx)
+}
+
+func (i *Installer) follow(ctx context.Context) error {
 	if err := i.prepare(); err != nil {
 		return err
 	}
@@ -35,16 +50,22 @@ func (i *Installer) Follow(ctx context.Context) error {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	defer release()
+	folders, err := newFolders(i, release)
+	defer func() { folders.release() }()
+	if err != nil {
+		return err
+	}
 	content, err := i.install(ctx)
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
 	f := &follower{
-		Installer: i, content: content, written: content,
+		Installer: i, guard: newGuard(i), folders: folders, content: content, written: content,
 		trouble: backoff{first: i.pace.first, longest: i.pace.longest},
 	}
-	f.run(ctx)
+	if err := f.run(ctx); err != nil {
+		return err
+	}
 	i.log.Info("following has ended; the configuration stays", "file", i.confPath())
 	return nil
 }
@@ -56,26 +77,36 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-func (f *follower) run(ctx context.Context) {
+func (f *follower) run(ctx context.Context) error {
 	watch := f.newWatch()
 	defer watch.close()
 	f.log.Info("following the default network", "folder", f.ConfDir)
 	for {
-		pause := f.round(ctx)
+		if err := f.folders.moved(); err != nil {
+			return err
+		}
+		pause := f.pace.recheck
+		if err := f.folders.keep(); err != nil {
+			f.news.warn("folders", "a folder of the node cannot be used", "error", err)
+		} else {
+			f.news.over("folders")
+			watch.arm()                                   // one that was made again
+			pause = min(f.guard.round(ctx), f.round(ctx)) // a DEL needs the executables, and no configuration
+		}
 		if watch.wait(ctx, pause) != nil {
-			return
+			return nil
 		}
 	}
 }
 
-// round inspects the folder once, does what is due, and gives how long to wait, unless
+// round inspects the folder of configurations once, does what is due, and gives how long to wait, unless
 // something changes.
 func (f *follower) round(ctx context.Context) time.Duration {
 	fresh := f.refresh()
 	state, err := f.inspect()
 	switch {
 	case err != nil:
-		f.news.warn("look", "look at the configuration of plexus", "error", err)
+		f.news.warn("read", "read the configuration of plexus", "error", err)
 	case state == intact:
 		f.news.over("ours")
 		f.warnOfRivals()
@@ -85,7 +116,7 @@ func (f *follower) round(ctx context.Context) time.Duration {
 		f.news.warn("ours", "the configuration of plexus was changed by another install or by hand, and is left as it is: remove it to have it made anew", "file", f.confPath())
 	case state == outdated:
 		f.log.Info("the default network has changed", "master", f.master)
-		return f.put(ctx)
+		return f.pauseAfter(f.put(ctx))
 	case !fresh:
 		f.news.warn("ours", "the configuration of plexus is gone, and is put back once the default network is ready", "file", f.confPath())
 	default:
@@ -183,17 +214,34 @@ func (f *follower) restore(ctx context.Context, state state) time.Duration {
 	} else {
 		f.log.Warn("somebody has removed the configuration of plexus; it is put back", "file", f.confPath(), "notAgainBefore", next)
 	}
-	return f.put(ctx)
+	err := f.put(ctx)
+	if err == nil {
+		f.metrics.repairs.WithLabelValues(repairConfiguration).Inc()
+	}
+	return f.pauseAfter(err)
 }
 
-// put writes our file, and gives how long to wait if that fails.
-func (f *follower) put(ctx context.Context) time.Duration {
-	if err := f.writeConf(ctx, f.content); err != nil {
+// put writes our file. The folder may be another one than when the round began, whose lock
+// we have to hold before there is something for an uninstall to remove.
+func (f *follower) put(ctx context.Context) error {
+	err := f.folders.keep()
+	if err == nil {
+		err = f.writeConf(ctx, f.content)
+	}
+	if err != nil {
 		f.trouble.strike(time.Now())
 		f.log.Error("write the configuration of plexus", "file", filepath.Base(f.confPath()), "error", err)
-		return f.trouble.remaining(time.Now())
+		return err
 	}
 	f.written = f.content
 	f.warnOfRivals()
+	return nil
+}
+
+// pauseAfter gives how long to wait after our file was written, or was not.
+func (f *follower) pauseAfter(err error) time.Duration {
+	if err != nil {
+		return f.trouble.remaining(time.Now())
+	}
 	return f.pace.recheck
 }

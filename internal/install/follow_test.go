@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -189,5 +191,67 @@ func TestUninstallRefusesBesideAFollower(t *testing.T) {
 	release()
 	if exists(n.ours()) {
 		t.Error("it was installed all the same")
+	}
+}
+
+// TestFollowFolders: somebody removes a folder of the node, or moves it away.
+func TestFollowFolders(t *testing.T) {
+	ours := func(n *testNode) bool { return n.whole() && n.around("10-a.conflist")() }
+	remade := func(n *testNode) {
+		check.Must(n.t, os.MkdirAll(n.options.ConfDir, 0o755))
+		n.conf("10-a.conflist", bridgeList)
+	}
+	for _, tc := range []struct {
+		name string
+		harm func(n *testNode)
+	}{
+		{"that of configurations is removed", func(n *testNode) {
+			check.Must(n.t, os.RemoveAll(n.options.ConfDir))
+			n.eventually("it is made again", func() bool { return exists(n.options.ConfDir) })
+			remade(n)
+		}},
+		{"that of configurations is moved, and another is there", func(n *testNode) {
+			check.Must(n.t, os.Rename(n.options.ConfDir, n.beside("net.d.bak")))
+			remade(n)
+		}},
+		{"that of plugins is removed", func(n *testNode) {
+			check.Must(n.t, os.RemoveAll(n.options.BinDir))
+			n.eventually("the executables are put back", n.whole)
+			n.plugins(n.options.BinDir)
+			check.Must(n.t, os.Remove(n.ours()))
+		}},
+		{"that of plugins is moved", func(n *testNode) {
+			check.Must(n.t, os.Rename(n.options.BinDir, n.beside("bin.bak")))
+			n.eventually("the executables are put back", n.whole)
+			n.plugins(n.options.BinDir)
+			check.Must(n.t, os.Remove(n.ours()))
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n, _, stop := hearing(t, func(*testNode) {})
+			tc.harm(n)
+			n.eventually("the node is as it was", func() bool { return ours(n) })
+			check.Error(t, n.uninstaller(false).Uninstall(context.Background()), "delete plexus's DaemonSet first")
+			check.Must(t, stop())
+			check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
+		})
+	}
+}
+
+// TestFollowEndsWhenAFolderIsMoved: what the host has under the name is not to be reached.
+func TestFollowEndsWhenAFolderIsMoved(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("10-a.conflist", bridgeList)
+	current := n.beside("current")
+	n.linkTo(n.options.BinDir, current)
+	n.options.HostBinDir = current
+	i := n.installer()
+	done := make(chan error, 1)
+	go func() { done <- i.Follow(t.Context()) }()
+	n.eventually("it follows", n.logged("following the default network"))
+	n.plugins(n.beside("v2"))
+	n.linkTo(n.beside("v2"), current)
+	if err := <-done; !errors.Is(err, host.ErrMoved) {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -47,20 +47,22 @@ func (i *Installer) toCopy() []string {
 const (
 	modeExecutable fs.FileMode = 0o755
 	modeConf       fs.FileMode = 0o600
+	modeFolder     fs.FileMode = 0o755
 )
 
 // Installer puts Plexus onto a node.
 type Installer struct {
 	Options
-	log  *slog.Logger
-	news *news
-	pace pace
+	log     *slog.Logger
+	news    *news
+	pace    pace
+	metrics *metrics
 }
 
 // New gives an installer. The error, of IsMisuse, has every fault of the options, also
 // those that only the generated configuration would show.
 func New(options Options, log *slog.Logger) (*Installer, error) {
-	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace}
+	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace, metrics: newMetrics()}
 	if err := i.check(); err != nil {
 		return nil, misuseError{err}
 	}
@@ -108,7 +110,7 @@ func (i *Installer) install(ctx context.Context) ([]byte, error) {
 // prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, modeFolder); err != nil {
 			return explain(err)
 		}
 	}

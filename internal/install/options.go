@@ -35,6 +35,9 @@ type Options struct {
 	ReadinessFile string        // a file that is there once the default network is ready; "" is none
 	Timeout       time.Duration // for the default network to be there; 0 is for ever
 
+	// MetricsAddress serves the probes and metrics of a follower; empty serves neither.
+	MetricsAddress string
+
 	NetworkName    string // of our configuration
 	Kubeconfig     string
 	Socket         string // of the agent; "" is never to ask one

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -30,10 +33,14 @@ var defaultPace = pace{
 // maxSettle is how many events in a row are waited for to end: a folder may never be quiet.
 const maxSettle = 64
 
-// watch reports changes in folders: by inotify, and, because a folder may not exist yet,
-// be replaced or be out of inotify's reach, by checking again from time to time.
+// maxNames bounds the names on the way to a folder, for links that lead in a circle.
+const maxNames = 40
+
+// watch reports changes in folders, and changes of what their names lead to: by inotify,
+// and, because some changes are out of inotify's reach, by checking again from time to time.
 type watch struct {
 	dirs    []string
+	names   map[string]bool // whose change leads to another folder
 	pace    pace
 	log     *slog.Logger
 	watcher *fsnotify.Watcher // nil if there is no inotify for us
@@ -41,7 +48,7 @@ type watch struct {
 
 // newWatch watches the folders on which the default network's readiness depends.
 func (i *Installer) newWatch() *watch {
-	w := &watch{dirs: []string{i.ConfDir, i.BinDir}, pace: i.pace, log: i.log}
+	w := &watch{dirs: []string{filepath.Clean(i.ConfDir), filepath.Clean(i.BinDir)}, names: map[string]bool{}, pace: i.pace, log: i.log}
 	if i.ReadinessFile != "" {
 		w.dirs = append(w.dirs, filepath.Dir(i.ReadinessFile))
 	}
@@ -54,13 +61,47 @@ func (i *Installer) newWatch() *watch {
 	return w
 }
 
-// arm watches the folders that are there; one that is watched already stays so.
+// arm watches the folders that the names lead to now, and the folders that have the names:
+// a folder is removed and made again, or a link is turned to another one.
 func (w *watch) arm() {
+	if w.watcher == nil {
+		return
+	}
 	for _, dir := range w.dirs {
-		if w.watcher != nil {
-			_ = w.watcher.Add(dir) // one that is not there is checked from time to time
+		_ = w.watcher.Add(dir) // one that is not there is checked from time to time
+		for _, name := range namesOf(dir) {
+			w.names[name], w.names[filepath.Dir(name)] = true, true
+			_ = w.watcher.Add(filepath.Dir(name))
 		}
 	}
+}
+
+// namesOf gives the names that decide which folder a path leads to: its own, those of the
+// links on the way, and those that the links lead to.
+func namesOf(path string) []string {
+	names := []string{path}
+	for n := 0; n < len(names) && len(names) < maxNames; n++ {
+		for at := names[n]; at != filepath.Dir(at); at = filepath.Dir(at) {
+			target, err := os.Readlink(at)
+			if err != nil {
+				continue
+			}
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(filepath.Dir(at), target)
+			}
+			for _, name := range []string{at, filepath.Join(target, strings.TrimPrefix(names[n], at))} {
+				if !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// concerns reports whether an event is in a watched folder, or of a name on the way to one.
+func (w *watch) concerns(event fsnotify.Event) bool {
+	return w.names[event.Name] || slices.Contains(w.dirs, filepath.Dir(event.Name))
 }
 
 func (w *watch) close() {
@@ -72,18 +113,25 @@ func (w *watch) close() {
 // wait returns when something may have changed, at the latest after atMost. The error
 // is that of ctx.
 func (w *watch) wait(ctx context.Context, atMost time.Duration) error {
-	w.arm()
 	timer := time.NewTimer(min(atMost, w.pace.recheck))
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-w.events():
-		w.calm(ctx)
-	case err := <-w.faults():
-		w.log.Debug("changes may have gone unseen", "error", err)
+	defer w.arm() // before the caller reads the folders, so that nothing is missed between
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case event := <-w.events():
+			if w.concerns(event) {
+				w.calm(ctx)
+				return ctx.Err()
+			}
+		case err := <-w.faults():
+			w.log.Debug("changes may have gone unseen", "error", err)
+			return nil
+		}
 	}
-	return ctx.Err()
 }
 
 // calm waits until no more events come for a while: a file may be written in pieces.

@@ -2,7 +2,7 @@
 // API server.
 package deploy
 
-// Metrics are those of the agent that the dashboard and the alerts may name, each with its labels.
+// Metrics are those of the agent and of follow that the dashboard and the alerts may name, each with its labels.
 // The buckets, sum and count of a histogram are not listed.
 var Metrics = map[string][]string{
 	"plexus_calls_total":                   {"verb", "outcome", "code"},
@@ -25,6 +25,7 @@ var Metrics = map[string][]string{
 	"plexus_traced_calls_total":            {"outcome"},
 	"plexus_serving":                       {},
 	"plexus_build_info":                    {"version", "commit"},
+	"plexus_node_repairs_total":            {"what"},
 	"process_resident_memory_bytes":        {},
 	"process_cpu_seconds_total":            {},
 }
@@ -34,4 +35,4 @@ var Histograms = []string{"plexus_call_duration_seconds", "plexus_phase_duration
 
 // TargetLabels are those that Prometheus gives to every metric of the agent: by the ServiceMonitor,
 // and by itself.
-var TargetLabels = []string{"node", "job"}
+var TargetLabels = []string{"node", "job", "endpoint"}

@@ -123,15 +123,18 @@ func TestKubeDeployMetricsOnNode(t *testing.T) {
 			if all == 1 {
 				rendered = helm(t, overlays["monitoring"].values)
 			}
-			serve := daemonSet(t, rendered).Spec.Template.Spec.Containers[0]
-			index := func(name string) int {
-				return slices.IndexFunc(serve.Env, func(e corev1.EnvVar) bool { return e.Name == name })
+			pod := daemonSet(t, rendered).Spec.Template.Spec
+			for _, c := range pod.Containers {
+				index := func(name string) int {
+					return slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name })
+				}
+				want := "[$(HOST_IP)]:" + map[string]string{"agent": "9729", "follow": "9730"}[c.Name]
+				host, address := index("HOST_IP"), index("PLEXUS_AGENT_METRICS_ADDRESS")
+				if host < 0 || address < host || c.Env[address].Value != want {
+					t.Errorf("container %s: environment %+v", c.Name, c.Env)
+				}
 			}
-			host, address := index("HOST_IP"), index("PLEXUS_AGENT_METRICS_ADDRESS")
-			if host < 0 || address < host || serve.Env[address].Value != "[$(HOST_IP)]:9729" {
-				t.Errorf("environment %+v", serve.Env)
-			}
-			if serve.ReadinessProbe.HTTPGet.Host != "" {
+			if serve := pod.Containers[0]; serve.ReadinessProbe.HTTPGet.Host != "" {
 				t.Error("the probe asks loopback")
 			}
 		})

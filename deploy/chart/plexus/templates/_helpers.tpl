@@ -62,6 +62,21 @@ seccompProfile:
   value: {{ with .Values.paths.podResources }}{{ printf "%s/kubelet.sock" . | quote }}{{ else }}""{{ end }}
 {{- end -}}
 
+{{/* The address of the metrics: the chart's context and a port. */}}
+{{- define "plexus.metricsAddress" -}}
+{{- if include "plexus.metricsOnNode" (first .) -}}
+- name: HOST_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.hostIP
+- name: PLEXUS_AGENT_METRICS_ADDRESS
+  value: "[$(HOST_IP)]:{{ last . }}"
+{{- else -}}
+- name: PLEXUS_AGENT_METRICS_ADDRESS
+  value: 127.0.0.1:{{ last . }}
+{{- end }}
+{{- end -}}
+
 {{- define "plexus.installEnv" -}}
 - name: PLEXUS_AGENT_FROM
   value: /opt/plexus/bin
@@ -78,6 +93,7 @@ seccompProfile:
 - name: PLEXUS_AGENT_SOCKET
   value: {{ printf "%s/agent.sock" .Values.paths.run | quote }}
 {{ include "plexus.podResourcesEnv" . }}
+{{ include "plexus.metricsAddress" (list . .Values.metrics.followPort) }}
 {{- with .Values.install }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_HOST_KUBECONFIG" "value" .kubeconfig) }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_MASTER" "value" .master) }}
@@ -126,17 +142,7 @@ seccompProfile:
 - name: PLEXUS_AGENT_STATE_DIR
   value: {{ printf "%s/plexus" .Values.paths.cniState | quote }}
 {{ include "plexus.podResourcesEnv" . }}
-{{- if include "plexus.metricsOnNode" . }}
-- name: HOST_IP
-  valueFrom:
-    fieldRef:
-      fieldPath: status.hostIP
-- name: PLEXUS_AGENT_METRICS_ADDRESS
-  value: "[$(HOST_IP)]:{{ .Values.metrics.port }}"
-{{- else }}
-- name: PLEXUS_AGENT_METRICS_ADDRESS
-  value: 127.0.0.1:{{ .Values.metrics.port }}
-{{- end }}
+{{ include "plexus.metricsAddress" (list . .Values.metrics.port) }}
 - name: GOMEMLIMIT
   valueFrom:
     resourceFieldRef:

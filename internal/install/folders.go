@@ -1,0 +1,66 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/host"
+)
+
+// folders keeps the folders of the node that a follower works in.
+type folders struct {
+	*Installer
+	mounted []host.Mounted
+	locked  fs.FileInfo // the folder of configurations whose lock we hold
+	release func()
+}
+
+// newFolders takes over the lock of the folder of configurations.
+func newFolders(i *Installer, release func()) (*folders, error) {
+	info, err := os.Stat(i.ConfDir)
+	return &folders{
+		Installer: i, locked: info, release: release,
+		mounted: []host.Mounted{host.NewMounted(i.ConfDir, i.HostConfDir), host.NewMounted(i.BinDir, i.HostBinDir)},
+	}, err
+}
+
+// moved gives an error if a folder has its name on the host no more: nothing can be put
+// into the new one from here.
+func (f *folders) moved() error {
+	for _, folder := range f.mounted {
+		if err := folder.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep makes folders that were removed again, and takes the lock of one that was made anew:
+// by that an uninstall notices the follower.
+func (f *folders) keep() error {
+	for _, dir := range []string{f.BinDir, f.ConfDir} {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.MkdirAll(dir, modeFolder); err != nil {
+			return fmt.Errorf("make a folder again that somebody has removed: %w", explain(err))
+		}
+		f.log.Warn("somebody has removed a folder of the node; it is made again", "folder", dir)
+		f.metrics.repairs.WithLabelValues(repairFolder).Inc()
+	}
+	info, err := os.Stat(f.ConfDir)
+	if err != nil || os.SameFile(info, f.locked) {
+		return err
+	}
+	release, err := tryLockFolder(f.ConfDir, unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	f.release()
+	f.locked, f.release = info, release
+	return nil
+}
