@@ -52,11 +52,8 @@ func addressingIn(result *current.Result) *addressing {
 
 // isOfHost reports whether a result gives an address to an interface outside the pod.
 func isOfHost(result *current.Result, ip *current.IPConfig) bool {
-	if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) {
-		return false
-	}
-	iface := result.Interfaces[*ip.Interface]
-	return iface != nil && iface.Sandbox == ""
+	index, bound := interfaceOf(result, ip)
+	return bound && result.Interfaces[index] != nil && result.Interfaces[index].Sandbox == ""
 }
 
 // addInterface adds what the interface shows, which a result may leave out.
