@@ -47,6 +47,17 @@ func TestGCGoesOnNextTime(t *testing.T) {
 	}
 }
 
+// Without any time nothing is begun.
+func TestGCWithoutTime(t *testing.T) {
+	n := newSpecNode(t, "")
+	n.engine.Config.HasValidAttachments = true
+	n.deadRecord(t, "c1")
+	err := n.gc(t, time.Second)
+	if types.CodeOf(err, 0) != types.CodeTryAgainLater || !strings.Contains(err.Error(), "no time for 1 of 1") || len(n.calls(t)) > 0 {
+		t.Errorf("it gives %v, and runs %v", err, n.calls(t))
+	}
+}
+
 func (n *specNode) gc(t *testing.T, bound time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
