@@ -62,7 +62,11 @@ type agent struct {
 	traces    *traces
 	metrics   *metrics
 	reports   chan *types.PublishRequest
-	log       *slog.Logger
+	watchdog  *watchdog
+	// giveUp ends a process that does not answer. It does not wait for its parts, since one
+	// of them hangs.
+	giveUp func(reason error)
+	log    *slog.Logger
 }
 
 // Run runs an agent until ctx ends. It fails where its own set-up or the folder of the
@@ -151,7 +155,14 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{opts: opts, metrics: m, reports: make(chan *types.PublishRequest, maxReports), log: opts.Log}
+	a := &agent{
+		opts: opts, metrics: m, reports: make(chan *types.PublishRequest, maxReports), log: opts.Log,
+		watchdog: &watchdog{socket: opts.Socket, pause: watchdogPause, failures: watchdogFailures, log: opts.Log},
+		giveUp: func(reason error) {
+			opts.Log.Error("the agent ends, to be started again", "error", reason)
+			os.Exit(1)
+		},
+	}
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
@@ -223,6 +234,11 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 	go func() {
 		seat.watch(serving)
 		stop()
+	}()
+	go func() {
+		if err := a.watchdog.run(serving); err != nil {
+			a.giveUp(err)
+		}
 	}()
 	return s.serve(serving, seat)
 }
