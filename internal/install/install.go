@@ -110,6 +110,9 @@ func (i *Installer) install(ctx context.Context) ([]byte, error) {
 // prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
+		if link := danglingLink(dir); link != "" {
+			return fmt.Errorf("%s is %s", dir, link)
+		}
 		if err := os.MkdirAll(dir, modeFolder); err != nil {
 			return explain(err)
 		}
