@@ -102,6 +102,7 @@ func (f *follower) run(ctx context.Context) error {
 // round inspects the folder of configurations once, does what is due, and gives how long to wait, unless
 // something changes.
 func (f *follower) round(ctx context.Context) time.Duration {
+	f.warnOfFallback()
 	fresh := f.refresh()
 	state, err := f.inspect()
 	switch {

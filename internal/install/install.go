@@ -117,11 +117,7 @@ func (i *Installer) prepare() error {
 			return explain(err)
 		}
 	}
-	if i.Kubeconfig != "" {
-		if _, err := os.Stat(i.Kubeconfig); err != nil {
-			i.log.Warn("the kubeconfig cannot be looked at from here; without it, plexus needs the agent", "error", err)
-		}
-	}
+	i.warnOfFallback()
 	return i.refuseForeign()
 }
 
