@@ -57,6 +57,7 @@ type Installer struct {
 	news    *news
 	pace    pace
 	metrics *metrics
+	inUse   inUse
 }
 
 // New gives an installer. The error, of IsMisuse, has every fault of the options, also
