@@ -28,8 +28,9 @@ the configuration of the node's default network is there and its plugins are, an
 writes plexus's own configuration, which names it, to the head of the runtime's folder.
 
 The default network is the first configuration in the folder, by the names of the
-files, that is not plexus's or Multus's by its content; --master names another. It is
-ready when its executables are in --bin-dir and --readiness-file, if set, is there.
+files, that is not plexus's or Multus's by its content, nor a lone loopback, nor the
+bridge of CRI-O, podman or nerdctl; --master names another. It is ready when its
+executables are in --bin-dir and --readiness-file, if set, is there.
 
 Nothing is ever seen half-written, a file of somebody else is never overwritten, and
 the configuration comes last: until then, the node works as it did. Again, install

@@ -18,6 +18,9 @@ import (
 // counts: what Cilium has renamed to .cilium_bak, our own temporary files.
 var extensions = []string{".conf", ".conflist", ".json"}
 
+// errDangling is the kind of the error for a file that the runtime may see, and we do not.
+var errDangling = errors.New("cannot be read")
+
 // maxConfSize is more than any configuration needs: 1 MiB.
 const maxConfSize = 1 << 20
 
@@ -39,6 +42,7 @@ type confFile struct {
 	owner owner
 	conf  *types.NetConf // nil beside a fault
 	fault error          // why no runtime, or not Plexus, could take it
+	local string         // why it is no cluster's network; "" if it may be one
 }
 
 // readConfDir reads the files of a folder, in the order in which a runtime takes them.
@@ -58,6 +62,9 @@ func readConfDir(dir string) ([]confFile, error) {
 
 func readConfFile(path string) confFile {
 	data, err := readSmall(path)
+	if link := danglingLink(path); link != "" {
+		err = fmt.Errorf("%w: it is %s", errDangling, link)
+	}
 	if err != nil {
 		return confFile{name: filepath.Base(path), fault: err}
 	}
@@ -90,6 +97,9 @@ func parseConfFile(path string, data []byte) confFile {
 	if file.fault == nil {
 		file.owner = ownerOf(data)
 		file.conf, file.fault = parseNetwork(data)
+	}
+	if file.conf != nil {
+		file.local = localNetwork(data, file.conf)
 	}
 	return file
 }

@@ -124,7 +124,7 @@ func TestReadConfDir(t *testing.T) {
 	check.Equal(t, "files", got, []string{
 		"10-a.json error parsing configuration: missing 'type' (a list belongs into a .conflist file)", "10-b.conflist ", "100.conflist ",
 		"20-a.conf error parsing configuration: missing 'type' (a list belongs into a .conflist file)",
-		"40-link.conflist ", "41-link.conflist stat /41-link.conflist: no such file or directory",
+		"40-link.conflist ", "41-link.conflist cannot be read: it is a link to nowhere, which is not to be seen here: mount it too, by the same path",
 		"42-fifo.conflist is not a regular file", "43-big.conflist has 1048577 bytes, more than a configuration may have (1048576)",
 	})
 	files, err = readConfDir(filepath.Join(n.options.ConfDir, "nowhere"))

@@ -26,6 +26,8 @@ type follower struct {
 	content []byte // what is to be in our file
 	written []byte // what was put into it last
 	trouble backoff
+
+	masterFault error // why there is no default network to make content around
 }
 
 // Follow installs, and then keeps the executables and the configuration in their places,
@@ -37,7 +39,9 @@ func (i *Installer) Follow(ctx context.Context) error {
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer cancel()
-	serving.Go(func() { (&probes{address: i.MetricsAddress, metrics: i.metrics, log: i.log}).run(ctx) })
+	serving.Go(func() {
+		(&probes{address: i.MetricsAddress, ready: i.inUse.ready, metrics: i.metrics, log: i.log}).run(ctx)
+	})
 	return i.follow(ctx)
 }
 
@@ -93,15 +97,17 @@ func (f *follower) run(ctx context.Context) error {
 			watch.arm()                                   // one that was made again
 			pause = min(f.guard.round(ctx), f.round(ctx)) // a DEL needs the executables, and no configuration
 		}
+		f.inUse.set(f.use(), f.metrics)
 		if watch.wait(ctx, pause) != nil {
 			return nil
 		}
 	}
 }
 
-// round inspects the folder of configurations once, does what is due, and gives how long to wait, unless
-// something changes.
+// round inspects the folder of configurations once, does what is due, and gives how long to
+// wait, unless something changes.
 func (f *follower) round(ctx context.Context) time.Duration {
+	f.warnOfFallback()
 	fresh := f.refresh()
 	state, err := f.inspect()
 	switch {
@@ -143,6 +149,7 @@ func (f *follower) refresh() bool {
 	if err == nil {
 		content, err = f.generate(master)
 	}
+	f.masterFault = err
 	if err != nil {
 		f.news.warn("master", "the configuration of plexus is kept as it is", "reason", err)
 		return false

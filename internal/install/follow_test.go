@@ -194,6 +194,12 @@ func TestUninstallRefusesBesideAFollower(t *testing.T) {
 	}
 }
 
+// removeFolder removes a folder into which a follower may be putting something back.
+func (n *testNode) removeFolder(dir string) {
+	n.t.Helper()
+	n.eventually("the folder is removed", func() bool { return os.RemoveAll(dir) == nil })
+}
+
 // TestFollowFolders: somebody removes a folder of the node, or moves it away.
 func TestFollowFolders(t *testing.T) {
 	ours := func(n *testNode) bool { return n.whole() && n.around("10-a.conflist")() }
@@ -206,7 +212,7 @@ func TestFollowFolders(t *testing.T) {
 		harm func(n *testNode)
 	}{
 		{"that of configurations is removed", func(n *testNode) {
-			check.Must(n.t, os.RemoveAll(n.options.ConfDir))
+			n.removeFolder(n.options.ConfDir)
 			n.eventually("it is made again", func() bool { return exists(n.options.ConfDir) })
 			remade(n)
 		}},
@@ -215,7 +221,7 @@ func TestFollowFolders(t *testing.T) {
 			remade(n)
 		}},
 		{"that of plugins is removed", func(n *testNode) {
-			check.Must(n.t, os.RemoveAll(n.options.BinDir))
+			n.removeFolder(n.options.BinDir)
 			n.eventually("the executables are put back", n.whole)
 			n.plugins(n.options.BinDir)
 			check.Must(n.t, os.Remove(n.ours()))

@@ -57,6 +57,7 @@ type Installer struct {
 	news    *news
 	pace    pace
 	metrics *metrics
+	inUse   inUse
 }
 
 // New gives an installer. The error, of IsMisuse, has every fault of the options, also
@@ -110,15 +111,14 @@ func (i *Installer) install(ctx context.Context) ([]byte, error) {
 // prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
+		if link := danglingLink(dir); link != "" {
+			return fmt.Errorf("%s is %s", dir, link)
+		}
 		if err := os.MkdirAll(dir, modeFolder); err != nil {
 			return explain(err)
 		}
 	}
-	if i.Kubeconfig != "" {
-		if _, err := os.Stat(i.Kubeconfig); err != nil {
-			i.log.Warn("the kubeconfig cannot be looked at from here; without it, plexus needs the agent", "error", err)
-		}
-	}
+	i.warnOfFallback()
 	return i.refuseForeign()
 }
 

@@ -30,7 +30,8 @@ func (i *Installer) findMaster() (*confFile, error) {
 	return master, i.ready(master)
 }
 
-// choose gives the first file that may be the default network's, in the runtime's order.
+// choose gives the first file that may be the default network's, in the runtime's order. A
+// file that only the runtime sees may be it: nothing after it is chosen.
 func (i *Installer) choose(files []confFile) (*confFile, error) {
 	var passed []string
 	for n := range files {
@@ -38,12 +39,19 @@ func (i *Installer) choose(files []confFile) (*confFile, error) {
 		if !i.isCandidate(file) {
 			continue
 		}
-		why := unfit(file)
+		if errors.Is(file.fault, errDangling) {
+			return nil, fmt.Errorf("%w: %s: %w", errNotYet, file.name, file.fault)
+		}
+		why := i.unfit(file)
 		if why == "" {
 			return file, nil
 		}
 		passed = append(passed, file.name+": "+why)
-		i.news.info("unfit "+file.name, "a configuration is passed over", "file", file.name, "reason", why)
+		report := i.news.info
+		if file.local != "" {
+			report = i.news.warn
+		}
+		report("unfit "+file.name, "a configuration is passed over", "file", file.name, "reason", why)
 	}
 	what := "no configuration of a default network"
 	if i.Master != "" {
@@ -69,12 +77,14 @@ func (i *Installer) isCandidate(file *confFile) bool {
 }
 
 // unfit says why a file cannot be the default network's, "" if it can.
-func unfit(file *confFile) string {
+func (i *Installer) unfit(file *confFile) string {
 	switch {
 	case file.owner != others:
 		return "it is " + file.owner.String() + " own"
 	case file.fault != nil:
 		return file.fault.Error()
+	case file.local != "" && i.Master == "":
+		return file.local + ": name it by --master if the cluster's pods are to use it"
 	}
 	return ""
 }
@@ -89,8 +99,8 @@ func (i *Installer) ready(master *confFile) error {
 		if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
 			continue
 		}
-		if target, linkErr := os.Readlink(path); linkErr == nil {
-			name += fmt.Sprintf(" (a link to %s, which is not to be seen here: mount it too)", target)
+		if link := danglingLink(path); link != "" {
+			name += " (" + link + ")"
 		}
 		missing = append(missing, name)
 	}

@@ -17,6 +17,14 @@ const (
 	multusConf  = `{"name":"m","type":"multus","delegates":[]}`
 	single      = `{"name":"single","type":"bridge"}`
 	missingConf = `{"name":"late","type":"not-there"}`
+
+	podmanList   = `{"name":"podman","plugins":[{"type":"bridge","bridge":"cni-podman0","isGateway":true},{"type":"portmap"}]}`
+	podmanSecond = `{"name":"mine","plugins":[{"type":"bridge","bridge":"cni-podman1"}]}`
+	crioConf     = `{"name":"crio","type":"bridge","bridge":"cni0","isGateway":true}`
+	crioList     = `{"name":"crio","plugins":[{"type":"bridge","bridge":"cni0"}]}`
+	nerdctlList  = `{"name":"bridge","nerdctlID":"1","plugins":[{"type":"bridge","bridge":"nerdctl0"}]}`
+	loopbackConf = `{"name":"lo","type":"loopback"}`
+	loopbackList = `{"name":"lo","plugins":[{"type":"loopback"}]}`
 )
 
 func TestFindMaster(t *testing.T) {
@@ -36,6 +44,18 @@ func TestFindMaster(t *testing.T) {
 		{"named as Multus's, but another's", "", map[string]string{"00-multus.conf": single, "10-a.conflist": bridgeList}, "00-multus.conf", nil},
 		{"put aside by Cilium", "", map[string]string{"05-a.conflist.cilium_bak": bridgeList, "10-a.conf": single}, "10-a.conf", nil},
 		{"the first, though it is not ready", "", map[string]string{"05-a.conf": missingConf, "10-a.conflist": bridgeList}, "05-a.conf", []string{"05-a.conf names executables", "not-there"}},
+		{"past the bridges of container tools", "", map[string]string{
+			"01-a.conflist": podmanList, "02-b.conflist": podmanSecond, "03-c.conf": crioConf, "04-d.conflist": crioList, "05-e.conflist": nerdctlList, "10-z.conf": single,
+		}, "10-z.conf", nil},
+		{"past a lone loopback", "", map[string]string{"01-a.conf": loopbackConf, "02-b.conflist": loopbackList, "10-z.conf": single}, "10-z.conf", nil},
+		{"a loopback among others", "", map[string]string{"01-a.conflist": `{"name":"a","plugins":[{"type":"loopback"},{"type":"bridge"}]}`}, "01-a.conflist", []string{"01-a.conflist names executables", "loopback"}},
+		{"another plugin's network of such a name", "", map[string]string{"01-a.conf": `{"name":"crio","type":"portmap"}`}, "01-a.conf", nil},
+		{"another network's bridge of the name cni0", "", map[string]string{"01-a.conf": `{"name":"cbr0","type":"bridge","bridge":"cni0"}`}, "01-a.conf", nil},
+		{"none but those", "", map[string]string{"87-podman.conflist": podmanList, "99-lo.conf": loopbackConf}, "", []string{
+			"87-podman.conflist: it is the bridge that podman has", "99-lo.conf: it has nothing but loopback: name it by --master",
+		}},
+		{"one of those by file", "03-c.conf", map[string]string{"03-c.conf": crioConf, "10-z.conf": single}, "03-c.conf", nil},
+		{"one of those by name", "podman", map[string]string{"87-podman.conflist": podmanList, "10-z.conf": single}, "87-podman.conflist", nil},
 		{"none", "", nil, "", []string{"no configuration of a default network", "net.d"}},
 		{"none but ours", "", map[string]string{"00-plexus.conflist": ourList, "01-p.conflist": ourList, "02-m.conf": multusConf, "03-x.conf": "x"}, "", []string{
 			"01-p.conflist: it is Plexus's own", "02-m.conf: it is Multus's own", "03-x.conf: error parsing",
@@ -69,6 +89,51 @@ func TestFindMaster(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFindMasterIsALink: to what is not mounted, which the runtime sees and we do not.
+func TestFindMasterIsALink(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("20-a.conflist", bridgeList)
+	for _, target := range []string{"/not/there/10-canal.conflist", "elsewhere/10-canal.conflist"} {
+		n.linkTo(target, n.confPath("10-canal.conflist"))
+		_, err := n.installer().findMaster()
+		check.Error(t, err, "10-canal.conflist: cannot be read: it is a link to "+target+", which is not to be seen here: mount it too")
+		if !errors.Is(err, errNotYet) {
+			t.Errorf("it is no matter of time: %v", err)
+		}
+	}
+	n.options.Master = "20-a.conflist"
+	master, err := n.installer().findMaster()
+	check.Must(t, err)
+	check.Equal(t, "master that is named", master.name, "20-a.conflist")
+	check.Must(t, os.MkdirAll(n.confPath("elsewhere"), 0o755))
+	check.Must(t, os.WriteFile(n.confPath("elsewhere/10-canal.conflist"), []byte(bridgeList), 0o600))
+	n.options.Master = ""
+	master, err = n.installer().findMaster()
+	check.Must(t, err)
+	check.Equal(t, "master that is to be seen", master.name, "10-canal.conflist")
+}
+
+// TestInstallIntoALink: the folder itself is a link to what is not mounted.
+func TestInstallIntoALink(t *testing.T) {
+	for _, folder := range []func(o *Options) string{func(o *Options) string { return o.ConfDir }, func(o *Options) string { return o.BinDir }} {
+		n := newTestNode(t)
+		dir := folder(&n.options)
+		check.Must(t, os.RemoveAll(dir))
+		n.linkTo("/not/there", dir)
+		check.Error(t, n.installer().Install(context.Background()), dir+" is a link to /not/there, which is not to be seen here: mount it too")
+	}
+}
+
+func TestFindMasterWarnsOfABridgeOfContainers(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("05-crio.conf", crioConf)
+	n.conf("10-a.conflist", bridgeList)
+	_, err := n.installer().findMaster()
+	check.Must(t, err)
+	check.Equal(t, "warnings", countLines(n.logs.String(), "level=WARN"), 1)
+	check.Contains(t, "log", n.logs.String(), "05-crio.conf", "the bridge that CRI-O has for containers of this node")
 }
 
 func TestFindMasterSaysOnceWhatIsPassedOver(t *testing.T) {

@@ -25,6 +25,7 @@ const (
 type metrics struct {
 	registry *prometheus.Registry
 	repairs  *prometheus.CounterVec
+	inUse    *prometheus.GaugeVec
 }
 
 // Registry gives the metrics of a follower that has done nothing yet: what documents,
@@ -34,8 +35,10 @@ func Registry() *prometheus.Registry { return newMetrics().registry }
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "plexus_node_repairs_total", Help: "What was removed or changed on this node and put back.",
-	}, []string{"what"})}
-	m.registry.MustRegister(m.repairs)
+	}, []string{"what"}), inUse: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "plexus_node_in_use", Help: "1 if this node uses Plexus as far as the reason goes.",
+	}, []string{"reason"})}
+	m.registry.MustRegister(m.repairs, m.inUse)
 	for _, what := range []string{repairConfiguration, repairExecutable, repairFolder} {
 		m.repairs.WithLabelValues(what) // 0 from the start
 	}
@@ -53,6 +56,7 @@ const (
 // probes serves the metrics of a follower.
 type probes struct {
 	address string
+	ready   func() error
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -60,6 +64,13 @@ type probes struct {
 func (p *probes) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := p.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
 }

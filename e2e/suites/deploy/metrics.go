@@ -26,6 +26,7 @@ var Metrics = map[string][]string{
 	"plexus_serving":                       {},
 	"plexus_build_info":                    {"version", "commit"},
 	"plexus_node_repairs_total":            {"what"},
+	"plexus_node_in_use":                   {"reason"},
 	"process_resident_memory_bytes":        {},
 	"process_cpu_seconds_total":            {},
 }

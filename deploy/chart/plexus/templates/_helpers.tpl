@@ -96,6 +96,9 @@ seccompProfile:
 {{ include "plexus.metricsAddress" (list . .Values.metrics.followPort) }}
 {{- with .Values.install }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_HOST_KUBECONFIG" "value" .kubeconfig) }}
+{{- with .kubeconfig }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_KUBECONFIG" "value" (printf "/host/kubeconfig/%s" (base .))) }}
+{{- end }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_MASTER" "value" .master) }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_CONF_NAME" "value" .confName) }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_NETWORK_NAME" "value" .networkName) }}
@@ -118,6 +121,11 @@ seccompProfile:
   mountPath: /host/opt/cni/bin
 - name: cni-conf
   mountPath: /host/etc/cni/net.d
+{{- if .Values.install.kubeconfig }}
+- name: kubeconfig
+  mountPath: /host/kubeconfig
+  readOnly: true
+{{- end }}
 {{- with .Values.install.readinessFile }}
 - name: readiness
   mountPath: {{ dir . | quote }}
