@@ -176,13 +176,22 @@ func (s *session) releaseAsDead(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.Journal().ForgetHang(network)
-		case time.Since(began) >= slowFailure:
+		case tookLong(ctx, time.Since(began)):
 			if noteErr := s.Journal().NoteHang(network, err); noteErr != nil {
 				s.log.Warn("a network that hangs will be tried by the next call", "error", noteErr)
 			}
 		}
 		return err
 	})
+}
+
+// tookLong reports whether a DEL that failed counts as one that hangs. What the end of the
+// call cut short may only have come late to its turn.
+func tookLong(ctx context.Context, took time.Duration) bool {
+	if ctx.Err() != nil {
+		return took > deadBound/2
+	}
+	return took >= slowFailure
 }
 
 func (e *Engine) releaseDamagedDead(ctx context.Context, lock *journal.Lock, key journal.Key, damage error) {
