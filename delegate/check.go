@@ -77,7 +77,7 @@ func (s *session) checkAttachment(ctx context.Context, i int, list *libcni.Netwo
 	a := &s.record.Plan.Attachments[i]
 	rt := runtimeConf(a, &s.record.Plan.Sandbox, netns)
 	if s.hasInterface(i) {
-		return describe(s.libcni.CheckNetworkList(ctx, list, rt))
+		return s.checkList(ctx, list, rt)
 	}
 	var faults []error
 	for _, plugin := range list.Plugins {

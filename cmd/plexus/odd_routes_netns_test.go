@@ -59,10 +59,45 @@ func linesOf(t *testing.T, pod *node.Sandbox, name string, args ...string) []str
 	return lines
 }
 
-// sourceRouted makes a list whose plugin sbr moves the routes of a plugin into a table. The
-// reference plugins look for them in the main table alone: they pass no CHECK behind it.
+// sourceRouted makes a list whose plugin sbr moves the routes of a plugin into a table.
 func sourceRouted(plugin node.Conf) node.Conf {
-	return node.List("hidden", "1.1.0", plugin, node.Conf{"type": "sbr"}).With(node.Conf{"disableCheck": true})
+	return node.List("hidden", "1.1.0", plugin, node.Conf{"type": "sbr"})
+}
+
+// The reference plugins look for their routes in the main table alone. That sbr moved them
+// fails no CHECK; that an address or the interface is gone does, and so does what a plugin
+// after them finds.
+func TestNetnsCheckBehindSourceRouting(t *testing.T) {
+	for name, plugin := range map[string]node.Conf{
+		"bridge":  in110(node.Bridge("br2", "10.3.0.0/16")).With(node.Conf{"isGateway": true}),
+		"macvlan": in110(node.Macvlan("mac", "up0", "10.3.0.0/16")).With(node.Conf{"ipam": node.HostLocal("10.3.0.0/16").With(node.Conf{"routes": []node.Conf{{"dst": "10.99.0.0/16"}}})}),
+	} {
+		for what, change := range map[string][]string{
+			"":          nil,
+			"address":   {"ip", "address", "flush", "dev", "net0"},
+			"interface": {"ip", "link", "del", "net0"},
+			"mtu":       {"ip", "link", "set", "net0", "mtu", "1300"},
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				n := node.New(t)
+				n.Uplink("up0")
+				n.Network("hidden", node.List("hidden", "1.1.0", plugin, node.Conf{"type": "tuning", "mtu": 1400}, node.Conf{"type": "sbr"}, node.Conf{"type": "tuning", "mtu": 1400}))
+				n.PodWith("c1", "hidden")
+				pod, conf := n.Sandbox("c1"), n.Conf(node.Conf{"cniVersion": "1.1.0"})
+				checked := prevResult(conf, n.Add(pod, conf))
+				if change == nil {
+					n.Check(pod, checked)
+				} else {
+					if _, err := pod.Run(change[0], change[1:]...); err != nil {
+						t.Fatal(err)
+					}
+					call(n, "CHECK", pod, checked).Fails(999)
+				}
+				n.Del(pod, conf)
+				n.MustBeClean()
+			})
+		}
+	}
 }
 
 // The plugin sbr moves an attachment's routes into a table for its addresses. What the pod
