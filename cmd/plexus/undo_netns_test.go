@@ -205,7 +205,7 @@ func TestNetnsDeadSandboxOfSlowPlugins(t *testing.T) {
 	pod, other := n.Sandbox("c1"), n.Sandbox("c2")
 	n.Add(pod, conf)
 	pod.Destroy()
-	n.Hook("macvlan", "DEL", "sleep 2") // slow, not stuck
+	n.Hook("macvlan", "DEL", "sleep 1.8") // slow, not stuck: the last has more than a second of the call, and less than it needs
 	for range 3 {
 		if n.Del(other, conf); len(n.Records()) == 0 {
 			break
