@@ -2,6 +2,7 @@ package delegate
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
 	"github.com/plexus-cni/plexus/types"
@@ -160,5 +162,56 @@ func TestOfAllPods(t *testing.T) {
 		if _, _, err := ofAllPods([]byte(bad)); err == nil {
 			t.Errorf("%q is no error", bad)
 		}
+	}
+}
+
+// The folder is listed as often for many records as for few: what one costs does not depend
+// on how many there are.
+func TestGCListsTheFolderAsOftenForMany(t *testing.T) {
+	listings := func(records int) int {
+		n := newSpecNode(t, "")
+		n.engine.Config.HasValidAttachments = true
+		for i := range records {
+			n.deadRecord(t, fmt.Sprint("c", i))
+		}
+		opened := opensOf(t, StateDir(n.engine.Config))
+		if err := n.engine.GC(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left := n.scan(t).Records; len(left) > 0 {
+			t.Fatalf("left: %v", left)
+		}
+		return opened()
+	}
+	if few, many := listings(2), listings(9); few != many || few > 5 {
+		t.Errorf("the folder is opened %d times for 2 records, %d times for 9", few, many)
+	}
+}
+
+// opensOf counts how often a folder itself is opened from now on.
+func opensOf(t *testing.T, dir string) func() int {
+	t.Helper()
+	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(watch) })
+	if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_OPEN|unix.IN_ONLYDIR); err != nil {
+		t.Fatal(err)
+	}
+	return func() (opens int) {
+		events := make([]byte, 1<<20)
+		n, err := unix.Read(watch, events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < n; {
+			mask, length := binary.NativeEndian.Uint32(events[at+4:]), binary.NativeEndian.Uint32(events[at+12:])
+			if length == 0 && mask&unix.IN_ISDIR != 0 { // without a name it is the folder
+				opens++
+			}
+			at += unix.SizeofInotifyEvent + int(length)
+		}
+		return opens
 	}
 }

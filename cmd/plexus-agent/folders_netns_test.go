@@ -54,6 +54,19 @@ func (n *mountedNode) logged(words string) {
 	})
 }
 
+// mustFail demands that the process ends with an error.
+func (n *mountedNode) mustFail(ended <-chan error) {
+	n.t.Helper()
+	select {
+	case err := <-ended:
+		if err == nil {
+			n.t.Error("it ended without an error")
+		}
+	case <-time.After(2 * time.Minute):
+		n.t.Fatal("it does not end")
+	}
+}
+
 // harms are what happens to a folder of the host that is mounted elsewhere.
 var harms = map[string]func(folder string) error{
 	"removed":                       os.RemoveAll,
@@ -100,15 +113,11 @@ func TestNetnsMountedFolders(t *testing.T) {
 				folder := n.path("host/net.d")
 				ended := run(n, folder)
 				check.Must(t, harm(folder))
-				if err := <-ended; err == nil {
-					t.Error("it ended without an error")
-				}
+				n.mustFail(ended)
 				n.logged("was moved or removed on the host")
 				ended = run(n, folder) // as the kubelet does
 				check.Must(t, os.RemoveAll(folder))
-				if err := <-ended; err == nil {
-					t.Error("it ended without an error when it was started again")
-				}
+				n.mustFail(ended)
 			})
 		}
 	}

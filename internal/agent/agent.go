@@ -16,7 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -182,10 +181,7 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	a.metrics.registry.MustRegister(&gauges{
 		journal: a.publisher.records.tally, queue: a.publisher.backlog, caches: a.cache.Sizes,
 	})
-	a.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "plexus_node_in_use", Help: "1 if this node uses Plexus as far as the reason goes.",
-		ConstLabels: prometheus.Labels{"reason": "journal"},
-	}, func() float64 { return boolValue(a.publisher.records.reported.ready() == nil) }))
+	a.metrics.registry.MustRegister(inUse(a.publisher.records.reported.ready))
 	return a, nil
 }
 

@@ -197,3 +197,12 @@ func boolValue(condition bool) float64 {
 	}
 	return 0
 }
+
+// inUse gives whether plexus writes its records into the folder that this agent reads, by the
+// fault that says why not. The other reasons are those of install --follow.
+func inUse(fault func() error) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "plexus_node_in_use", Help: "1 if this node uses Plexus as far as the reason goes.",
+		ConstLabels: prometheus.Labels{"reason": "journal"},
+	}, func() float64 { return boolValue(fault() == nil) })
+}

@@ -187,9 +187,14 @@ func TestReportsReachTheRecords(t *testing.T) {
 	<-done
 }
 
-// The agent counts a missing record.
+// The agent counts a missing record, and says that plexus does not use its folder.
 func TestMissingRecordIsCounted(t *testing.T) {
 	n, _, p := publishing(t)
+	p.metrics.registry.MustRegister(inUse(p.records.reported.ready))
+	inUse := func() float64 { return value(t, p.metrics, "plexus_node_in_use", "reason", "journal") }
+	if got := inUse(); got != 1 {
+		t.Errorf("at first: %v, want 1", got)
+	}
 	p.records.reported.now = func() time.Time { return time.Unix(10_000, 0).Add(reportGrace) }
 	p.records.reported.last["c1"] = lastCall{heard: time.Unix(10_000, 0), leavesRecord: true}
 	p.start(t)
@@ -197,6 +202,9 @@ func TestMissingRecordIsCounted(t *testing.T) {
 		return wantValue(t, p.metrics, 1, "plexus_journal_missing_records_total")
 	})
 	check.Error(t, p.records.reported.ready(), n.dir)
+	if got := inUse(); got != 0 {
+		t.Errorf("with a record missing: %v, want 0", got)
+	}
 }
 
 // However many containers a peer makes up, what is kept of them has a bound.

@@ -12,8 +12,12 @@ import (
 	"strings"
 )
 
-// testTimeout bounds a test that a mutation lets hang.
-const testTimeout = "60s"
+const (
+	// testTimeout bounds a test that a mutation lets hang.
+	testTimeout = "60s"
+	// allTimeout bounds all the tests of a package that the list names, without a mutation.
+	allTimeout = "20m"
+)
 
 // trial builds and runs tests, with and without mutations.
 type trial struct {
@@ -35,7 +39,7 @@ func (t *trial) withoutMutation(list []promise) error {
 		if err != nil {
 			return err
 		}
-		if output, err := b.run(strings.Join(slices.Compact(names), "|")); err != nil {
+		if output, err := b.run(strings.Join(slices.Compact(names), "|"), allTimeout); err != nil {
 			return fmt.Errorf("tests of %s fail without a mutation: %w\n%s", pkg, err, output)
 		}
 	}
@@ -52,7 +56,7 @@ func (t *trial) one(p *promise) error {
 	if err != nil {
 		return fmt.Errorf("the mutation does not build: %w", err)
 	}
-	output, err := b.run(p.test)
+	output, err := b.run(p.test, testTimeout)
 	var failed *exec.ExitError
 	switch {
 	case errors.As(err, &failed):
@@ -89,7 +93,11 @@ func (t *trial) build(pkg string, replaced map[string][]byte) (*built, error) {
 	}
 	bin := filepath.Join(t.work, "bin") + "/"
 	b.environ = append(b.environ, "PLEXUS_BIN="+bin, "CGO_ENABLED=0")
-	return b, t.goTool(b.environ, "build", "-o", bin, "./cmd/plexus", "./cmd/plexus-once")
+	commands := []string{"./cmd/plexus", "./cmd/plexus-once"}
+	if pkg == "./cmd/plexus-agent" {
+		commands = []string{pkg} // its tests call no other
+	}
+	return b, t.goTool(b.environ, slices.Concat([]string{"build", "-o", bin}, commands)...)
 }
 
 // callsCommands reports whether the tests of a package call the commands of PLEXUS_BIN.
@@ -124,9 +132,9 @@ func (t *trial) goTool(environ []string, args ...string) error {
 	return nil
 }
 
-// run runs some of the tests, and gives what they print.
-func (b *built) run(tests string) ([]byte, error) {
-	cmd := exec.Command(b.binary, "-test.run", "^("+tests+")$", "-test.timeout", testTimeout, "-test.failfast")
+// run runs some of the tests, within a time, and gives what they print.
+func (b *built) run(tests, timeout string) ([]byte, error) {
+	cmd := exec.Command(b.binary, "-test.run", "^("+tests+")$", "-test.timeout", timeout, "-test.failfast")
 	cmd.Dir, cmd.Env = b.dir, b.environ
 	return cmd.CombinedOutput()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -40,15 +41,26 @@ func TestGuestPluginAddCheckDel(t *testing.T) {
 			config := everything(l.vf(pf0, vf), "10.9.0.1/24")
 			added := l.must(call{command: "ADD", netns: pod, ifName: "net0"}, config)
 			l.look(pod, vf, "10.9.0.1")
+			l.atHome(vf, false)
 			check := config.with(conf{"prevResult": json.RawMessage(added.stdout)})
 			l.must(call{command: "CHECK", netns: pod, ifName: "net0"}, check)
 			l.sh(fmt.Sprintf("ip link set pf0 vf %d trust off; ip -n a addr del 10.9.0.1/24 dev net0", vf))
 			l.refused(call{command: "CHECK", netns: pod, ifName: "net0"}, check, 100, "trust: is off, not on", "address 10.9.0.1/24 is not there")
 			l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
 			l.mustBe(before, "after DEL")
+			l.atHome(vf, true)
 			l.must(call{command: "DEL", netns: pod, ifName: "net0"}, config)
 			l.mustBe(before, "after a second DEL")
 		})
+	}
+}
+
+// atHome demands that the kernel shows a VF at home, or not: a record that is given up frees
+// its device only then.
+func (l *lab) atHome(vf int, want bool) {
+	l.t.Helper()
+	if id := l.vf(pf0, vf); host.DeviceAtHome(id) != want {
+		l.t.Errorf("VF %d (%s) is at home: %v, want %v", vf, id, !want, want)
 	}
 }
 
