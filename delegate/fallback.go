@@ -100,45 +100,34 @@ func rank(last bool) int {
 	return 0
 }
 
-// interfacesOfOthers gives the interfaces of the container's other records.
+// interfacesOfOthers gives the interfaces of the container's other records, also those that a
+// plugin made without being asked for them.
 func (e *Engine) interfacesOfOthers(key journal.Key) map[string]bool {
 	interfaces := map[string]bool{}
-	for _, record := range e.recordsOfOthers(key) {
-		for _, a := range record.Plan.Attachments {
-			interfaces[a.Interface] = true
+	keys, err := e.Journal().OfContainer(key.ContainerID)
+	if err != nil {
+		return interfaces
+	}
+	for _, other := range keys {
+		record, err := e.Journal().Read(other)
+		if err != nil || other == key {
+			continue
+		}
+		for i := range record.Plan.Attachments {
+			interfaces[record.Plan.Attachments[i].Interface] = true
+		}
+		for i := range record.Status {
+			interfaces[record.Status[i].Interface] = true
 		}
 	}
 	return interfaces
 }
 
-// recordsOfOthers gives the container's other records.
-func (e *Engine) recordsOfOthers(key journal.Key) []*types.Record {
-	keys, err := e.Journal().OfContainer(key.ContainerID)
-	if err != nil {
-		return nil
-	}
-	var records []*types.Record
-	for _, other := range keys {
-		if record, err := e.Journal().Read(other); err == nil && other != key {
-			records = append(records, record)
-		}
-	}
-	return records
-}
-
 // takenByOthers reports whether the container's other records have an interface of a name, as
 // podman makes them: one ADD for each of its networks. It reads them at the first question.
 func (e *Engine) takenByOthers(key journal.Key) func(ifName string) bool {
-	names := sync.OnceValue(func() map[string]bool {
-		taken := e.interfacesOfOthers(key)
-		for _, record := range e.recordsOfOthers(key) {
-			for i := range record.Status { // a plugin may make more than it was asked for
-				taken[record.Status[i].Interface] = true
-			}
-		}
-		return taken
-	})
-	return func(ifName string) bool { return names()[ifName] }
+	taken := sync.OnceValue(func() map[string]bool { return e.interfacesOfOthers(key) })
+	return func(ifName string) bool { return taken()[ifName] }
 }
 
 func (e *Engine) runsPlexus(config []byte) bool {
