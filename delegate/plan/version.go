@@ -33,7 +33,7 @@ func (p *Planner) SettleVersion(ctx context.Context, conf *types.NetConf) error 
 			a.versions = upTo(p.Config.CNIVersion)
 		}
 		choice = slices.DeleteFunc(choice, func(v string) bool { return !slices.Contains(a.versions, v) })
-		said = append(said, fmt.Sprintf("%s (%s)", plugin, strings.Join(a.versions, ", ")))
+		said = append(said, fmt.Sprintf("%s (%s)", plugin, listed(a.versions)))
 	}
 	if len(choice) == 0 {
 		slices.Sort(said)
@@ -41,6 +41,19 @@ func (p *Planner) SettleVersion(ctx context.Context, conf *types.NetConf) error 
 	}
 	conf.SetVersion(choice[len(choice)-1])
 	return nil
+}
+
+// listed gives versions for an error, which a plugin may have said any number of.
+func listed(versions []string) string {
+	const most, longest = 20, 20
+	var all []string
+	for _, v := range versions[:min(len(versions), most)] {
+		all = append(all, fmt.Sprintf("%.*s", longest, v))
+	}
+	if more := len(versions) - most; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, ", ")
 }
 
 // answer is what a plugin says of its versions.

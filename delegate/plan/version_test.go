@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,5 +59,19 @@ func TestSettleVersion(t *testing.T) {
 			check.Equal(t, "choice that is left", conf.Versions(), nil)
 			check.Equal(t, "warnings", warned, test.warns)
 		})
+	}
+}
+
+// The error is short, whatever a plugin says.
+func TestSettleVersionIsBrief(t *testing.T) {
+	for what, said := range map[string][]string{"many": slices.Repeat([]string{"9.9.9"}, 1<<16), "a long one": {strings.Repeat("9", 1<<20)}} {
+		p := &Planner{Config: &types.Config{CNIVersion: "1.0.0"}, Speak: func(context.Context, string) ([]string, error) { return said, nil }}
+		conf, err := types.ParseNetConf([]byte(`{"name":"n","type":"a"}`), "")
+		check.Must(t, err)
+		err = p.SettleVersion(t.Context(), conf)
+		check.Error(t, err, "cniVersion: is missing", "a (9")
+		if n := len(err.Error()); n > 1<<10 {
+			t.Errorf("%s: an error of %d bytes", what, n)
+		}
 	}
 }
