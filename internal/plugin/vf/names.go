@@ -2,9 +2,11 @@ package vf
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -93,7 +95,8 @@ func (e *Engine) move(ctx context.Context, ns, device, to string) error {
 
 // takeHome moves the interface from a namespace to the host. It gets its own name there before, since
 // udev names what comes under another one. If the pod or the host has given that name to another
-// interface, or it is not known, the interface comes under a name that is nobody else's.
+// interface, or it is not known, the interface comes under a name that is nobody else's. The pod may
+// have given that one, too, to keep the VF: then it comes under one that nobody could foresee.
 func (e *Engine) takeHome(ctx context.Context, ns string, s *State) error {
 	link, err := e.find(ns, s.Device)
 	if err != nil {
@@ -103,10 +106,10 @@ func (e *Engine) takeHome(ctx context.Context, ns string, s *State) error {
 	if err := e.setUp(ctx, ns, link.Index, false); err != nil {
 		return fmt.Errorf("device %s: take interface %s in %s down: %w", s.Device, link.Name, ns, err)
 	}
-	names := []string{TemporaryName(s.Device)}
+	names := []string{TemporaryName(s.Device), randomName()}
 	if s.Link != nil {
 		e.removeNewNames(ns, link, s.Link)
-		names = []string{s.Link.Name, names[0]}
+		names = slices.Insert(names, 0, s.Link.Name)
 	}
 	for _, name := range names {
 		if err = e.rename(ctx, ns, s.Device, name); err != nil {
@@ -121,6 +124,9 @@ func (e *Engine) takeHome(ctx context.Context, ns string, s *State) error {
 	host.KillPoint()
 	return err
 }
+
+// randomName gives an interface's name that no pod can foresee.
+func randomName() string { return "vf" + strings.ToLower(rand.Text()[:12]) }
 
 // removeNewNames removes the alternative names that the interface did not have before the ADD. In the
 // pod they are what udev added on the way, and keep names from the pod; on the way home they are the

@@ -41,6 +41,13 @@ func TestNames(t *testing.T) {
 		"the pod has another of the host's name": {nothing, func(m *machine) {
 			m.taken = map[string]bool{nsA + " " + oldIf: true}
 		}},
+		"the pod has others of all names that can be foreseen": {nothing, func(m *machine) {
+			m.taken = map[string]bool{nsA + " " + oldIf: true, nsA + " " + TemporaryName(dev): true}
+		}},
+		"the namespace is gone, and the pod gave it names": {func(m *machine) { m.link.AltNames = []string{"other"} }, func(m *machine) {
+			delete(m.namespaces, nsA)
+			m.ns, m.link.AltNames = "", []string{"pf0v1", "mine", "other"}
+		}},
 		"the namespace is gone": {func(m *machine) { m.udev = oldIf }, func(m *machine) {
 			delete(m.namespaces, nsA)
 			m.ns = ""

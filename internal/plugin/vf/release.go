@@ -83,15 +83,20 @@ func (e *Engine) bringHome(ctx context.Context, s *State, device *sriov.Device) 
 	ctx, cancel := context.WithTimeout(ctx, homePatience)
 	defer cancel()
 	var link *Link
+	taken := false
 	err := retry(ctx, func() (bool, error) {
 		var err error
 		if link, err = e.Links.Find("", s.Device); link != nil && err == nil {
+			if !taken { // it came by itself, with the names that the pod gave it
+				e.removeNewNames("", link, s.Link)
+			}
 			return true, nil
 		}
 		ns, away, findErr := e.whereIs(s)
 		if findErr != nil || away == nil {
 			return false, types.Join(err, findErr, fmt.Errorf("%s: its interface (%s on the host, %s in the pod) is in no network namespace that can be found", s.whereabouts(), s.Link.Name, s.IfName))
 		}
+		taken = true
 		return false, e.takeHome(ctx, ns, s)
 	})
 	if err != nil {

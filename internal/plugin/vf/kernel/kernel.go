@@ -130,16 +130,11 @@ func describe(l netlink.Link) *vf.Link {
 
 // Find gives the interface of a device in a namespace, nil if it is not there.
 func (k Links) Find(ns, dev string) (*vf.Link, error) {
-	var found *vf.Link
-	err := overNetlink(ns, func(handle *netlink.Handle) error {
-		links, err := host.Retried(netlink.ErrDumpInterrupted, handle.LinkList)
-		if err != nil {
-			return fmt.Errorf("list interfaces: %w", err)
-		}
-		found = k.pick(ns, dev, links)
-		return nil
-	})
-	return found, err
+	all, err := links(ns)
+	if err != nil {
+		return nil, err
+	}
+	return k.pick(ns, dev, all), nil
 }
 
 // pick finds a device's interface. Kernels before 5.14 do not say of an interface which

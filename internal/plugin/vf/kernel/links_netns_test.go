@@ -245,3 +245,36 @@ func TestNetnsAltNames(t *testing.T) {
 		}
 	}
 }
+
+// An interface with as many alternative names as the kernel takes hides none, and can be rid of them.
+func TestNetnsManyAltNames(t *testing.T) {
+	for what, format := range map[string]string{"long": "a%0126d", "short": "a%d"} {
+		pod, l := namespace(t, "pod"), Links{}
+		link := pair(t, pod)
+		var err error
+		n := 0
+		for ; err == nil; n++ {
+			err = l.AddAltName(pod, link.Index, fmt.Sprintf(format, n))
+		}
+		found, err := links(pod)
+		if err != nil {
+			t.Errorf("%s names: %v", what, err)
+		}
+		names := 0
+		for _, f := range found {
+			names += len(f.Attrs().AltNames)
+		}
+		if len(found) < 3 || names != n-1 {
+			t.Errorf("%s names: %d interfaces with %d names, want 3 with %d", what, len(found), names, n-1)
+		}
+		if _, err := l.Find(pod, "0000:01:10.0"); err != nil {
+			t.Errorf("%s names: %v", what, err)
+		}
+		for i := range n - 1 {
+			must(t, l.RemoveAltName(pod, link.Index, fmt.Sprintf(format, i)))
+		}
+	}
+	if _, err := links("/none"); err == nil {
+		t.Error("no namespace, and no error")
+	}
+}
