@@ -156,7 +156,7 @@ func (e *Engine) restoreNames(ctx context.Context, s *State, link *Link) error {
 		}
 	}
 	for _, name := range s.Link.AltNames {
-		if link.hasName(name) {
+		if slices.Contains(link.AltNames, name) {
 			continue
 		}
 		host.KillPoint()

@@ -53,6 +53,13 @@ func TestNames(t *testing.T) {
 			m.ns = ""
 			links{m}.nameByUdev()
 		}},
+		"the namespace is gone, and the pod's name is an alternative one": {
+			func(m *machine) { m.link.AltNames = []string{"net0", "other"} },
+			func(m *machine) {
+				delete(m.namespaces, nsA)
+				m.ns = ""
+			},
+		},
 		"the namespace is gone, and udev names it once more": {func(m *machine) { m.udev = oldIf }, func(m *machine) {
 			delete(m.namespaces, nsA)
 			m.ns = ""
