@@ -109,7 +109,7 @@ func (has *addressing) checkIPs(a *types.Attachment) error {
 	}
 	// The kernel makes the link's own by itself.
 	given := slices.DeleteFunc(slices.Clone(has.ips), netip.Addr.IsLinkLocalUnicast)
-	return notGiven(a, "ips", strings.Join(missing, ", "), joined(given), has.seen)
+	return notGiven(a, "ips", listed(missing), joined(given), has.seen)
 }
 
 func (has *addressing) checkMAC(a *types.Attachment) error {
@@ -124,7 +124,17 @@ func joined[T fmt.Stringer](addresses []T) string {
 	for i, address := range addresses {
 		texts[i] = address.String()
 	}
-	return strings.Join(texts, ", ")
+	return listed(texts)
+}
+
+// listed gives addresses for an error, of which a pod may ask for a thousand.
+func listed(addresses []string) string {
+	const most = 16
+	list := strings.Join(addresses[:min(len(addresses), most)], ", ")
+	if more := len(addresses) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
 }
 
 // notGiven is the error for what an attachment has not got. Where a plugin declares the capability

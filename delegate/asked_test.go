@@ -2,6 +2,9 @@ package delegate
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,5 +83,15 @@ func TestAskedAndNotGiven(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// An error lists some addresses, however many the pod asks for.
+func TestAskedForMany(t *testing.T) {
+	a := &types.Attachment{IPs: slices.Repeat([]string{"192.0.2.7"}, 1024)}
+	has := &addressing{ips: slices.Repeat([]netip.Addr{netip.MustParseAddr("192.0.2.9")}, 17)}
+	err := has.checkIPs(a)
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.7 and 1008 more, but") || !strings.Contains(err.Error(), "192.0.2.9 and 1 more:") {
+		t.Errorf("got %v", err)
 	}
 }
