@@ -29,6 +29,7 @@ type call struct {
 	what        string // for errors: "read pod default/web"
 	method      string
 	path        []string
+	query       url.Values
 	accept      string
 	contentType string
 	body        []byte
@@ -129,7 +130,7 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, call.method, c.server.JoinPath(segments...).String(), bytes.NewReader(call.body))
+	request, err := http.NewRequestWithContext(ctx, call.method, c.address(segments, call.query), bytes.NewReader(call.body))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +143,14 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 		request.Header.Set("Content-Type", call.contentType)
 	}
 	return request, nil
+}
+
+func (c *Client) address(segments []string, query url.Values) string {
+	address := c.server.JoinPath(segments...)
+	if len(query) > 0 {
+		address.RawQuery = query.Encode()
+	}
+	return address.String()
 }
 
 // escape makes a path of which each segment stays one: names come from the runtime and from

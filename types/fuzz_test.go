@@ -285,6 +285,7 @@ func FuzzParseRequest(f *testing.F) {
 		`{"version":1,"facts":{"pod":{"namespace":"ns","name":"p"},"networks":[{"namespace":"a","name":"b"}],"multusNamespace":"m","timeout":"90s"}}`,
 		`{"version":1,"publish":{"pod":{"static":true},"status":[{"name":"a"}],"events":[{"type":"Normal"}],"timeout":"-1ns"}}`,
 		`{"version":1,"facts":{},"publish":{}}`, `{"version":2,"facts":{}}`, `{}`,
+		`{"version":1,"node":true}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -303,6 +304,29 @@ func FuzzParseRequest(f *testing.F) {
 			t.Fatalf("read back: %v", err)
 		}
 		same(t, request, again)
+	})
+}
+
+func FuzzParseNodeUse(f *testing.F) {
+	for _, seed := range []string{
+		`{"checked":"2026-11-28T12:00:00Z","version":"v1","file":"/etc/cni/net.d/00-plexus.conflist","faults":{"journal":"","executables":"changed"}}`,
+		`{"checked":"2026-11-28T12:00:00Z","faults":{}}`, `{"faults":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		use, err := ParseNodeUse(data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		out, err := FormatNodeUse(use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseNodeUse(out); err != nil {
+			t.Fatalf("read back: %v", err)
+		}
 	})
 }
 

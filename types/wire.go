@@ -18,11 +18,14 @@ var ErrWireVersion = errors.New("the other side speaks another version of the pr
 // of networks as large as the API server stores them.
 const MaxMessage = 16 << 20
 
-// Request is one line of JSON from the plugin to a source: exactly one of its parts.
+// Request is one line of JSON to a source, from the plugin or from plexus-agent status: exactly
+// one of its parts.
 type Request struct {
 	Version int             `json:"version"`
 	Facts   *FactsRequest   `json:"facts,omitempty"`
 	Publish *PublishRequest `json:"publish,omitempty"`
+	// Node asks an agent what it knows about its node.
+	Node bool `json:"node,omitempty"`
 }
 
 // FactsRequest asks for the facts of one pod.
@@ -118,6 +121,7 @@ type Response struct {
 	// Published is true if the API server has the status, or the pod is gone and needs
 	// none.
 	Published bool       `json:"published,omitempty"`
+	Node      *NodeState `json:"node,omitempty"`
 	Error     *WireError `json:"error,omitempty"`
 }
 
@@ -139,8 +143,14 @@ func ParseRequest(line []byte) (*Request, error) {
 	if r.Version != WireVersion {
 		return nil, fmt.Errorf("%w: request of version %d, this side speaks %d", ErrWireVersion, r.Version, WireVersion)
 	}
-	if (r.Facts == nil) == (r.Publish == nil) {
-		return nil, fmt.Errorf("request must have exactly one of %q and %q", "facts", "publish")
+	parts := 0
+	for _, part := range []bool{r.Facts != nil, r.Publish != nil, r.Node} {
+		if part {
+			parts++
+		}
+	}
+	if parts != 1 {
+		return nil, fmt.Errorf("request must have exactly one of %q, %q and %q", "facts", "publish", "node")
 	}
 	return &r, nil
 }

@@ -63,8 +63,9 @@ func TestParseRequestRefused(t *testing.T) {
 		{"nothing", ``, "request is not valid"},
 		{"an array", `[]`, "request is not valid"},
 		{"a bad timeout", `{"version":1,"facts":{"timeout":"soon"}}`, `must be a duration as "90s"`},
-		{"neither part", `{"version":1}`, `exactly one of "facts" and "publish"`},
-		{"both parts", `{"version":1,"facts":{},"publish":{}}`, `exactly one of "facts" and "publish"`},
+		{"no part", `{"version":1}`, `exactly one of "facts", "publish" and "node"`},
+		{"two parts", `{"version":1,"facts":{},"publish":{}}`, `exactly one of "facts", "publish" and "node"`},
+		{"two others", `{"version":1,"facts":{},"node":true}`, `exactly one of "facts", "publish" and "node"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			request, err := ParseRequest([]byte(tc.line))

@@ -22,6 +22,9 @@ func newServe() *cobra.Command {
 on a socket that root alone may use, and writes the network-status annotation and the
 events of the node's pods.
 
+With --remove-taint it takes that taint off its node once install --follow has found that
+the node uses plexus. plexus-agent status shows what it knows.
+
 It waits for what is not there yet: the API server, the CustomResourceDefinition, the
 folder of the journal, the metrics address, another agent that still has the socket.
 It ends on SIGTERM; plexus does without it meanwhile.
@@ -58,6 +61,7 @@ Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
 	flags.StringVar(&opts.Devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, for when it does not answer; empty for none, so that plexus-once is asked")
 	flags.StringVar(&opts.MetricsAddress, "metrics-address", defaultMetricsAddress, "`address` of probes and metrics; empty for none")
 	flags.BoolVar(&opts.EventsForAllPods, "events-for-all-pods", false, "put events on pods too that have their default network alone")
+	flags.StringVar(&opts.RemoveTaint, "remove-taint", "", "`key` of a taint to take off the node once it uses plexus; empty for none")
 	logs.bind(flags)
 	return cmd
 }

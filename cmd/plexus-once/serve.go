@@ -58,6 +58,9 @@ func newSource(opts *options) (source, error) {
 	})
 }
 
+// errNoAgent is the error for a request that only an agent can answer.
+var errNoAgent = errors.New("plexus-once knows nothing about its node: ask the agent")
+
 // serve answers until the other side closes the connection, and then finishes what
 // the answers left to do.
 func (s *server) serve(rw io.ReadWriter) {
@@ -98,6 +101,9 @@ func (s *server) answer(line []byte) (*types.Response, func(context.Context)) {
 	request, err := types.ParseRequest(line)
 	if err != nil {
 		return types.ErrorResponse(err), nil
+	}
+	if request.Node {
+		return types.ErrorResponse(errNoAgent), nil
 	}
 	src, err := s.source()
 	if err != nil {

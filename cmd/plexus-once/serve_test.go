@@ -101,12 +101,13 @@ const (
 func TestServe(t *testing.T) {
 	f := &fake{}
 	got := dialogue(t, serving(f),
-		"nonsense", `{"version":2,"facts":{}}`, `{"version":1}`, askFacts,
+		"nonsense", `{"version":2,"facts":{}}`, `{"version":1}`, `{"version":1,"node":true}`, askFacts,
 		strings.Replace(askFacts, `"p"`, `"gone"`, 1), askPublish)
 	for i, want := range []string{
 		`"code":100,"message":"request is not valid`,
 		`request of version 2, this side speaks 1`,
 		`request must have exactly one of`,
+		`ask the agent`,
 		`{"version":1,"facts":{"pod":{"namespace":"ns","name":"p"}}}`,
 		`{"version":1,"error":{"code":11,"message":"pod ns/gone: not found"}}`,
 		`{"version":1,"published":true}`,

@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -40,7 +41,10 @@ type Options struct {
 	MetricsAddress string
 	// EventsForAllPods also writes events on pods that have their default network alone.
 	EventsForAllPods bool
-	Log              *slog.Logger
+	// RemoveTaint is the key of the taint that is taken off the node once it uses Plexus; empty
+	// for none.
+	RemoveTaint string
+	Log         *slog.Logger
 }
 
 func (o *Options) check() error {
@@ -63,6 +67,12 @@ type agent struct {
 	metrics   *metrics
 	reports   chan *types.PublishRequest
 	watchdog  *watchdog
+	since     moment // it serves
+	use       *nodeUse
+	name      *nodeName
+	notices   *notices
+	untaint   *untaint
+	failures  failures
 	// giveUp ends a process that does not answer. It does not wait for its parts, since one
 	// of them hangs.
 	giveUp func(reason error)
@@ -118,9 +128,21 @@ func (r *readiness) fault() error {
 	return (*ask)()
 }
 
+// moment is a time that others read.
+type moment struct{ at atomic.Int64 }
+
+func (m *moment) set(at time.Time) { m.at.Store(at.UnixNano()) }
+
+func (m *moment) load() time.Time {
+	if at := m.at.Load(); at > 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // ready gives the reasons why the agent does not do its work.
 func (a *agent) ready() error {
-	return errors.Join(a.cache.Ready(), a.publisher.records.reported.ready())
+	return errors.Join(a.cache.Ready(), a.publisher.records.reported.ready(), a.name.ready())
 }
 
 // loadConfig waits for credentials that are not there yet.
@@ -181,8 +203,26 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 	a.metrics.registry.MustRegister(&gauges{
 		journal: a.publisher.records.tally, queue: a.publisher.backlog, caches: a.cache.Sizes,
 	})
-	a.metrics.registry.MustRegister(inUse(a.publisher.records.reported.ready))
+	a.bindNode(live, k8sclient.NodeOfToken(config))
 	return a, nil
+}
+
+// bindNode makes what finds out whether the node uses Plexus, and acts on that. bound is the
+// node that the agent's own token names.
+func (a *agent) bindNode(live *k8sclient.Client, bound string) {
+	node, records := a.opts.NodeName, a.publisher.records
+	a.name = &nodeName{name: node, bound: bound, exists: live.NodeExists, elsewhere: live.RunsElsewhere, stranger: func() (types.Pod, bool) {
+		if a.cache.Ready() != nil {
+			return types.Pod{}, false
+		}
+		return records.stranger(a.cache.Pod)
+	}}
+	a.use = &nodeUse{socket: a.opts.Socket, now: time.Now, own: map[string]func() error{
+		types.UseJournal: records.reported.ready, types.UseNodeName: a.name.ready,
+	}}
+	a.notices = &notices{now: time.Now, write: func(kind, reason, message string) { a.events.addToNode(node, kind, reason, message) }}
+	a.untaint = &untaint{key: a.opts.RemoveTaint, node: node, remove: live.RemoveTaint, now: time.Now, log: a.log}
+	a.metrics.registry.MustRegister(inUse{a.use})
 }
 
 func (a *agent) countFacts(kind string, live bool) {
@@ -200,7 +240,7 @@ func (a *agent) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.trimMemory} {
+	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.trimMemory, a.name.run, a.watchNode} {
 		parts.Go(func() { part(ctx) })
 	}
 	var publishing sync.Once
@@ -229,7 +269,9 @@ func (a *agent) serve(ctx context.Context, publish func()) error {
 	a.metrics.serving.Set(1)
 	defer a.metrics.serving.Set(0)
 	a.log.Info("serving", "socket", a.opts.Socket, "node", a.opts.NodeName, "state", a.opts.StateDir, "version", version.Version)
-	s := newServer(a.facts, a.accept, a.metrics, a.log)
+	a.since.set(time.Now())
+	defer a.since.set(time.Time{})
+	s := newServer(handlers{facts: a.facts, publish: a.accept, node: a.state}, a.metrics, a.log)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -281,9 +323,9 @@ func (a *agent) trimMemory(ctx context.Context) {
 	debug.FreeOSMemory()
 }
 
-func newServer(facts factsFunc, publish func(*types.PublishRequest), m *metrics, log *slog.Logger) *server {
+func newServer(do handlers, m *metrics, log *slog.Logger) *server {
 	return &server{
-		facts: facts, publish: publish, checkPeer: rpc.CheckPeer, metrics: m, log: log, conns: connSet{},
+		handlers: do, checkPeer: rpc.CheckPeer, metrics: m, log: log, conns: connSet{},
 		limits: limits{message: maxRequest, request: requestTimeout, answer: answerTimeout},
 	}
 }

@@ -47,7 +47,8 @@ func testServer() *server {
 	facts := func(_ context.Context, request *types.FactsRequest) (*types.Facts, error) {
 		return &types.Facts{Pod: request.Pod}, nil
 	}
-	return newServer(facts, func(*types.PublishRequest) {}, newMetrics(), noLog())
+	do := handlers{facts: facts, publish: func(*types.PublishRequest) {}, node: func() *types.NodeState { return &types.NodeState{Node: "worker-1"} }}
+	return newServer(do, newMetrics(), noLog())
 }
 
 // run serves until the end of the test.

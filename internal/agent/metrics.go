@@ -198,11 +198,20 @@ func boolValue(condition bool) float64 {
 	return 0
 }
 
-// inUse gives whether plexus writes its records into the folder that this agent reads, by the
-// fault that says why not. The other reasons are those of install --follow.
-func inUse(fault func() error) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "plexus_node_in_use", Help: "1 if this node uses Plexus as far as the reason goes.",
-		ConstLabels: prometheus.Labels{"reason": "journal"},
-	}, func() float64 { return boolValue(fault() == nil) })
+var descInUse = prometheus.NewDesc("plexus_node_in_use", "1 if this node uses Plexus as far as the reason goes.", []string{"reason"}, nil)
+
+// inUse collects the reasons that install --follow, which serves its own, cannot know.
+type inUse struct{ *nodeUse }
+
+// Describe is part of prometheus.Collector.
+func (inUse) Describe(out chan<- *prometheus.Desc) { out <- descInUse }
+
+// Collect is part of prometheus.Collector.
+func (u inUse) Collect(out chan<- prometheus.Metric) {
+	reasons, _ := u.inspect()
+	for _, use := range reasons {
+		if _, own := u.own[use.Reason]; own || use.Reason == types.UseFollower {
+			out <- prometheus.MustNewConstMetric(descInUse, prometheus.GaugeValue, boolValue(use.Fault == ""), use.Reason)
+		}
+	}
 }

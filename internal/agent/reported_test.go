@@ -190,7 +190,7 @@ func TestReportsReachTheRecords(t *testing.T) {
 // The agent counts a missing record, and says that plexus does not use its folder.
 func TestMissingRecordIsCounted(t *testing.T) {
 	n, _, p := publishing(t)
-	p.metrics.registry.MustRegister(inUse(p.records.reported.ready))
+	p.metrics.registry.MustRegister(inUse{&nodeUse{now: time.Now, own: map[string]func() error{types.UseJournal: p.records.reported.ready}}})
 	inUse := func() float64 { return value(t, p.metrics, "plexus_node_in_use", "reason", "journal") }
 	if got := inUse(); got != 1 {
 		t.Errorf("at first: %v, want 1", got)

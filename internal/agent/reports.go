@@ -63,6 +63,7 @@ func (a *agent) process(request *types.PublishRequest) {
 		return
 	}
 	a.logFailure(&request.Pod, request.Report)
+	a.failures.add(&request.Pod, request.Report)
 	a.metrics.observe(request.Report)
 	a.traces.add(&request.Pod, request.Report)
 }

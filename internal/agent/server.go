@@ -40,10 +40,16 @@ type (
 	connSet map[net.Conn]time.Time
 )
 
-// server answers plugins on a socket.
-type server struct {
+// handlers do what requests ask for.
+type handlers struct {
 	facts   factsFunc
 	publish func(*types.PublishRequest) // must not wait
+	node    func() *types.NodeState
+}
+
+// server answers plugins on a socket.
+type server struct {
+	handlers
 	// checkPeer refuses a peer that is neither root nor this user.
 	checkPeer func(net.Conn) error
 	limits    limits
@@ -238,9 +244,12 @@ func (s *server) answerOne(ctx context.Context, conn net.Conn, messages *rpc.Con
 }
 
 func (s *server) answer(ctx context.Context, request *types.Request) *types.Response {
-	if request.Publish != nil {
+	switch {
+	case request.Publish != nil:
 		s.publish(request.Publish)
 		return &types.Response{Version: types.WireVersion}
+	case request.Node:
+		return &types.Response{Version: types.WireVersion, Node: s.node()}
 	}
 	asked := request.Facts
 	asked.Timeout = types.Duration(min(asked.Timeout.TimeoutOr(maxFactsWait), maxFactsWait))

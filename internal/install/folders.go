@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -22,10 +23,11 @@ type folders struct {
 // newFolders takes over the lock of the folder of configurations.
 func newFolders(i *Installer, release func()) (*folders, error) {
 	info, err := os.Stat(i.ConfDir)
-	return &folders{
-		Installer: i, locked: info, release: release,
-		mounted: []host.Mounted{host.NewMounted(i.ConfDir, i.HostConfDir), host.NewMounted(i.BinDir, i.HostBinDir)},
-	}, err
+	mounted := []host.Mounted{host.NewMounted(i.ConfDir, i.HostConfDir), host.NewMounted(i.BinDir, i.HostBinDir)}
+	if i.Socket != "" { // whose folder has the same path everywhere
+		mounted = append(mounted, host.NewMounted(filepath.Dir(i.Socket), ""))
+	}
+	return &folders{Installer: i, locked: info, release: release, mounted: mounted}, err
 }
 
 // moved gives an error if a folder has its name on the host no more: nothing can be put

@@ -59,6 +59,8 @@ func (i *Installer) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer i.withdrawReport()
+	i.waiting = func(reason error) { i.found(waitsFor(reason), "") }
 	content, err := i.install(ctx)
 	if err != nil {
 		return unlessEnded(ctx, err)
@@ -97,7 +99,7 @@ func (f *follower) run(ctx context.Context) error {
 			watch.arm()                                   // one that was made again
 			pause = min(f.guard.round(ctx), f.round(ctx)) // a DEL needs the executables, and no configuration
 		}
-		f.inUse.set(f.use(), f.metrics)
+		f.found(f.use(), f.master)
 		if watch.wait(ctx, pause) != nil {
 			return nil
 		}

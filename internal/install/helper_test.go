@@ -36,7 +36,7 @@ func newTestNode(t *testing.T) *testNode {
 	dir := t.TempDir()
 	n := &testNode{t: t, logs: &logBuffer{}, options: Options{
 		From: filepath.Join(dir, "from"), BinDir: filepath.Join(dir, "bin"), ConfDir: filepath.Join(dir, "net.d"), ConfName: DefaultConfName,
-		NetworkName: DefaultNetworkName, Socket: "/run/plexus/agent.sock", PodResources: types.DefaultPodResourcesSocket, CNIDir: filepath.Join(dir, "cni"),
+		NetworkName: DefaultNetworkName, Socket: filepath.Join(dir, "run", "agent.sock"), PodResources: types.DefaultPodResourcesSocket, CNIDir: filepath.Join(dir, "cni"),
 	}}
 	for _, folder := range []string{n.options.From, n.options.BinDir, n.options.ConfDir} {
 		check.Must(t, os.Mkdir(folder, 0o755))

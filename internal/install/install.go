@@ -58,12 +58,13 @@ type Installer struct {
 	pace    pace
 	metrics *metrics
 	inUse   inUse
+	waiting func(reason error) // called now and then while the default network is not ready
 }
 
 // New gives an installer. The error, of IsMisuse, has every fault of the options, also
 // those that only the generated configuration would show.
 func New(options Options, log *slog.Logger) (*Installer, error) {
-	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace, metrics: newMetrics()}
+	i := &Installer{Options: options.withDefaults(), log: log, news: newNews(log), pace: defaultPace, metrics: newMetrics(), waiting: func(error) {}}
 	if err := i.check(); err != nil {
 		return nil, misuseError{err}
 	}

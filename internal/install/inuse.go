@@ -6,18 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
-// Whether the node uses Plexus, by reason, as the label of plexus_node_in_use. The agent has
-// one more, of the journal.
-const (
-	useConfiguration  = "configuration"   // the first file of the runtime is ours, as it was made
-	useExecutables    = "executables"     // those of --from
-	useDefaultNetwork = "default_network" // the one that our file was made around is there and ready
-	useFallback       = "fallback"        // the kubeconfig of plexus-once is there
-)
-
-// use is why a node does not use Plexus, by reason; nil is that it does.
+// use is why a node does not use Plexus, by the reasons of types.NodeUse; nil is that it does.
 type use map[string]error
 
 // inUse keeps what the last round of a follower found.
@@ -49,7 +42,7 @@ func (u *inUse) ready() error {
 	}
 	var faults []error
 	for _, reason := range sortedKeys(u.found) {
-		if err := u.found[reason]; err != nil && reason != useFallback {
+		if err := u.found[reason]; err != nil && reason != types.UseFallback {
 			faults = append(faults, fmt.Errorf("%s: %w", reason, err))
 		}
 	}
@@ -58,13 +51,13 @@ func (u *inUse) ready() error {
 
 // use finds out whether this node uses Plexus, after what could be mended was.
 func (f *follower) use() use {
-	found := use{useConfiguration: f.checkFirst(), useDefaultNetwork: f.masterFault}
-	found[useExecutables] = nil
+	found := use{types.UseConfiguration: f.checkFirst(), types.UseDefaultNetwork: f.masterFault}
+	found[types.UseExecutables] = nil
 	if names := f.guard.broken(); len(names) > 0 {
-		found[useExecutables] = fmt.Errorf("missing or changed: %s", strings.Join(names, ", "))
+		found[types.UseExecutables] = fmt.Errorf("missing or changed: %s", strings.Join(names, ", "))
 	}
 	if f.Kubeconfig != "" { // else nothing can be said about it from here
-		found[useFallback] = f.checkFallback()
+		found[types.UseFallback] = f.checkFallback()
 	}
 	return found
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // TestFollowKnowsWhetherTheNodeUsesPlexus: what it cannot mend, or not yet, is a metric.
@@ -16,17 +17,17 @@ func TestFollowKnowsWhetherTheNodeUsesPlexus(t *testing.T) {
 		harm         func(n *testNode)
 		words        string // of /readyz; "" if it is ready all the same
 	}{
-		{"another file comes first", useConfiguration, func(n *testNode) { n.conf("00-aaa.conflist", bridgeList) }, "the runtime takes 00-aaa.conflist"},
-		{"a broken file comes first", useConfiguration, func(n *testNode) { n.conf("00-aaa.conf", "{") }, "the runtime takes 00-aaa.conf"},
-		{"another's file has our name", useConfiguration, func(n *testNode) { n.conf(n.options.ConfName, single) }, "is not as it was made here"},
-		{"ours was changed by hand", useConfiguration, func(n *testNode) { n.conf(n.options.ConfName, ourList) }, "is not as it was made here"},
-		{"an executable cannot be put back", useExecutables, func(n *testNode) {
+		{"another file comes first", types.UseConfiguration, func(n *testNode) { n.conf("00-aaa.conflist", bridgeList) }, "the runtime takes 00-aaa.conflist"},
+		{"a broken file comes first", types.UseConfiguration, func(n *testNode) { n.conf("00-aaa.conf", "{") }, "the runtime takes 00-aaa.conf"},
+		{"another's file has our name", types.UseConfiguration, func(n *testNode) { n.conf(n.options.ConfName, single) }, "is not as it was made here"},
+		{"ours was changed by hand", types.UseConfiguration, func(n *testNode) { n.conf(n.options.ConfName, ourList) }, "is not as it was made here"},
+		{"an executable cannot be put back", types.UseExecutables, func(n *testNode) {
 			check.Must(n.t, os.Remove(n.bin("plexus")))
 			check.Must(n.t, os.MkdirAll(n.bin("plexus/x"), 0o755))
 		}, "missing or changed: plexus"},
-		{"the default network is gone", useDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
-		{"a plugin of it is gone", useDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.bin("bridge"))) }, "yet: bridge"},
-		{"the kubeconfig is gone", useFallback, func(n *testNode) { check.Must(n.t, os.Remove(n.options.Kubeconfig)) }, ""},
+		{"the default network is gone", types.UseDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
+		{"a plugin of it is gone", types.UseDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.bin("bridge"))) }, "yet: bridge"},
+		{"the kubeconfig is gone", types.UseFallback, func(n *testNode) { check.Must(n.t, os.Remove(n.options.Kubeconfig)) }, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := newTestNode(t)

@@ -136,6 +136,7 @@ func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
 		if reason.due(err.Error(), time.Now()) {
 			i.log.Info("waiting for the default network", "reason", err)
 		}
+		i.waiting(err)
 		if ended := watch.wait(waiting, i.pace.remind); ended != nil {
 			return nil, i.gaveUp(ctx, err)
 		}

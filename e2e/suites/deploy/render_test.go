@@ -41,6 +41,7 @@ var overlays = map[string]overlay{
 	"selinux":    {dir: "overlays/selinux", values: map[string]any{"selinux": true}},
 	"monitoring": {dir: "overlays/monitoring", values: map[string]any{"monitoring": map[string]any{"enabled": true}}},
 	"k3s":        {dir: "overlays/k3s", values: k3sValues},
+	"taint":      {dir: "overlays/taint", values: map[string]any{"agent": map[string]any{"removeTaint": "plexus-cni.io/not-ready"}}},
 }
 
 var k3sValues = map[string]any{
@@ -70,7 +71,7 @@ var everyValue = map[string]any{
 		"extraEnv":    []any{map[string]any{"name": "A", "value": "b"}},
 	},
 	"agent": map[string]any{
-		"eventsForAllPods": true, "otlpEndpoint": "http://collector.observability:4318",
+		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "http://collector.observability:4318",
 		"extraEnv": []any{map[string]any{"name": "C", "value": "d"}},
 	},
 	"log":       map[string]any{"format": "json", "level": "debug"},

@@ -58,7 +58,7 @@ func checkMounts(t *testing.T, pod *corev1.PodSpec) {
 	if mount := pod.AutomountServiceAccountToken; mount == nil || *mount {
 		t.Error("the token is mounted into every container")
 	}
-	writable := map[string][]string{"install": {"cni-bin", "cni-conf"}, "agent": {"run"}, "follow": {"cni-bin", "cni-conf"}}
+	writable := map[string][]string{"install": {"cni-bin", "cni-conf"}, "agent": {"run"}, "follow": {"cni-bin", "cni-conf", "run"}}
 	for _, c := range containers(pod) {
 		var got []string
 		for _, mount := range c.VolumeMounts {

@@ -160,6 +160,7 @@ seccompProfile:
 - name: PLEXUS_AGENT_EVENTS_FOR_ALL_PODS
   value: "true"
 {{- end }}
+{{- include "plexus.env" (dict "name" "PLEXUS_AGENT_REMOVE_TAINT" "value" .Values.agent.removeTaint) }}
 {{- include "plexus.env" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .Values.agent.otlpEndpoint) }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_HOST" "value" .Values.apiServer.host) }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_PORT" "value" .Values.apiServer.port) }}
