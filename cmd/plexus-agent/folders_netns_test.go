@@ -67,11 +67,21 @@ func (n *mountedNode) mustFail(ended <-chan error) {
 	}
 }
 
+// removeAll removes a folder as often as it takes: a follower puts files back meanwhile.
+func removeAll(folder string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(folder); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // harms are what happens to a folder of the host that is mounted elsewhere.
 var harms = map[string]func(folder string) error{
-	"removed":                       os.RemoveAll,
+	"removed":                       removeAll,
 	"moved":                         func(folder string) error { return os.Rename(folder, folder+".bak") },
-	"removed with the folder above": func(folder string) error { return os.RemoveAll(filepath.Dir(folder)) },
+	"removed with the folder above": func(folder string) error { return removeAll(filepath.Dir(folder)) },
 	"moved with the folder above":   func(folder string) error { return os.Rename(filepath.Dir(folder), filepath.Dir(folder)+".bak") },
 }
 
@@ -83,14 +93,14 @@ func TestNetnsMountedFolders(t *testing.T) {
 			"configurations": func(n *mountedNode, folder string) <-chan error {
 				n.write("host/net.d/10-cbr0.conf", `{"cniVersion":"1.0.0","name":"cbr0","type":"bridge"}`, 0o600)
 				ended := n.start(folder, "install", "--follow", "--from", n.path("from"), "--bin-dir", n.path("bin"),
-					"--conf-dir", n.path("inside/net.d"), "--host-conf-dir", folder, "--cni-dir", n.path("cni"))
+					"--conf-dir", n.path("inside/net.d"), "--host-conf-dir", folder, "--cni-dir", n.path("cni"), "--socket", n.path("run/agent.sock"))
 				n.logged("following the default network")
 				return ended
 			},
 			"plugins": func(n *mountedNode, folder string) <-chan error {
 				n.write("host/net.d/bridge", "#!/bin/sh\n", 0o755)
 				ended := n.start(folder, "install", "--follow", "--from", n.path("from"), "--bin-dir", n.path("inside/net.d"),
-					"--conf-dir", n.path("net.d"), "--cni-dir", n.path("cni"))
+					"--conf-dir", n.path("net.d"), "--cni-dir", n.path("cni"), "--socket", n.path("run/agent.sock"))
 				n.logged("following the default network")
 				return ended
 			},
@@ -116,7 +126,7 @@ func TestNetnsMountedFolders(t *testing.T) {
 				n.mustFail(ended)
 				n.logged("was moved or removed on the host")
 				ended = run(n, folder) // as the kubelet does
-				check.Must(t, os.RemoveAll(folder))
+				check.Must(t, removeAll(folder))
 				n.mustFail(ended)
 			})
 		}
