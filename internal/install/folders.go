@@ -23,17 +23,25 @@ type folders struct {
 // newFolders takes over the lock of the folder of configurations.
 func newFolders(i *Installer, release func()) (*folders, error) {
 	info, err := os.Stat(i.ConfDir)
+	return &folders{Installer: i, locked: info, release: release, mounted: i.mounted()}, err
+}
+
+// mounted gives the folders that may be mounts, as they are now.
+func (i *Installer) mounted() []host.Mounted {
 	mounted := []host.Mounted{host.NewMounted(i.ConfDir, i.HostConfDir), host.NewMounted(i.BinDir, i.HostBinDir)}
 	if i.Socket != "" { // whose folder has the same path everywhere
 		mounted = append(mounted, host.NewMounted(filepath.Dir(i.Socket), ""))
 	}
-	return &folders{Installer: i, locked: info, release: release, mounted: mounted}, err
+	return mounted
 }
 
-// moved gives an error if a folder has its name on the host no more: nothing can be put
-// into the new one from here.
-func (f *folders) moved() error {
-	for _, folder := range f.mounted {
+// moved gives an error if a folder has its name on the host no more.
+func (f *folders) moved() error { return checkMounted(f.mounted) }
+
+// checkMounted gives an error if a folder has its name on the host no more: nothing can be
+// seen in the new one, or put into it, from here.
+func checkMounted(folders []host.Mounted) error {
+	for _, folder := range folders {
 		if err := folder.Check(); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -244,20 +245,85 @@ func TestFollowFolders(t *testing.T) {
 	}
 }
 
-// TestFollowEndsWhenAFolderIsMoved: what the host has under the name is not to be reached.
-func TestFollowEndsWhenAFolderIsMoved(t *testing.T) {
-	n := newTestNode(t)
-	n.conf("10-a.conflist", bridgeList)
-	current := n.beside("current")
-	n.linkTo(n.options.BinDir, current)
-	n.options.HostBinDir = current
-	i := n.installer()
-	done := make(chan error, 1)
-	go func() { done <- i.Follow(t.Context()) }()
-	n.eventually("it follows", n.logged("following the default network"))
-	n.plugins(n.beside("v2"))
-	n.linkTo(n.beside("v2"), current)
-	if err := <-done; !errors.Is(err, host.ErrMoved) {
-		t.Errorf("it ended with %v", err)
+// TestEndsWhenAFolderIsMoved: what the host has under the name is not to be reached, be it
+// the default network that is waited for.
+func TestEndsWhenAFolderIsMoved(t *testing.T) {
+	plugins, configurations := func(o *Options) (string, *string) { return o.BinDir, &o.HostBinDir }, func(o *Options) (string, *string) { return o.ConfDir, &o.HostConfDir }
+	install, follow := (*Installer).Install, (*Installer).Follow
+	for _, tc := range []struct {
+		name   string
+		run    func(*Installer, context.Context) error
+		ready  bool
+		folder func(*Options) (string, *string)
+	}{
+		{"follow, that of plugins", follow, true, plugins},
+		{"follow, that of configurations", follow, true, configurations},
+		{"follow that waits, that of plugins", follow, false, plugins},
+		{"follow that waits, that of configurations", follow, false, configurations},
+		{"install that waits, that of configurations", install, false, configurations},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := newTestNode(t)
+			begun := n.logged("waiting for the default network")
+			if tc.ready {
+				n.conf("10-a.conflist", bridgeList)
+				begun = n.logged("following the default network")
+			}
+			folder, onHost := tc.folder(&n.options)
+			*onHost = n.beside("current")
+			n.linkTo(folder, *onHost)
+			i := n.installer()
+			done := make(chan error, 1)
+			go func() { done <- tc.run(i, t.Context()) }()
+			n.eventually("it has begun", begun)
+			n.plugins(n.beside("v2"))
+			n.linkTo(n.beside("v2"), *onHost)
+			if err := <-done; !errors.Is(err, host.ErrMoved) {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
+
+// TestExecutablesAreKeptWithoutADefaultNetwork: pods of before need them to end.
+func TestExecutablesAreKeptWithoutADefaultNetwork(t *testing.T) {
+	for name, harm := range map[string]func(n *testNode){
+		"removed": func(n *testNode) { check.Must(n.t, os.Remove(n.bin("plexus"))) },
+		"emptied": func(n *testNode) { check.Must(n.t, os.WriteFile(n.bin("plexus-once"), nil, 0o755)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newTestNode(t)
+			stop := n.background(n.installer().Follow)
+			n.eventually("it waits", n.logged("waiting for the default network"))
+			harm(n)
+			n.eventually("the executables are put back", n.whole)
+			check.Must(t, stop())
+		})
+	}
+}
+
+// TestOursIsPutBackWithoutDelay: while it is gone, pods start without plexus. It does not wait
+// until the folder is quiet, which here takes an hour.
+func TestOursIsPutBackWithoutDelay(t *testing.T) {
+	for name, harm := range map[string]func(n *testNode) error{
+		"removed": func(n *testNode) error { return os.Remove(n.ours()) },
+		"renamed": func(n *testNode) error { return os.Rename(n.ours(), n.ours()+ciliumSuffix) },
+		"removed after another change": func(n *testNode) error {
+			n.conf("20-b.conf", single)
+			return os.Remove(n.ours())
+		},
+		"moved far away": func(n *testNode) error { return os.Rename(n.ours(), n.beside("aside")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newTestNode(t)
+			n.conf("10-a.conflist", bridgeList)
+			i := n.installer()
+			i.pace.settle, i.pace.recheck = time.Hour, time.Hour
+			stop := n.background(i.Follow)
+			n.eventually("it follows", n.logged("following the default network"))
+			check.Must(t, harm(n))
+			n.eventually("it is put back", n.around("10-a.conflist"))
+			check.Must(t, stop())
+		})
 	}
 }

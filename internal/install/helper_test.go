@@ -21,7 +21,7 @@ const bridgeList = `{"cniVersion": "1.0.0", "name": "cbr0", "plugins": [
 	{"type": "portmap", "capabilities": {"portMappings": true, "snat": false}}]}`
 
 // testPace is for tests that wait for what happens, not for time.
-var testPace = pace{recheck: 50 * time.Millisecond, settle: time.Millisecond, remind: time.Minute, first: time.Millisecond, longest: 10 * time.Millisecond}
+var testPace = pace{recheck: 50 * time.Millisecond, settle: time.Millisecond, urgent: time.Millisecond, remind: time.Minute, first: time.Millisecond, longest: 10 * time.Millisecond}
 
 // testNode is the folders of a node without a runtime.
 type testNode struct {

@@ -117,12 +117,14 @@ func (i *Installer) ready(master *confFile) error {
 }
 
 // awaitMaster waits for the default network until it is ready, ctx ends, or the time is
-// over. The error then says what was missing.
+// over. The error then says what was missing. It keeps the executables meanwhile, which
+// pods need to end. The error is host.ErrMoved if the default network would not be seen here.
 func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
 	waiting, cancel := i.limited(ctx)
 	defer cancel()
 	watch := i.newWatch() // before the first search, so that nothing is missed between
 	defer watch.close()
+	guard, mounted := newGuard(i), i.mounted()
 	reason := reminder{every: i.pace.remind}
 	for {
 		master, err := i.findMaster()
@@ -137,7 +139,10 @@ func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
 			i.log.Info("waiting for the default network", "reason", err)
 		}
 		i.waiting(err)
-		if ended := watch.wait(waiting, i.pace.remind); ended != nil {
+		if moved := checkMounted(mounted); moved != nil {
+			return nil, moved
+		}
+		if ended := watch.wait(waiting, guard.round(waiting)); ended != nil {
 			return nil, i.gaveUp(ctx, err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type pace struct {
 	recheck time.Duration // between two checks without an event
 	settle  time.Duration // of quiet, before a change is read
+	urgent  time.Duration // the same, once our file is gone: pods start without plexus
 	remind  time.Duration // between log lines that say the same
 	first   time.Duration // between the first two times that our file is put back
 	longest time.Duration // between any two
@@ -25,6 +26,7 @@ type pace struct {
 var defaultPace = pace{
 	recheck: 10 * time.Second,
 	settle:  100 * time.Millisecond,
+	urgent:  10 * time.Millisecond,
 	remind:  time.Minute,
 	first:   time.Second,
 	longest: 5 * time.Minute,
@@ -41,6 +43,7 @@ const maxNames = 40
 type watch struct {
 	dirs    []string
 	names   map[string]bool // whose change leads to another folder
+	ours    string          // our file
 	pace    pace
 	log     *slog.Logger
 	watcher *fsnotify.Watcher // nil if there is no inotify for us
@@ -48,7 +51,7 @@ type watch struct {
 
 // newWatch watches the folders on which the default network's readiness depends.
 func (i *Installer) newWatch() *watch {
-	w := &watch{dirs: []string{filepath.Clean(i.ConfDir), filepath.Clean(i.BinDir)}, names: map[string]bool{}, pace: i.pace, log: i.log}
+	w := &watch{dirs: []string{filepath.Clean(i.ConfDir), filepath.Clean(i.BinDir)}, names: map[string]bool{}, ours: filepath.Clean(i.confPath()), pace: i.pace, log: i.log}
 	if i.ReadinessFile != "" {
 		w.dirs = append(w.dirs, filepath.Dir(i.ReadinessFile))
 	}
@@ -124,7 +127,7 @@ func (w *watch) wait(ctx context.Context, atMost time.Duration) error {
 			return nil
 		case event := <-w.events():
 			if w.concerns(event) {
-				w.calm(ctx)
+				w.calm(ctx, w.quiet(event))
 				return ctx.Err()
 			}
 		case err := <-w.faults():
@@ -134,15 +137,25 @@ func (w *watch) wait(ctx context.Context, atMost time.Duration) error {
 	}
 }
 
+// quiet is how long no more events are to come after this one. It is never nothing: who
+// removes our file may be about to remove its folder.
+func (w *watch) quiet(event fsnotify.Event) time.Duration {
+	if event.Name == w.ours && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
+		return w.pace.urgent
+	}
+	return w.pace.settle
+}
+
 // calm waits until no more events come for a while: a file may be written in pieces.
-func (w *watch) calm(ctx context.Context) {
+func (w *watch) calm(ctx context.Context, quiet time.Duration) {
 	for range maxSettle {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(w.pace.settle):
+		case <-time.After(quiet):
 			return
-		case <-w.events():
+		case event := <-w.events():
+			quiet = min(quiet, w.quiet(event))
 		}
 	}
 }
