@@ -26,7 +26,7 @@ type Mounted struct {
 // host here too, as where the folder above is mounted by its own path, that counts as well.
 func NewMounted(path, onHost string) Mounted {
 	m := Mounted{path: path, root: mountRoot(path)}
-	if path != onHost && sameDir(path, onHost) {
+	if path != onHost && SameDir(path, onHost) {
 		m.name = onHost
 	}
 	return m
@@ -38,7 +38,7 @@ func (m Mounted) Check() error {
 	if root := mountRoot(m.path); root != m.root && root != "" && m.root != "" {
 		return fmt.Errorf("%s: the folder that is mounted here (%s, now %s) %w", m.path, m.root, root, ErrMoved)
 	}
-	if m.name != "" && !sameDir(m.path, m.name) {
+	if m.name != "" && !SameDir(m.path, m.name) {
 		return fmt.Errorf("%s: the folder that is mounted here (%s) %w", m.path, m.name, ErrMoved)
 	}
 	return nil
@@ -63,7 +63,8 @@ func AwaitMoved(ctx context.Context, every time.Duration, folders ...Mounted) er
 	}
 }
 
-func sameDir(a, b string) bool {
+// SameDir reports whether two paths lead to one folder that is there.
+func SameDir(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)

@@ -273,6 +273,7 @@ func TestEndsWhenAFolderIsMoved(t *testing.T) {
 			*onHost = n.beside("current")
 			n.linkTo(folder, *onHost)
 			i := n.installer()
+			i.pace.recheck = time.Hour // it is seen at once
 			done := make(chan error, 1)
 			go func() { done <- tc.run(i, t.Context()) }()
 			n.eventually("it has begun", begun)

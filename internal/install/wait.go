@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 // pace is how long what goes on for ever lets pass.
@@ -42,6 +44,7 @@ const maxNames = 40
 // and, because some changes are out of inotify's reach, by checking again from time to time.
 type watch struct {
 	dirs    []string
+	onHost  []string        // their paths on the host, if those are there too
 	names   map[string]bool // whose change leads to another folder
 	ours    string          // our file
 	pace    pace
@@ -52,6 +55,11 @@ type watch struct {
 // newWatch watches the folders on which the default network's readiness depends.
 func (i *Installer) newWatch() *watch {
 	w := &watch{dirs: []string{filepath.Clean(i.ConfDir), filepath.Clean(i.BinDir)}, names: map[string]bool{}, ours: filepath.Clean(i.confPath()), pace: i.pace, log: i.log}
+	for here, onHost := range map[string]string{i.ConfDir: i.HostConfDir, i.BinDir: i.HostBinDir} {
+		if here != onHost && host.SameDir(here, onHost) {
+			w.onHost = append(w.onHost, filepath.Clean(onHost))
+		}
+	}
 	if i.ReadinessFile != "" {
 		w.dirs = append(w.dirs, filepath.Dir(i.ReadinessFile))
 	}
@@ -72,6 +80,8 @@ func (w *watch) arm() {
 	}
 	for _, dir := range w.dirs {
 		_ = w.watcher.Add(dir) // one that is not there is checked from time to time
+	}
+	for _, dir := range slices.Concat(w.dirs, w.onHost) {
 		for _, name := range namesOf(dir) {
 			w.names[name], w.names[filepath.Dir(name)] = true, true
 			_ = w.watcher.Add(filepath.Dir(name))
