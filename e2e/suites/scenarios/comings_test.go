@@ -16,9 +16,10 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// tellInterfaces is what the pods run: their interfaces go into their log, which can be read
-// without the runtime.
-const tellInterfaces = `echo $(ls /sys/class/net); trap exit TERM; while :; do sleep 86400 & wait; done`
+// listInterfaces prints the interfaces of the network of a pod's processes, which needs no runtime.
+const listInterfaces = `for f in $(grep -l "pod$0" /proc/[0-9]*/cgroup 2>/dev/null); do
+	[ -e "${f%cgroup}net/dev" ] && tail -n +3 "${f%cgroup}net/dev" | cut -d: -f1 && exit
+done`
 
 // atOnce is how many pods of a stream may wait for their start at a time.
 const atOnce = 6
@@ -156,7 +157,7 @@ func (c *comings) make() (*coming, error) {
 	p := &coming{name: fmt.Sprintf("p%d", c.number), before: c.phase}
 	c.all = append(c.all, p)
 	c.mu.Unlock()
-	template := cluster.PodTemplate(p.name, cluster.On(c.n), cluster.Networks(c.network), cluster.Command("/bin/sh", "-c", tellInterfaces))
+	template := cluster.PodTemplate(p.name, cluster.On(c.n), cluster.Networks(c.network))
 	p.made = time.Now()
 	pod, err := c.s.Client().CoreV1().Pods(c.s.Namespace).Create(context.Background(), template, metav1.CreateOptions{})
 	if err == nil {
@@ -165,7 +166,7 @@ func (c *comings) make() (*coming, error) {
 	return p, err
 }
 
-// inspect reads what the pod's container has said of its interfaces.
+// inspect reads the interfaces of a pod that runs.
 func (c *comings) inspect(p *coming, pod *corev1.Pod) error {
 	if len(p.interfaces) > 0 {
 		return nil
@@ -173,16 +174,11 @@ func (c *comings) inspect(p *coming, pod *corev1.Pod) error {
 	if pod.Status.Phase != corev1.PodRunning {
 		return fmt.Errorf("its phase is %s", pod.Status.Phase)
 	}
-	text, err := c.n.ReadFile(fmt.Sprintf("/var/log/pods/%s_%s_%s/c/0.log", c.s.Namespace, p.name, p.uid))
-	if err != nil {
-		return err
+	text, err := c.n.Run("sh", "-c", listInterfaces, p.uid)
+	if err != nil || text == "" {
+		return fmt.Errorf("it has no process (%w)", err)
 	}
-	const prefix = 3 // time, stream and tag of the log's format
-	fields := strings.Fields(text)
-	if !strings.HasSuffix(text, "\n") || len(fields) <= prefix {
-		return fmt.Errorf("its log is %q", text)
-	}
-	p.after, p.ran, p.interfaces = c.now(), time.Now(), fields[prefix:]
+	p.after, p.ran, p.interfaces = c.now(), time.Now(), strings.Fields(text)
 	return nil
 }
 

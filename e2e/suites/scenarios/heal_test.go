@@ -23,7 +23,8 @@ type act struct {
 	after  string // what the cluster network does once the act was seen
 	heals  string // who mends it; empty: nobody, since it is somebody's decision
 	undo   string // what the documents say then
-	silent bool   // whether pods may start without their networks until then
+	silent bool   // whether pods may start without their networks for the moment until it is mended
+	takes  string // the network that the runtime has instead of Plexus while nobody mends it
 	loses  bool   // whether the addresses of the pods that run have to be freed by hand
 }
 
@@ -50,9 +51,9 @@ var accidents = []act{
 	},
 	{name: "Cilium's rename", reason: "configuration", heals: "follow", silent: true, do: "mv " + ours + " " + ours + ".cilium_bak"},
 	{name: "hand edit of ours", reason: "configuration", do: `sed -i 's/"type": "plexus"/"logLevel": "info", &/' ` + ours, undo: "rm " + ours, silent: true},
-	{name: "another file in our place", reason: "configuration", silent: true, do: "cp " + bridgeFile + " " + ours, undo: "rm " + ours},
+	{name: "another file in our place", reason: "configuration", silent: true, takes: "cluster", do: "cp " + bridgeFile + " " + ours, undo: "rm " + ours},
 	{
-		name: "00-aaa.conflist before ours", reason: "configuration", silent: true,
+		name: "00-aaa.conflist before ours", reason: "configuration", silent: true, takes: "cluster",
 		do: "cp " + bridgeFile + " /etc/cni/net.d/00-aaa.conflist", undo: "rm /etc/cni/net.d/00-aaa.conflist",
 	},
 	{name: "rm agent.sock", reason: "socket", heals: "agent", do: "rm /run/plexus/agent.sock"},
@@ -219,6 +220,9 @@ func (h *healing) run(a act) {
 	_, err = h.n.Run("sh", "-c", "set -e; "+a.do)
 	h.s.Must(err)
 	h.see(&r, before)
+	if a.undo != "" {
+		h.mustLast(&r)
+	}
 	mending := r.began
 	if more := cmp.Or(a.after, a.undo); more != "" {
 		mending = time.Now()
@@ -230,7 +234,7 @@ func (h *healing) run(a act) {
 	r.healed = r.wholeAt.Sub(mending)
 	h.pods.next()
 	if a.loses {
-		h.lost = append(h.lost, h.n.Reservations()...)
+		h.lost = slices.DeleteFunc(h.n.Reservations(), func(address string) bool { return !strings.HasPrefix(address, "mv/") })
 	}
 	h.mustAttach(&r)
 	after, err := h.n.FailedSandboxes()
@@ -238,6 +242,24 @@ func (h *healing) run(a act) {
 	r.failed = after - failed
 	h.rows = append(h.rows, r)
 	h.s.Logf("%s: seen after %.1f s (%s), whole %.1f s", a.name, r.seen.Seconds(), r.how, r.healed.Seconds())
+}
+
+// mustLast demands of the next pods that they have what the act leaves them, since nobody
+// mends it: their networks, or the default network alone.
+func (h *healing) mustLast(r *row) {
+	h.s.Helper()
+	if r.takes == "" {
+		h.s.Must(h.n.AwaitConf(h.s.Context()))
+	} else {
+		h.s.Must(h.n.AwaitNetwork(h.s.Context(), r.takes))
+	}
+	for range 2 {
+		p, err := h.pods.one(func() {})
+		h.s.Must(err)
+		if p.attached() != (r.takes == "") {
+			h.s.Errorf("as long as there is %s, pod %s has %q", r.name, p.name, p.interfaces)
+		}
+	}
 }
 
 // mustAttach demands that a pod which is made now has its network.
