@@ -3,6 +3,7 @@ package k8sclient
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,6 +108,32 @@ func TestRunsElsewhere(t *testing.T) {
 			if len(s.requests) > 1 {
 				check.Equal(t, "asked", s.requests[1].URL.Query().Get("fieldSelector"), "metadata.name=p,spec.nodeName=worker-1")
 			}
+		})
+	}
+}
+
+func TestRunning(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer answer
+		want   string
+		fault  string
+	}{
+		"two":                        {ok(`{"items":[{"metadata":{"name":"p","uid":"u"}},{"metadata":{"name":"q","uid":"v"}}]}`), "map[u:true v:true]", ""},
+		"none":                       {ok(`{"items":[]}`), "map[]", ""},
+		"not to be listed":           {refusal(403, "x"), "map[]", "list the pods that run on node worker-1"},
+		"a list that makes no sense": {ok(`[]`), "map[]", "list the pods that run on node worker-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, s := scripted(tc.answer)
+			got, err := c.Running(t.Context(), "worker-1")
+			check.Equal(t, "pods", fmt.Sprint(got), tc.want)
+			if (err == nil) != (tc.fault == "") {
+				t.Fatalf("got %v", err)
+			}
+			if err != nil {
+				check.Error(t, err, tc.fault)
+			}
+			check.Equal(t, "asked", s.requests[0].URL.Query().Get("fieldSelector"), "spec.nodeName=worker-1,spec.hostNetwork=false,status.phase=Running")
 		})
 	}
 }

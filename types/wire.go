@@ -112,6 +112,7 @@ const (
 	ReasonAddedInterface  = "AddedInterface"
 	ReasonAttachFailed    = "NetworkAttachFailed"
 	ReasonNoSuchInterface = "InterfaceNotFound"
+	ReasonNetworksMissing = "NetworksMissing"
 )
 
 // Response is one line of JSON from a source to the plugin.

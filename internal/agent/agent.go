@@ -72,6 +72,7 @@ type agent struct {
 	name      *nodeName
 	notices   *notices
 	untaint   *untaint
+	without   *unattached
 	failures  failures
 	// giveUp ends a process that does not answer. It does not wait for its parts, since one
 	// of them hangs.
@@ -222,7 +223,16 @@ func (a *agent) bindNode(live *k8sclient.Client, bound string) {
 	}}
 	a.notices = &notices{now: time.Now, write: func(kind, reason, message string) { a.events.addToNode(node, kind, reason, message) }}
 	a.untaint = &untaint{key: a.opts.RemoveTaint, node: node, remove: live.RemoveTaint, now: time.Now, log: a.log}
-	a.metrics.registry.MustRegister(inUse{a.use})
+	a.without = &unattached{
+		pods: a.cache.EachPod, log: a.log, tell: a.tellUnattached,
+		trusted: func() bool { return !a.since.load().IsZero() && a.ready() == nil },
+		running: func(ctx context.Context) (map[string]bool, error) { return live.Running(ctx, node) },
+		attached: func(ref types.Ref, pod k8sclient.PodObject) bool {
+			_, _, attached := records.newest(ref, pod.Is)
+			return attached
+		},
+	}
+	a.metrics.registry.MustRegister(inUse{a.use}, podsWithout{a.without})
 }
 
 func (a *agent) countFacts(kind string, live bool) {
@@ -240,7 +250,7 @@ func (a *agent) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.trimMemory, a.name.run, a.watchNode} {
+	for _, part := range []func(context.Context){a.cache.Run, a.processReports, a.trimMemory, a.name.run, a.watchNode, a.without.run} {
 		parts.Go(func() { part(ctx) })
 	}
 	var publishing sync.Once

@@ -94,6 +94,11 @@ func (c *Cache) Pod(ref types.Ref) (k8sclient.PodObject, bool) {
 	return found.PodObject, known
 }
 
+// EachPod gives the pods of this node, as Pod does. do must not wait.
+func (c *Cache) EachPod(do func(types.Ref, k8sclient.PodObject)) {
+	c.pods.each(func(ref types.Ref, found pod) { do(ref, found.PodObject) })
+}
+
 // Ready gives the reason why the cache cannot answer, nil if it can.
 func (c *Cache) Ready() error { return errors.Join(c.pods.ready(), c.networks.ready()) }
 

@@ -68,6 +68,15 @@ func (s *store[T]) get(ref types.Ref) (T, bool) {
 	return item, known
 }
 
+// each gives all objects as they are now.
+func (s *store[T]) each(do func(types.Ref, T)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for ref, item := range s.items {
+		do(ref, item)
+	}
+}
+
 func (s *store[T]) size() Size {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -35,6 +35,9 @@ const (
 	writesAgain = "cp /opt/bridge.conflist " + bridgeFile + ".new && mv " + bridgeFile + ".new " + bridgeFile
 )
 
+// remove removes a folder into which others write meanwhile.
+func remove(dir string) string { return "until rm -rf " + dir + " 2>/dev/null; do sleep 0.01; done" }
+
 // accidents are what an operator, an upgrade or another program does. follow and agent are each
 // started again once among these, and at most twice among those of links: from the second time
 // on, the kubelet waits.
@@ -47,7 +50,7 @@ var accidents = []act{
 	},
 	{
 		name: "rm -rf /etc/cni/net.d", reason: "configuration", heals: "follow, started again", silent: true,
-		do: "rm -rf /etc/cni/net.d", after: "mkdir -p /etc/cni/net.d && " + writesAgain,
+		do: remove("/etc/cni/net.d"), after: "mkdir -p /etc/cni/net.d && " + writesAgain,
 	},
 	{name: "Cilium's rename", reason: "configuration", heals: "follow", silent: true, do: "mv " + ours + " " + ours + ".cilium_bak"},
 	{name: "hand edit of ours", reason: "configuration", do: `sed -i 's/"type": "plexus"/"logLevel": "info", &/' ` + ours, undo: "rm " + ours, silent: true},
@@ -57,8 +60,8 @@ var accidents = []act{
 		do: "cp " + bridgeFile + " /etc/cni/net.d/00-aaa.conflist", undo: "rm /etc/cni/net.d/00-aaa.conflist",
 	},
 	{name: "rm agent.sock", reason: "socket", heals: "agent", do: "rm /run/plexus/agent.sock"},
-	{name: "rm -rf of the journal", reason: "journal", heals: "plexus", do: "rm -rf " + cluster.JournalDir},
-	{name: "rm -rf of the journal's parent", reason: "journal", heals: "agent, started again", do: "rm -rf /var/lib/cni/plexus", loses: true},
+	{name: "rm -rf of the journal", reason: "journal", heals: "plexus", do: remove(cluster.JournalDir)},
+	{name: "rm -rf of the journal's parent", reason: "journal", heals: "agent, started again", do: remove("/var/lib/cni/plexus"), loses: true},
 }
 
 // accidentsOfLinks need the folder that has the link to be mounted.
@@ -67,7 +70,7 @@ var accidentsOfLinks = []act{
 		name: "mv /etc/cni/net.d", reason: "configuration", heals: "follow, started again", silent: true,
 		do: "mv /etc/cni/net.d /etc/cni/aside && mkdir /etc/cni/net.d", after: writesAgain,
 	},
-	{name: "rm -rf /run/plexus", reason: "socket", heals: "agent, started again", do: "rm -rf /run/plexus"},
+	{name: "rm -rf /run/plexus", reason: "socket", heals: "agent, started again", do: remove("/run/plexus")},
 	{
 		name: "the plugins' link is turned", reason: "executables", heals: "follow, started again",
 		do: `mkdir /opt/cni/v2 && cp -al /opt/cni/v1/. /opt/cni/v2 && rm /opt/cni/v2/plexus* && ln -s v2 /opt/cni/new && mv -T /opt/cni/new /opt/cni/bin`,
@@ -90,7 +93,7 @@ ls /run/plexus/agent.sock 2>&1
 echo "##"
 echo "$follow $agent"
 for port in 9729 9730; do
-	(exec 3<>/dev/tcp/127.0.0.1/$port && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && timeout 2 cat <&3) 2>/dev/null | grep -E '^plexus_(node|serving)'
+	(exec 3<>/dev/tcp/127.0.0.1/$port && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && timeout 2 cat <&3) 2>/dev/null | grep -E '^plexus_(node|serving|pods_without)'
 done
 exit 0
 `
@@ -101,6 +104,7 @@ type view struct {
 	processes string // follow and agent
 	inUse     map[string]float64
 	repairs   float64
+	without   float64 // pods without their networks
 }
 
 func (h *healing) inspect() (v view, err error) {
@@ -124,6 +128,8 @@ func (h *healing) inspect() (v view, err error) {
 			v.repairs += value
 		} else if name == "plexus_serving" {
 			v.inUse["socket"] = value
+		} else if name == "plexus_pods_without_networks" {
+			v.without = value
 		}
 	}
 	return v, nil
@@ -146,7 +152,8 @@ type healing struct {
 	pods   *comings
 	intact string // what the node has where nobody has done anything to it
 	rows   []row
-	lost   []string // addresses of pods whose records are gone for good
+	lost   []string       // addresses of pods whose records are gone for good
+	kept   []*cluster.Pod // that started without their networks, and stay
 }
 
 // row is what became of an act.
@@ -260,6 +267,28 @@ func (h *healing) mustLast(r *row) {
 			h.s.Errorf("as long as there is %s, pod %s has %q", r.name, p.name, p.interfaces)
 		}
 	}
+	if r.takes != "" {
+		h.kept = append(h.kept, h.s.Pod(fmt.Sprintf("kept-%d", r.phase), cluster.On(h.n), cluster.Networks("mv")).AwaitReady())
+	}
+}
+
+// mustBeTold demands that the agent counts the pods that stayed without their networks, and
+// says it on each.
+func (h *healing) mustBeTold() {
+	h.s.Helper()
+	for _, p := range h.kept {
+		p.AwaitEvent("NetworksMissing", "delete the pod")
+	}
+	h.s.Await("the metric of pods without their networks", func() error {
+		v, err := h.inspect()
+		if err == nil && v.without != float64(len(h.kept)) {
+			err = fmt.Errorf("it is %v, and there are %d", v.without, len(h.kept))
+		}
+		return err
+	})
+	for _, p := range h.kept {
+		p.Delete()
+	}
 }
 
 // mustAttach demands that a pod which is made now has its network.
@@ -362,5 +391,6 @@ func TestE2EHeals(t *testing.T) {
 	h.report(all)
 	s.Must(errors.Join(err, keepErr))
 	s.Logf("the runtime was started again %d times", restarts)
+	h.mustBeTold()
 	h.freeByHand()
 }
