@@ -25,6 +25,7 @@ type act struct {
 	undo   string // what the documents say then
 	silent bool   // whether pods may start without their networks for the moment until it is mended
 	takes  string // the network that the runtime has instead of Plexus while nobody mends it
+	fresh  bool   // whether to begin with a new pod of the agent: the kubelet waits before it starts a container for the second time
 	loses  bool   // whether the addresses of the pods that run have to be freed by hand
 }
 
@@ -38,9 +39,7 @@ const (
 // remove removes a folder into which others write meanwhile.
 func remove(dir string) string { return "until rm -rf " + dir + " 2>/dev/null; do sleep 0.01; done" }
 
-// accidents are what an operator, an upgrade or another program does. follow and agent are each
-// started again once among these, and at most twice among those of links: from the second time
-// on, the kubelet waits.
+// accidents are what an operator, an upgrade or another program does.
 var accidents = []act{
 	{name: "rm plexus plexus-once", reason: "executables", heals: "follow", do: "rm /opt/cni/bin/plexus /opt/cni/bin/plexus-once"},
 	{name: ": > plexus", reason: "executables", heals: "follow", do: "until truncate -s 0 /opt/cni/bin/plexus 2>/dev/null; do sleep 0.01; done"}, // not while it runs
@@ -67,14 +66,14 @@ var accidents = []act{
 // accidentsOfLinks need the folder that has the link to be mounted.
 var accidentsOfLinks = []act{
 	{
-		name: "mv /etc/cni/net.d", reason: "configuration", heals: "follow, started again", silent: true,
-		do: "mv /etc/cni/net.d /etc/cni/aside && mkdir /etc/cni/net.d", after: writesAgain,
-	},
-	{name: "rm -rf /run/plexus", reason: "socket", heals: "agent, started again", do: remove("/run/plexus")},
-	{
 		name: "the plugins' link is turned", reason: "executables", heals: "follow, started again",
 		do: `mkdir /opt/cni/v2 && cp -al /opt/cni/v1/. /opt/cni/v2 && rm /opt/cni/v2/plexus* && ln -s v2 /opt/cni/new && mv -T /opt/cni/new /opt/cni/bin`,
 	},
+	{
+		name: "mv /etc/cni/net.d", reason: "configuration", heals: "follow, started again", silent: true, fresh: true,
+		do: "mv /etc/cni/net.d /etc/cni/aside && mkdir /etc/cni/net.d", after: writesAgain,
+	},
+	{name: "rm -rf /run/plexus", reason: "socket", heals: "both, started again", fresh: true, do: remove("/run/plexus")},
 }
 
 // inspectNode prints what a node has of Plexus: whether follow and agent see the folders that
@@ -89,6 +88,7 @@ same "$follow" /host/opt/cni/bin /opt/cni/bin
 same "$follow" /host/etc/cni/net.d /etc/cni/net.d
 same "$agent" /var/lib/cni/plexus /var/lib/cni/plexus
 same "$agent" /run/plexus /run/plexus
+same "$follow" /run/plexus /run/plexus
 ls /run/plexus/agent.sock 2>&1
 echo "##"
 echo "$follow $agent"
@@ -219,6 +219,11 @@ func (h *healing) see(r *row, before view) {
 // run does one act.
 func (h *healing) run(a act) {
 	h.s.Helper()
+	if a.fresh {
+		_, err := h.s.Kubectl("--namespace", "plexus-system", "delete", "pods", "--field-selector", "spec.nodeName="+h.n.Name)
+		h.s.Must(err)
+		h.whole("with a new pod of the agent")
+	}
 	before, err := h.inspect()
 	h.s.Must(err)
 	failed, err := h.n.FailedSandboxes()
