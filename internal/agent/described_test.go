@@ -18,7 +18,7 @@ import (
 // leave nothing out.
 func TestMetricsAreThoseOfTheDocuments(t *testing.T) {
 	m := newMetrics()
-	m.registry.MustRegister(&gauges{
+	m.registry.MustRegister(podsWithout{}, &gauges{
 		journal: func() tally { return tally{} }, queue: func() int { return 0 },
 		caches: func() map[string]watched.Size { return nil },
 	})
