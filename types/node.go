@@ -86,6 +86,8 @@ type NodeState struct {
 	Pods     int          `json:"pods"`     // of this node that the agent knows
 	Networks int          `json:"networks"` // of the cluster that the agent knows
 	Journal  JournalState `json:"journal"`
+	// Without is how many pods run without the networks that they select.
+	Without int `json:"without,omitempty"`
 	// Waiting is how many pods' statuses are to be compared or written.
 	Waiting int `json:"waiting"`
 	// Failures are the last calls that failed, the newest last.

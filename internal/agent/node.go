@@ -82,7 +82,7 @@ func (a *agent) state() *types.NodeState {
 		Follower: follower, Use: use,
 		Pods: sizes[watched.KindPods].Objects, Networks: sizes[watched.KindNetworks].Objects,
 		Journal: types.JournalState{Complete: t.complete, Incomplete: t.incomplete, Unreadable: t.damaged, GivenUp: t.givenUp, Attachments: t.attachments},
-		Waiting: a.publisher.backlog(), Failures: a.failures.list(),
+		Without: int(a.without.count.Load()), Waiting: a.publisher.backlog(), Failures: a.failures.list(),
 	}
 }
 

@@ -190,6 +190,9 @@ func (p *page) agent(state *types.NodeState) {
 	}
 	p.line("  knows\t%d\tpods of this node", state.Pods)
 	p.line("  \t%d\tnetworks", state.Networks)
+	if state.Without > 0 {
+		p.line("  \t%d\tPODS WITHOUT THEIR NETWORKS: their events say which; delete them", state.Without)
+	}
 	j := &state.Journal
 	p.line("  journal\t%d\tsandboxes, with %d attachments", j.Complete, j.Attachments)
 	for _, count := range []struct {

@@ -55,7 +55,7 @@ func TestWrite(t *testing.T) {
 			s.Use = types.SortReasons(map[string]string{types.UseConfiguration: "the runtime takes 00-aaa.conflist", types.UseFallback: "no file", types.UseJournal: ""})
 			s.NotReady = "pods: no list yet\nnetworks: no list yet"
 			s.Journal = types.JournalState{Complete: 1, Incomplete: 2, Unreadable: 3, GivenUp: 4, Attachments: 5}
-			s.Waiting = 6
+			s.Waiting, s.Without = 6, 7
 			s.Failures = []types.FailedCall{
 				{Time: noon.Add(-time.Minute), Command: "ADD", Pod: "demo/web", Code: 7, Error: "network demo/mv: not found"},
 				{Time: noon.Add(-time.Second), Command: "DEL", Sandbox: "c1", Code: 5, Error: "no space left on device"},
@@ -70,6 +70,7 @@ func TestWrite(t *testing.T) {
            NOT READY  pods: no list yet; networks: no list yet
   knows    12         pods of this node
            34         networks
+           7          PODS WITHOUT THEIR NETWORKS: their events say which; delete them
   journal  1          sandboxes, with 5 attachments
            2          whose ADD is under way, or never ended
            3          whose records cannot be read
