@@ -44,6 +44,7 @@ VAR_plugins := PLEXUS_CNI_BIN
 VAR_kube    := PLEXUS_KUBE_BIN
 VAR_multus  := PLEXUS_MULTUS_BIN
 VAR_deploy  := PLEXUS_DEPLOY_BIN
+VAR_prom    := PLEXUS_PROM_BIN
 VAR_cluster := PLEXUS_CLUSTER_BIN
 VAR_flannel := PLEXUS_FLANNEL_BIN
 VAR_flannelcni := PLEXUS_FLANNELCNI_BIN
@@ -127,7 +128,7 @@ test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, 
 
 .PHONY: test-integration
 test-integration: need-root deps-net build $(TESTSUM) ## tests with a real etcd and kube-apiserver (root)
-	@$(call with,plugins kube multus deploy) \
+	@$(call with,plugins kube multus deploy prom) \
 	cd e2e && $(TESTSUM) run integration go test -json -count=1 -timeout 20m -run '$(or $(RUN),^TestKube)' ./...
 
 .PHONY: cover

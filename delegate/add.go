@@ -72,7 +72,7 @@ func (e *Engine) add(ctx context.Context, call *Call) (*session, cnitypes.Result
 // is touched.
 func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	if _, err := e.previous(); err != nil {
-		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
+		return nil, types.WithFault(types.FaultNode, fmt.Errorf("pod %s: %w", &call.Pod, err))
 	}
 	if err := e.waitReady(ctx); err != nil {
 		return nil, fmt.Errorf("pod %s: %w", &call.Pod, err)
@@ -83,7 +83,7 @@ func (e *Engine) plan(ctx context.Context, call *Call) (*types.Plan, error) {
 	if err != nil {
 		return nil, namePod(&call.Pod, err)
 	}
-	call.plain = e.isPlain(facts.Pod.Annotations)
+	call.plain, call.selectsNone = e.isPlain(facts.Pod.Annotations), selectsNone(facts.Pod.Annotations)
 	if !isAbout(&facts.Pod, &call.Pod) {
 		return nil, fmt.Errorf("pod %s: the source of facts answered for pod %s", &call.Pod, &facts.Pod)
 	}
@@ -104,12 +104,6 @@ func isAbout(answer, asked *types.Pod) bool {
 		return unknown || answer.Known() && answer.Name == asked.Name
 	}
 	return answer.Namespace == asked.Namespace && answer.Name == asked.Name
-}
-
-// isPlain reports whether a pod gets its default network alone, and asked for nothing.
-func (e *Engine) isPlain(annotations map[string]string) bool {
-	return annotations[types.AnnotationNetworks] == "" && annotations[types.AnnotationDefaultNetwork] == "" &&
-		len(e.Config.DefaultNetworks) == 0 && len(e.Config.Delegates) <= 1 && e.Config.AuxiliaryCNIChainName == ""
 }
 
 // namePod names the pod in an error that does not name it yet.
@@ -260,7 +254,7 @@ func (s *session) refuseExisting() error {
 		a := &s.record.Plan.Attachments[i]
 		there, err := sandbox.inspect(a.Interface)
 		if err == nil && there != nil && !s.madeBefore(a) {
-			err = types.Errorf(types.CodeInvalidEnv, "interface: the pod's network namespace has an interface %q already", a.Interface)
+			err = interfaceExists(a)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("network %s: %w", a.Network, err))
@@ -277,7 +271,7 @@ func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
 	for i := range attachments {
 		result, err := s.attach(ctx, i)
 		if err != nil {
-			return nil, fmt.Errorf("attach network %s as %s: %w", attachments[i].Network, attachments[i].Interface, err)
+			return nil, attachError(&attachments[i], err)
 		}
 		results[i] = result
 	}

@@ -91,6 +91,7 @@ type Call struct {
 	// Annotations are all of the pod's, if the runtime handed them over; nil if not.
 	Annotations map[string]string
 	plain       bool // asks for no more than the default network
+	selectsNone bool // asks for nothing; false as long as that is not known
 }
 
 func (e *Engine) key(sandbox *types.Sandbox) journal.Key {

@@ -70,7 +70,9 @@ func (m *meter) report(command, containerID, traceParent string, err error) *typ
 
 // report describes a call as if it ended now with err.
 func (e *Engine) report(command string, call *Call, err error) *types.CallReport {
-	return e.meter.report(command, call.Sandbox.ContainerID, e.TraceParent, err)
+	report := e.meter.report(command, call.Sandbox.ContainerID, e.TraceParent, err)
+	report.Fault = call.faultOf(command, err)
+	return report
 }
 
 // unmeasured gives an engine that works for other sandboxes.

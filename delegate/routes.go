@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // defaultRoute is the default route of one family that an attachment is to have.
@@ -40,8 +41,8 @@ func (d *defaultRoute) isIn(id int) bool {
 // and read back after.
 func (s *sandboxNet) setDefaultRoutes(ifName string, gateways []string) ([]*defaultRoute, error) {
 	routes, err := s.planDefaultRoutes(ifName, gateways)
-	if err != nil {
-		return nil, fmt.Errorf("default-route: %w", err)
+	if err != nil { // the pod alone asks for gateways
+		return nil, types.WithFault(types.FaultUser, fmt.Errorf("default-route: %w", err))
 	}
 	for _, d := range routes {
 		for _, table := range d.tables {

@@ -26,6 +26,9 @@ type Attachment struct {
 	Name      string `json:"name"`
 	Interface string `json:"interface"`
 	Default   bool   `json:"default,omitempty"` // makes the pod's first interface
+	// Selected is true if the pod selects the network, false if the node attaches every pod to it.
+	// Only the ADD that planned it asks.
+	Selected bool `json:"-"`
 	// Config is the configuration list, its exact bytes before libcni injects name,
 	// prevResult and runtimeConfig. A single configuration was made a list.
 	Config string `json:"config"`

@@ -67,6 +67,8 @@ type CallReport struct {
 	Started     time.Time `json:"started"`
 	Took        Duration  `json:"took"`
 	Code        uint      `json:"code,omitempty"` // of the CNI error that it ended with, 0 for success
+	// Fault is one of [Faults], "" for success.
+	Fault string `json:"fault,omitempty"`
 	// Error is the message of that error, cut to MaxReportError bytes.
 	Error  string  `json:"error,omitempty"`
 	Phases []Phase `json:"phases,omitempty"`

@@ -123,6 +123,9 @@ func (b *builder) fault(err error) {
 	}
 }
 
+// nodeFault notes a fault of the node's own configuration.
+func (b *builder) nodeFault(err error) { b.fault(types.WithFault(types.FaultNode, err)) }
+
 // faultOf notes a fault of one network.
 func (b *builder) faultOf(label string, err error) {
 	if err != nil {
@@ -133,7 +136,7 @@ func (b *builder) faultOf(label string, err error) {
 // collect finds the networks, in the order of attaching: the default network, the
 // further delegates, defaultNetworks, those of the annotation, the auxiliary chain.
 func (b *builder) collect(ctx context.Context) {
-	b.fault(b.checkRecordName())
+	b.nodeFault(b.checkRecordName())
 	b.collectDefault()
 	b.addFurtherDelegates()
 	if !b.inSystemNamespace() {
@@ -240,7 +243,7 @@ func (b *builder) addDelegate(i int, isDefault bool) {
 		conf.Name = b.Config.Name
 	}
 	if err != nil {
-		b.fault(fmt.Errorf("%s: %w", field, err))
+		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
 	b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, isDefault: isDefault})
@@ -251,7 +254,7 @@ func (b *builder) addDelegate(i int, isDefault bool) {
 func (b *builder) addConfigured(field, name string) {
 	w, err := b.configured(name)
 	if err != nil {
-		b.fault(fmt.Errorf("%s: %w", field, err))
+		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
 	w.isDefault = field == "clusterNetwork"
@@ -343,7 +346,7 @@ func (b *builder) chosen(network *types.Network, s *types.Selection) (*wanted, e
 func (b *builder) addAuxiliaryChain() {
 	conf, err := b.loader.auxiliaryChain(b.Config)
 	if err != nil {
-		b.fault(fmt.Errorf("auxiliaryCNIChainName: %w", err))
+		b.nodeFault(fmt.Errorf("auxiliaryCNIChainName: %w", err))
 		return
 	}
 	if conf != nil {

@@ -59,13 +59,26 @@ func (b *builder) checkExecutables(w *wanted) error {
 		plugin := &w.conf.Plugins[i]
 		prefix := fmt.Sprintf("plugins[%d].", i)
 		for _, e := range append([]types.Executable{{Key: "type", Type: plugin.Type}}, plugin.Executables...) {
-			err := types.Join(b.checkAllowed(w, e.Type), b.Node.CheckPlugin(e.Type))
-			if err != nil {
-				faults = append(faults, &types.FieldError{Field: prefix + e.Key, Problem: err.Error()})
+			if err := b.checkExecutable(w, prefix+e.Key, e.Type); err != nil {
+				faults = append(faults, err)
 			}
 		}
 	}
 	return types.Join(faults...)
+}
+
+// checkExecutable tells what a network may not run from what this node cannot run.
+func (b *builder) checkExecutable(w *wanted, field, plugin string) error {
+	forbidden, missing := b.checkAllowed(w, plugin), b.Node.CheckPlugin(plugin)
+	err := types.Join(forbidden, missing)
+	if err == nil {
+		return nil
+	}
+	err = &types.FieldError{Field: field, Problem: err.Error()}
+	if forbidden == nil {
+		return types.WithFault(types.FaultNetwork, err)
+	}
+	return err
 }
 
 // checkAllowed applies the allow-list to a network of the API, by the namespace of

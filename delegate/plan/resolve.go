@@ -30,7 +30,7 @@ func (b *builder) resolve(ctx context.Context) {
 			ifName, number = b.interfaceName(w, number)
 		}
 		attachment, err := b.attachment(ctx, w, ifName)
-		b.faultOf(w.label, err)
+		b.faultOf(w.label, w.ownFault(err))
 		if err == nil {
 			b.attachments = append(b.attachments, *attachment)
 		}
@@ -53,6 +53,14 @@ func (b *builder) interfaceName(w *wanted, number int) (name string, next int) {
 		name = fmt.Sprintf("net%d", number)
 	}
 	return name, number + 1
+}
+
+// ownFault says that what is wrong with a network of the node's own is the node's fault.
+func (w *wanted) ownFault(err error) error {
+	if w.selection != nil {
+		return err
+	}
+	return types.WithFault(types.FaultNode, err)
 }
 
 func (w *wanted) askedName() string {
@@ -82,6 +90,7 @@ func (b *builder) attachment(ctx context.Context, w *wanted, ifName string) (*ty
 		Name:           w.conf.Name,
 		Interface:      ifName,
 		Default:        w.isDefault,
+		Selected:       w.selection != nil,
 		CapabilityArgs: map[string]json.RawMessage{},
 		ResourceName:   w.resourceName,
 	}

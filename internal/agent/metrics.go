@@ -36,6 +36,7 @@ var latencies = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5
 type metrics struct {
 	registry     *prometheus.Registry
 	calls        *prometheus.CounterVec
+	failed       *prometheus.CounterVec
 	callTime     *prometheus.HistogramVec
 	phaseTime    *prometheus.HistogramVec
 	publications *prometheus.CounterVec
@@ -68,6 +69,7 @@ func newMetrics() *metrics {
 		return h
 	}
 	m.calls = counter("plexus_calls_total", "Calls of the runtime that ended, by verb, outcome and CNI code.", "verb", "outcome", "code")
+	m.failed = counter("plexus_failed_calls_total", "Calls of the runtime that failed, by whose fault it is.", "verb", "fault")
 	m.callTime = histogram("plexus_call_duration_seconds", "How long calls took, from the start of the plugin's work to its end.", "verb", "outcome")
 	m.phaseTime = histogram("plexus_phase_duration_seconds",
 		"How long parts of calls took; phase delegate is one run of one plugin.", "verb", "phase", "plugin", "outcome")
@@ -77,13 +79,25 @@ func newMetrics() *metrics {
 	m.refused = counter("plexus_connections_refused_total", "Connections and requests that were refused.", "reason")
 	m.spans = counter("plexus_traced_calls_total", "Calls whose spans were to be exported.", "outcome")
 	m.missing = counter("plexus_journal_missing_records_total", "Records that calls reported and that are not in the folder of the journal.")
-	m.missing.WithLabelValues() // 0 from the start
+	m.startAtZero()
 	m.connections = gauge("plexus_connections", "Open connections of plugins.")
 	m.serving = gauge("plexus_serving", "1 if this agent answers on the socket, 0 if it waits for another one to end.")
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "plexus_build_info", Help: "Which build this is; always 1."}, []string{"version", "commit"})
 	build.WithLabelValues(version.Version, version.Commit).Set(1)
 	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// startAtZero makes the counters that alerts compute rates of. One that is born with its first
+// value has not increased.
+func (m *metrics) startAtZero() {
+	m.missing.WithLabelValues()
+	for _, verb := range verbs {
+		m.calls.WithLabelValues(verb, outcome(nil), codeLabel(0))
+		for _, fault := range types.Faults {
+			m.failed.WithLabelValues(verb, fault)
+		}
+	}
 }
 
 // outcome is the value of the label of that name.
@@ -105,10 +119,24 @@ func outcomeOf(code uint) string {
 func (m *metrics) observe(call *types.CallReport) {
 	verb := oneOf(verbs, call.Command)
 	m.calls.WithLabelValues(verb, outcomeOf(call.Code), codeLabel(call.Code)).Inc()
+	if call.Code != 0 {
+		m.failed.WithLabelValues(verb, faultOf(call)).Inc()
+	}
 	m.callTime.WithLabelValues(verb, outcomeOf(call.Code)).Observe(seconds(call.Took))
 	for _, phase := range call.Phases {
 		m.phaseTime.WithLabelValues(verb, oneOf(phases, phase.Name), m.plugin(phase.Plugin), outcomeOf(phase.Code)).Observe(seconds(phase.Took))
 	}
+}
+
+// faultOf gives whose fault a failed call is. A plexus before reports said it gives the code alone.
+func faultOf(call *types.CallReport) string {
+	switch {
+	case slices.Contains(types.Faults, call.Fault):
+		return call.Fault
+	case call.Command == "ADD":
+		return types.FaultOfCode(call.Code)
+	}
+	return types.FaultNode
 }
 
 func seconds(d types.Duration) float64 { return max(0, time.Duration(d).Seconds()) }

@@ -37,6 +37,8 @@ func TestObserve(t *testing.T) {
 		{"plexus_calls_total", "verb", "ADD", "outcome", "ok", "code", "0"},
 		{"plexus_calls_total", "verb", "DEL", "outcome", "error", "code", "11"},
 		{"plexus_calls_total", "verb", other, "outcome", "error", "code", other},
+		{"plexus_failed_calls_total", "verb", "DEL", "fault", types.FaultNode},
+		{"plexus_failed_calls_total", "verb", other, "fault", types.FaultNode},
 		{"plexus_call_duration_seconds", "verb", "ADD", "outcome", "ok"},
 		{"plexus_phase_duration_seconds", "verb", "ADD", "phase", "journal", "plugin", "", "outcome", "ok"},
 		{"plexus_phase_duration_seconds", "verb", "ADD", "phase", "delegate", "plugin", "bridge", "outcome", "ok"},
@@ -49,12 +51,76 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// The fault is what plexus says. One that it does not say, or that is none, follows from the code.
+func TestObserveFaults(t *testing.T) {
+	for name, tc := range map[string]struct {
+		call types.CallReport
+		want string
+	}{
+		"a user's":             {types.CallReport{Command: "ADD", Code: 100, Fault: types.FaultUser}, types.FaultUser},
+		"a network's":          {types.CallReport{Command: "ADD", Code: 7, Fault: types.FaultNetwork}, types.FaultNetwork},
+		"the node's":           {types.CallReport{Command: "ADD", Code: 7, Fault: types.FaultNode}, types.FaultNode},
+		"not said, code 7":     {types.CallReport{Command: "ADD", Code: 7}, types.FaultUser},
+		"not said, code 999":   {types.CallReport{Command: "ADD", Code: 999}, types.FaultNode},
+		"made up":              {types.CallReport{Command: "ADD", Code: 11, Fault: "x"}, types.FaultNode},
+		"not said, of a DEL":   {types.CallReport{Command: "DEL", Code: 7}, types.FaultNode},
+		"not said, of a CHECK": {types.CallReport{Command: "CHECK", Code: 7}, types.FaultNode},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMetrics()
+			m.observe(&tc.call)
+			for _, fault := range types.Faults {
+				want := 0.0
+				if fault == tc.want {
+					want = 1
+				}
+				if err := wantValue(t, m, want, "plexus_failed_calls_total", "verb", tc.call.Command, "fault", fault); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// A success fails of nothing, whatever a peer says of it.
+func TestObserveNoFault(t *testing.T) {
+	m := newMetrics()
+	m.observe(&types.CallReport{Command: "ADD", Fault: types.FaultNode})
+	if err := wantValue(t, m, 0, "plexus_failed_calls_total", "verb", "ADD", "fault", types.FaultNode); err != nil {
+		t.Error(err)
+	}
+}
+
+// A counter that alerts use is there before it counts: what is born with its first value has not
+// increased, to Prometheus.
+func TestAlertedCountersStartAtZero(t *testing.T) {
+	families, err := newMetrics().registry.Gather()
+	check.Must(t, err)
+	got := map[string]int{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if counter := metric.GetCounter(); counter != nil && counter.GetValue() == 0 {
+				got[family.GetName()]++
+			}
+		}
+	}
+	for name, want := range map[string]int{
+		"plexus_calls_total":                   len(verbs), // those that succeed
+		"plexus_failed_calls_total":            len(verbs) * len(types.Faults),
+		"plexus_journal_missing_records_total": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %d series are 0 at the start, want %d", name, got[name], want)
+		}
+	}
+}
+
 // However many names a peer makes up, the number of series has a bound.
 func TestObserveIsBounded(t *testing.T) {
 	m, random := newMetrics(), rand.New(rand.NewPCG(1, 2))
 	for i := range 1000 {
 		hostile := types.CallReport{
-			Command: fmt.Sprintf("C%d", i), Code: uint(random.Uint64()), Took: types.Duration(random.Int64()), TraceParent: "x",
+			Command: fmt.Sprintf("C%d", i), Code: uint(random.Uint64()), Took: types.Duration(random.Int64()), TraceParent: "x", Fault: fmt.Sprintf("f%d", i),
 		}
 		if i%3 == 0 {
 			hostile.Command = verbs[i%len(verbs)]
@@ -77,6 +143,7 @@ func TestObserveIsBounded(t *testing.T) {
 	anyVerb, outcomes := len(verbs)+1, 2
 	for name, most := range map[string]int{
 		"plexus_calls_total":            anyVerb * (1 + 100 + 1), // codes 0 to 100, and the others
+		"plexus_failed_calls_total":     anyVerb * len(types.Faults),
 		"plexus_call_duration_seconds":  anyVerb * outcomes,
 		"plexus_phase_duration_seconds": anyVerb * (len(phases) + 1) * (maxPlugins + 2) * outcomes, // those seen, none, and the others
 	} {

@@ -74,7 +74,7 @@ func (a *agent) logFailure(pod *types.Pod, call *types.CallReport) {
 	if call.Code == 0 {
 		return
 	}
-	line := []any{"command", oneOf(verbs, call.Command), "code", call.Code, "took", time.Duration(call.Took).Round(time.Microsecond)}
+	line := []any{"command", oneOf(verbs, call.Command), "code", call.Code, "fault", faultOf(call), "took", time.Duration(call.Took).Round(time.Microsecond)}
 	add := func(key, value string) {
 		if value != "" {
 			line = append(line, key, value)

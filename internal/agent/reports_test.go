@@ -72,7 +72,7 @@ func failedDel() *types.PublishRequest {
 
 func TestFailedCallsAreLogged(t *testing.T) {
 	line := map[string]any{
-		"level": "WARN", "msg": "call failed", "command": "DEL", "pod": "d/web", "sandbox": "c1", "code": 999.0, "took": 90e6,
+		"level": "WARN", "msg": "call failed", "command": "DEL", "pod": "d/web", "sandbox": "c1", "code": 999.0, "fault": "node", "took": 90e6,
 		"phase": "delegate", "plugin": "bridge", "interface": "net0", "error": "detach network d/a: bridge: out of luck",
 	}
 	success := failedDel()
@@ -86,9 +86,9 @@ func TestFailedCallsAreLogged(t *testing.T) {
 	}{
 		"a failed DEL":     {[]*types.PublishRequest{failedDel()}, []map[string]any{line}},
 		"a success":        {[]*types.PublishRequest{success, {Pod: types.Pod{Name: "p"}}}, nil},
-		"without an error": {[]*types.PublishRequest{older}, []map[string]any{{"level": "WARN", "msg": "call failed", "command": "GC", "code": 100.0, "took": 0.0}}},
+		"without an error": {[]*types.PublishRequest{older}, []map[string]any{{"level": "WARN", "msg": "call failed", "command": "GC", "code": 100.0, "fault": "node", "took": 0.0}}},
 		"a long error": {[]*types.PublishRequest{long}, []map[string]any{{
-			"level": "WARN", "msg": "call failed", "command": other, "pod": "d/web", "sandbox": "c1", "code": 999.0, "took": 90e6,
+			"level": "WARN", "msg": "call failed", "command": other, "pod": "d/web", "sandbox": "c1", "code": 999.0, "fault": "node", "took": 90e6,
 			"error": strings.Repeat("x", types.MaxReportError-3) + "…",
 		}}},
 	} {

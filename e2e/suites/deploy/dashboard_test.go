@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,7 +11,13 @@ import (
 	"testing"
 
 	"github.com/VictoriaMetrics/metricsql"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 )
 
 // TestKubeDeployDashboard reads the dashboard as Grafana does, and every expression in it.
@@ -22,7 +30,7 @@ func TestKubeDeployDashboard(t *testing.T) {
 	if err != nil || string(file) != data {
 		t.Errorf("the ConfigMap is not the file (%v)", err)
 	}
-	var dashboard struct {
+	var board struct {
 		UID, Title string
 		Panels     []struct {
 			ID          int
@@ -31,11 +39,11 @@ func TestKubeDeployDashboard(t *testing.T) {
 			Targets     []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal([]byte(data), &dashboard); err != nil {
+	if err := json.Unmarshal([]byte(data), &board); err != nil {
 		t.Fatal(err)
 	}
 	ids := map[int]bool{}
-	for _, panel := range dashboard.Panels {
+	for _, panel := range board.Panels {
 		if ids[panel.ID] || panel.GridPos.X+panel.GridPos.W > 24 || panel.Title == "" {
 			t.Errorf("panel %d %q: an ID twice, too wide, or no title", panel.ID, panel.Title)
 		}
@@ -47,8 +55,78 @@ func TestKubeDeployDashboard(t *testing.T) {
 			checkExpr(t, "panel "+panel.Title, target.Expr)
 		}
 	}
-	if dashboard.UID == "" || len(ids) < 10 {
-		t.Errorf("UID %q, %d panels", dashboard.UID, len(ids))
+	if board.UID == "" || len(ids) < 10 {
+		t.Errorf("UID %q, %d panels", board.UID, len(ids))
+	}
+}
+
+// TestKubeDeployDashboardSchema reads the dashboard by Grafana's own schema, which refuses unknown
+// fields and wrong types, in the panels' options and in the queries too.
+func TestKubeDeployDashboardSchema(t *testing.T) {
+	runtime := cog.NewRuntime()
+	runtime.RegisterPanelcfgVariant(stat.VariantConfig())
+	runtime.RegisterPanelcfgVariant(timeseries.VariantConfig())
+	runtime.RegisterDataqueryVariant(prometheus.VariantConfig())
+	file, err := os.ReadFile(filepath.Join(root, "components", "monitoring", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := readBoard(file); err != nil {
+		t.Error(err)
+	}
+	for right, wrong := range map[string]string{
+		`"title": "Plexus"`: `"titel": "Plexus"`, `"showPoints": "never"`: `"showPoints": 0`,
+		`"graphMode"`: `"graphMood"`, `"instant": true`: `"instant": "yes"`, `"legendFormat"`: `"legend_format"`, `"gridPos"`: `"grid"`,
+	} {
+		broken := strings.Replace(string(file), right, wrong, 1)
+		if err := readBoard([]byte(broken)); broken == string(file) || err == nil {
+			t.Errorf("the schema takes %s for %s, or the dashboard does not have it", wrong, right)
+		}
+	}
+}
+
+func readBoard(data []byte) error {
+	board := dashboard.NewDashboard()
+	err := board.UnmarshalJSONStrict(data)
+	var faults cog.BuildErrors // without one it is no success but an empty list
+	if errors.As(err, &faults) && len(faults) == 0 {
+		return board.Validate()
+	}
+	return err
+}
+
+// TestKubeDeployDashboardQueries has Prometheus's own parser read every query.
+func TestKubeDeployDashboardQueries(t *testing.T) {
+	promtool := tool(t, promVar, "promtool")
+	file, err := os.ReadFile(filepath.Join(root, "components", "monitoring", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(file, &board); err != nil {
+		t.Fatal(err)
+	}
+	rules := &ruleFile{Groups: []ruleGroup{{Name: "queries"}}}
+	for _, panel := range board.Panels {
+		for _, target := range panel.Targets {
+			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
+			rules.Groups[0].Rules = append(rules.Groups[0].Rules, alert{Alert: fmt.Sprintf("Query%d", len(rules.Groups[0].Rules)), Expr: expr})
+		}
+	}
+	data, err := yaml.Marshal(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "queries.yaml")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(output(t, promtool, "check", "rules", path)); len(rules.Groups[0].Rules) < 20 || !strings.Contains(got, fmt.Sprintf("%d rules found", len(rules.Groups[0].Rules))) {
+		t.Errorf("of %d queries: %s", len(rules.Groups[0].Rules), got)
 	}
 }
 

@@ -6,6 +6,7 @@ package deploy
 // The buckets, sum and count of a histogram are not listed.
 var Metrics = map[string][]string{
 	"plexus_calls_total":                   {"verb", "outcome", "code"},
+	"plexus_failed_calls_total":            {"verb", "fault"},
 	"plexus_call_duration_seconds":         {"verb", "outcome"},
 	"plexus_phase_duration_seconds":        {"verb", "phase", "plugin", "outcome"},
 	"plexus_attachments":                   {},
@@ -27,6 +28,7 @@ var Metrics = map[string][]string{
 	"plexus_build_info":                    {"version", "commit"},
 	"plexus_node_repairs_total":            {"what"},
 	"plexus_node_in_use":                   {"reason"},
+	"plexus_pods_without_networks":         {},
 	"process_resident_memory_bytes":        {},
 	"process_cpu_seconds_total":            {},
 }
@@ -35,5 +37,5 @@ var Metrics = map[string][]string{
 var Histograms = []string{"plexus_call_duration_seconds", "plexus_phase_duration_seconds"}
 
 // TargetLabels are those that Prometheus gives to every metric of the agent: by the ServiceMonitor,
-// and by itself.
-var TargetLabels = []string{"node", "job", "endpoint"}
+// by itself, and where one Prometheus has the metrics of many clusters.
+var TargetLabels = []string{"node", "job", "endpoint", "cluster"}

@@ -108,6 +108,8 @@ func TestKubeDeployValues(t *testing.T) {
 		{"log.format=xml", "/log/format"},
 		{"agent.otlpEndpoint=collector:4317", "/agent/otlpEndpoint"},
 		{"install.timeout=5", "/install/timeout"},
+		{"monitoring.rules.runbookBase=docs/troubleshooting.md", "/monitoring/rules/runbookBase"},
+		{"monitoring.rules.runbookBase=https://x#y", "/monitoring/rules/runbookBase"},
 	} {
 		var stderr bytes.Buffer
 		cmd := exec.CommandContext(t.Context(), tool(t, binVar, "helm"), "template", "plexus", chart, "--set", bad.set)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/e2e/harness/kube/faultproxy"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
@@ -56,6 +57,27 @@ func TestKubeAgentAnswersAndPublishes(t *testing.T) {
 		`plexus_phase_duration_seconds_count{outcome="ok",phase="journal",plugin="",verb="ADD"}`:        "1",
 		`plexus_publications_total{outcome="ok"}`:                                                       "1",
 		`plexus_attachments`: "0",
+	} {
+		n.await(series, func() error { return a.wantMetric(series, want) })
+	}
+	a.stop()
+	n.mustBeClean()
+}
+
+// A pod that selects a network which is not there fails by its own fault, again and again, and the
+// node is not blamed; nor is it for a plugin that refuses the network.
+func TestKubeAgentCountsFaults(t *testing.T) {
+	n, a := withAgent(t, true)
+	n.annotated("faults")
+	n.cluster.MakeNAD(t, kube.NAD{Namespace: "faults", Name: "refused", Config: `{"cniVersion": "1.0.0", "name": "refused", "type": "macvlan", "master": "none"}`})
+	lacking, refused := n.sandbox(n.podWith("faults", "lacking", "gone")), n.sandbox(n.podWith("faults", "refused", "refused"))
+	lacking.fails("ADD", types.CodeInvalidConfig, "faults/gone")
+	lacking.fails("ADD", types.CodeInvalidConfig, "faults/gone")
+	refused.fails("ADD", 999, "faults/refused")
+	for series, want := range map[string]string{
+		`plexus_failed_calls_total{fault="user",verb="ADD"}`:    "2",
+		`plexus_failed_calls_total{fault="network",verb="ADD"}`: "1",
+		`plexus_failed_calls_total{fault="node",verb="ADD"}`:    "0",
 	} {
 		n.await(series, func() error { return a.wantMetric(series, want) })
 	}
