@@ -33,9 +33,9 @@ func page(o *options, s *state) string {
 // make is how to call make from anywhere.
 func (o *options) make() string {
 	if dir, standard := o.dir, filepath.Join(o.source, "out", "cluster"); dir != standard {
-		return "make -C " + o.source + " CLUSTER_DIR=" + dir
+		return "make -sC " + o.source + " CLUSTER_DIR=" + dir
 	}
-	return "make -C " + o.source
+	return "make -sC " + o.source
 }
 
 const pageHead = `

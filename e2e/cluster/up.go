@@ -42,7 +42,10 @@ func up(ctx context.Context, opts *options) error {
 	}
 	s, err := opts.startKeeper(ctx, lock)
 	if err != nil {
-		return errors.Join(err, opts.giveUp(ctx))
+		if !errors.Is(err, errEnded) {
+			opts.keepLog()
+		}
+		return errors.Join(err, opts.clean(context.WithoutCancel(ctx)), os.RemoveAll(opts.dir))
 	}
 	fmt.Print(page(opts, s))
 	return nil
@@ -122,18 +125,23 @@ func (o *options) startKeeper(ctx context.Context, lock *os.File) (*state, error
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the cluster's keeper: %w", err)
 	}
-	ended := make(chan struct{})
+	ended := make(chan int, 1)
 	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
+		_ = cmd.Wait() // the exit status says how it ended
+		ended <- cmd.ProcessState.ExitCode()
+		close(ended)
 	}()
 	s, err := o.follow(ctx, ended)
 	if err != nil {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-ended
+		for range ended {                       // until it is closed
+		}
 	}
 	return s, err
 }
+
+// errEnded says that somebody ended the cluster before it was up.
+var errEnded = errors.New("what was started is removed")
 
 func runEntry(run string) string { return cluster.RunVar + "=" + run }
 
@@ -141,7 +149,7 @@ func runEntry(run string) string { return cluster.RunVar + "=" + run }
 func (o *options) failures() string { return o.dir + "-failed" }
 
 // follow prints what the keeper starts, until all is up.
-func (o *options) follow(ctx context.Context, ended <-chan struct{}) (*state, error) {
+func (o *options) follow(ctx context.Context, ended <-chan int) (*state, error) {
 	began := time.Now()
 	printed := 0
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -157,25 +165,22 @@ func (o *options) follow(ctx context.Context, ended <-chan struct{}) (*state, er
 			return s, err
 		}
 		select {
-		case <-ended:
+		case code := <-ended:
+			if code == exitInterrupted {
+				return nil, fmt.Errorf("the cluster was ended before it was up: %w", errEnded)
+			}
 			return nil, fmt.Errorf("the cluster did not start; %s has its logs", o.failures())
 		case <-ctx.Done():
-			return nil, errors.New("what was started is removed")
+			return nil, errEnded
 		case <-tick.C:
 		}
 	}
 }
 
-// giveUp removes a cluster that has not come up, and keeps what the keeper said.
-func (o *options) giveUp(ctx context.Context) error {
+// keepLog prints and keeps what the keeper said of a cluster that has not come up.
+func (o *options) keepLog() {
 	said, _ := os.ReadFile(o.path(logFile))
-	if ctx.Err() == nil {
-		fmt.Fprintf(os.Stderr, "%s\n", bytes.TrimSpace(said[max(0, len(said)-4<<10):]))
-		_ = os.MkdirAll(o.failures(), 0o755)
-		_ = os.WriteFile(filepath.Join(o.failures(), logFile), said, 0o600)
-	}
-	if err := o.clean(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	return os.RemoveAll(o.dir)
+	fmt.Fprintf(os.Stderr, "%s\n", bytes.TrimSpace(said[max(0, len(said)-4<<10):]))
+	_ = os.MkdirAll(o.failures(), 0o755)
+	_ = os.WriteFile(filepath.Join(o.failures(), logFile), said, 0o600)
 }

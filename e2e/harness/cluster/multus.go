@@ -19,6 +19,10 @@ const (
 // InstallMultus puts the real Multus, the thin one, on a cluster without Plexus, with a
 // configuration as its users have it, and waits until the runtimes use it.
 func (c *Cluster) InstallMultus(ctx context.Context) error {
+	deploy := filepath.Join(repository(), "deploy") // by kubectl, as users have it: it remembers what it applied
+	if _, err := c.Kubectl("apply", "-f", filepath.Join(deploy, "crd.yaml"), "-f", filepath.Join(deploy, "rbac-nodes.yaml")); err != nil {
+		return err
+	}
 	if err := c.ApplyNADCRD(ctx); err != nil {
 		return err
 	}
