@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
@@ -176,6 +178,19 @@ func (u *user) state() *state {
 	return s
 }
 
+// mustStandAlone demands that the end of a terminal is not that of the cluster, and that nobody but
+// the user can read the credentials.
+func (u *user) mustStandAlone() {
+	u.Helper()
+	keeper := u.state().Keeper
+	if session, err := unix.Getsid(keeper); err != nil || session != keeper {
+		u.Errorf("the keeper, process %d, is of session %d: %v", keeper, session, err)
+	}
+	if info, err := os.Stat(filepath.Join(u.dir, kubeconfig)); err != nil || info.Mode().Perm() != 0o600 {
+		u.Errorf("the kubeconfig: %v, %v", info, err)
+	}
+}
+
 // Somebody types make cluster and every line of the page, sees net0, and takes the cluster down.
 func TestE2EMakeCluster(t *testing.T) {
 	u := newUser(t)
@@ -184,6 +199,7 @@ func TestE2EMakeCluster(t *testing.T) {
 	if there := u.traces(run); len(there) < 10 { // folder, control groups, servers
 		t.Errorf("of a cluster that is up only %q is found", there)
 	}
+	u.mustStandAlone()
 	u.followPage()
 	u.saw("get pods -A", "plexus-agent")
 	u.sawPods()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"os"
@@ -10,8 +11,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/cluster"
+	"github.com/plexus-cni/plexus/internal/test/poll"
 )
 
 func testOptions(t *testing.T) *options {
@@ -34,14 +37,20 @@ func mustLock(t *testing.T, o *options) *os.File {
 // A folder has one holder. A folder that was removed and made anew has another lock.
 func TestKubeMakeClusterLock(t *testing.T) {
 	o := testOptions(t)
-	mustLock(t, o)
+	first := mustLock(t, o)
 	if second, err := o.lock(); second != nil || err != nil {
 		t.Errorf("the lock was given twice: %v, %v", second, err)
+	}
+	if !o.isLock(first) {
+		t.Error("the lock of the folder counts for nothing")
 	}
 	if err := os.RemoveAll(o.dir); err != nil {
 		t.Fatal(err)
 	}
 	mustLock(t, o)
+	if o.isLock(first) {
+		t.Error("the lock of a folder that was removed counts for the new one")
+	}
 }
 
 // sleeper starts a process of a run.
@@ -64,7 +73,7 @@ func sleeper(t *testing.T, run string) *exec.Cmd {
 func TestKubeMakeClusterClean(t *testing.T) {
 	o := testOptions(t)
 	mustLock(t, o)
-	run := runPrefix + "of-a-test"
+	run := runPrefix + strings.ToLower(rand.Text())
 	ours, other := sleeper(t, run), sleeper(t, run+"2")
 	for name, text := range map[string]string{logFile: "it said", run + "/node1/disk": "a file"} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(o.path(name)), 0o755), os.WriteFile(o.path(name), []byte(text), 0o600)); err != nil {
@@ -77,8 +86,14 @@ func TestKubeMakeClusterClean(t *testing.T) {
 	if err := o.clean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := ours.Wait(); err == nil {
-		t.Error("a process of the cluster has ended by itself")
+	err := poll.Until(t.Context(), endLimit, "the cluster's process to end", func(context.Context) error {
+		if isOf(ours.Process.Pid, run) {
+			return errors.New("it runs")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	if !isOf(other.Process.Pid, run+"2") {
 		t.Error("a process of another cluster has ended")
@@ -192,6 +207,9 @@ func TestKubeMakeClusterForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(endLimit)); err != nil { // or a fault is for ever
+		t.Fatal(err)
+	}
 	if _, err := conn.Write([]byte("one")); err != nil {
 		t.Fatal(err)
 	}

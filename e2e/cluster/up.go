@@ -53,9 +53,6 @@ func up(ctx context.Context, opts *options) error {
 
 // possible says what the machine or the command line lacks.
 func (o *options) possible() error {
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return errors.New("this machine has control groups v2 alone, and the nodes need v1: with Debian 12, start the machine with the kernel parameter systemd.unified_cgroup_hierarchy=0")
-	}
 	for _, variable := range []string{kube.BinVar, toolsVar} {
 		if os.Getenv(variable) == "" {
 			return fmt.Errorf("%s is not set: run it by make cluster, which builds what the cluster needs", variable)
@@ -119,7 +116,7 @@ func (o *options) startKeeper(ctx context.Context, lock *os.File) (*state, error
 	cmd := exec.Command("/proc/self/exe", "-dir", o.dir, "-source", o.source, "-master", o.master, fmt.Sprintf("-multus=%v", o.multus), "keep")
 	// Without what a test that runs this command has of its own run.
 	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PLEXUS_E2E_") })
-	cmd.Env = append(inherited, runEntry(run), outVar+"="+o.failures())
+	cmd.Env = slices.Concat(inherited, []string{runEntry(run), outVar + "=" + o.failures()})
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends the terminal is not for it
 	if err := cmd.Start(); err != nil {

@@ -67,14 +67,12 @@ func runDir() string { return filepath.Join(os.TempDir(), runName()) }
 
 // sweep removes what runs have left that were killed.
 func sweep() {
-	for _, pattern := range []string{filepath.Join(os.TempDir(), runPrefix+"*"), cgroups + "/*/" + runPrefix + "*"} {
-		found, _ := filepath.Glob(pattern)
-		for _, path := range found {
-			name := filepath.Base(path)
-			pid, err := strconv.Atoi(strings.TrimPrefix(name, runPrefix))
-			if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
-				_ = Remove(context.Background(), name) // or the next run does
-			}
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), runPrefix+"*"))
+	for _, path := range append(folders, rootsOf(runPrefix+"*")...) {
+		name := filepath.Base(path)
+		pid, err := strconv.Atoi(strings.TrimPrefix(name, runPrefix))
+		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = Remove(context.Background(), name) // or the next run does
 		}
 	}
 }
