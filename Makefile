@@ -25,6 +25,15 @@ COVERAGE_MIN ?= 85
 PLATFORMS    ?= linux/amd64,linux/arm64
 IMAGE        ?= localhost/plexus:$(version)
 PUSH         ?=
+# Of make cluster: its network (bridge, flannel, calico, canal), whether it starts with Multus, and
+# where it is; of make cluster-shell: the node, and what to run instead of a shell.
+MASTER       ?= bridge
+MULTUS       ?=
+CLUSTER_DIR  ?= $(OUT)/cluster
+NODE         ?= node1
+CMD          ?=
+# The kind cluster of make kind-load, kind's own default if empty.
+KIND         ?=
 # The trees whose code is mutated, the percentage of mutants that a test must notice, and how
 # long each tree may take.
 MUTATE       ?= delegate internal/plugin/vf k8sclient
@@ -37,6 +46,8 @@ NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping strace:
 # What nodes of a real cluster need besides.
 E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset \
 	conmon:conmon podman:podman pkg-config:pkg-config
+# What those of make cluster need.
+CLUSTER_DEBS := runc:runc busybox:busybox-static conntrack:conntrack ipset:ipset
 
 # What tests read to find executables, for each set of e2e/tools.
 export PLEXUS_BIN := $(CURDIR)/bin
@@ -178,6 +189,42 @@ demo: need-root deps-net build ## show what Plexus does; KEEP=1 leaves it standi
 demo-clean: need-root deps-net build ## remove what make demo KEEP=1 left standing (root)
 	@$(run_demo) -clean
 
+# The sets that each cluster network needs besides.
+SETS_bridge  :=
+SETS_flannel := flannel flannelcni
+SETS_calico  := calico
+SETS_canal   := calico flannel
+CLUSTER_SETS = plugins kube cluster $(SETS_$(MASTER)) $(if $(MULTUS),multus)
+build_cluster = (cd e2e && go build -o $(OUT)/clusterctl ./cluster)
+run_cluster = cd e2e && exec $(OUT)/clusterctl -dir '$(CLUSTER_DIR)' -source '$(CURDIR)'
+
+.PHONY: cluster
+cluster: need-root deps-net deps-cluster ## a cluster of two nodes with Plexus, to try it; MASTER=, MULTUS=1 (root)
+	@[ -x $(OUT)/clusterctl ] || echo "The first time this builds Plexus, Kubernetes, containerd and the network from their modules: some ten minutes on two cores."
+	@echo "[1/3] Plexus, and the command that makes the cluster"
+	@$(MAKE) build && $(build_cluster) && (cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .)
+	@echo "[2/3] executables: $(strip $(CLUSTER_SETS))"
+	@$(call with,$(CLUSTER_SETS)) export PLEXUS_IMAGE_BUILDER=$(OUT)/image && echo "[3/3] the cluster" && \
+	$(run_cluster) -master '$(MASTER)' -multus=$(if $(MULTUS),true,false) up
+
+.PHONY: cluster-shell
+cluster-shell: need-root ## a shell on a node of make cluster; NODE=, CMD= (root)
+	@[ -x $(OUT)/clusterctl ] || $(build_cluster)
+	@$(run_cluster) -node '$(NODE)' -cmd "$$CLUSTER_CMD" shell
+cluster-shell: export CLUSTER_CMD = $(value CMD)
+
+.PHONY: cluster-down
+cluster-down: need-root ## remove what make cluster has made (root)
+	@[ -x $(OUT)/clusterctl ] || $(build_cluster)
+	@$(run_cluster) down
+
+.PHONY: kind-load
+kind-load: ## build the image and load it into a cluster of kind; KIND= is its name
+	@command -v kind >/dev/null || { echo "make: kind is not on the PATH: install it, or try make cluster, which needs nothing" >&2; exit 1; }
+	@$(MAKE) image
+	kind load image-archive $(OUT)/plexus-image.tar $(if $(KIND),--name '$(KIND)')
+	@echo "Now: kubectl apply -k deploy/ (docs/install.md)"
+
 .PHONY: lint
 lint: $(TESTSUM) ## golangci-lint over every module
 	@tools=$$(e2e/tools/build lint); status=0; \
@@ -218,6 +265,7 @@ promises: need-root deps-net build ## break every promise of internal/test/mutat
 
 .PHONY: clean
 clean: ## remove bin/ and out/; never the cache (that is clean-cache)
+	@[ ! -e '$(CLUSTER_DIR)' ] || { echo "make: $(CLUSTER_DIR) is of a cluster: make cluster-down first" >&2; exit 1; }
 	rm -rf bin out
 
 .PHONY: clean-cache
@@ -248,6 +296,12 @@ endef
 .PHONY: deps-net
 deps-net:
 	@$(call install_debs,$(NET_DEBS))
+
+# flanneld is built with a C compiler.
+.PHONY: deps-cluster
+deps-cluster:
+	@$(call install_debs,$(CLUSTER_DEBS) $(if $(filter flannel,$(SETS_$(MASTER))),gcc:gcc))
+	@[ -z "$(filter flannel,$(SETS_$(MASTER)))" ] || [ -e /usr/include/stdlib.h ] || { $(call install_debs,no-libc:libc6-dev); }
 
 # weaver is built against libpcap, CRI-O against libseccomp, which have no command.
 .PHONY: deps-e2e

@@ -12,9 +12,21 @@ import (
 
 const cgroups = "/sys/fs/cgroup"
 
+// controllers are those that a kubelet wants of control groups v2, as far as the kernel has them.
+var controllers = []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids"}
+
+// unified tells whether the machine has control groups v2 alone: one hierarchy for all controllers.
+func unified() bool {
+	_, err := os.Stat(filepath.Join(cgroups, "cgroup.controllers"))
+	return err == nil
+}
+
 // makeCgroups makes a node's root in every hierarchy of control groups that a kubelet manages:
 // it does not do so itself. path is without a leading slash.
 func makeCgroups(path string) error {
+	if unified() {
+		return makeUnified(cgroups, path)
+	}
 	hierarchies, err := os.ReadDir(cgroups)
 	if err != nil {
 		return fmt.Errorf("find the control groups: %w", err)
@@ -30,6 +42,36 @@ func makeCgroups(path string) error {
 		}
 	}
 	return nil
+}
+
+// makeUnified makes a control group of v2. A group has the controllers that the one above passes on.
+func makeUnified(root, path string) error {
+	above := root
+	for _, dir := range ancestors(path) {
+		if err := passOn(above); err != nil {
+			return fmt.Errorf("pass controllers on from control group %s: %w", above, err)
+		}
+		above = filepath.Join(root, dir)
+		if err := os.MkdirAll(above, 0o755); err != nil {
+			return fmt.Errorf("make a control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// passOn lets the groups below one have its controllers.
+func passOn(group string) error {
+	has, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return err
+	}
+	var wanted []string
+	for _, controller := range strings.Fields(string(has)) {
+		if slices.Contains(controllers, controller) {
+			wanted = append(wanted, "+"+controller)
+		}
+	}
+	return os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte(strings.Join(wanted, " ")), 0o600)
 }
 
 // ancestors gives "a", "a/b", … of "a/b/…".
@@ -67,10 +109,7 @@ func makeCgroup(hierarchy, path string) error {
 // removeCgroups removes a control group with all below it, in every hierarchy. One that has
 // processes cannot be removed: an error.
 func removeCgroups(path string) error {
-	roots, err := filepath.Glob(filepath.Join(cgroups, "*", path))
-	if err != nil {
-		return err
-	}
+	roots := rootsOf(path)
 	var errs []error
 	for _, root := range roots {
 		var dirs []string
@@ -88,6 +127,16 @@ func removeCgroups(path string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// rootsOf gives the control groups of a path, which may be a pattern: one in each hierarchy, or that of v2.
+func rootsOf(path string) []string {
+	above := filepath.Join(cgroups, "*")
+	if unified() {
+		above = cgroups
+	}
+	found, _ := filepath.Glob(filepath.Join(above, path))
+	return found
 }
 
 // cgroupOf is the root of a node's control groups.

@@ -42,6 +42,14 @@ type Options struct {
 	Needs []string
 	// MaxPods is the kubelets' bound, 250 if it is 0.
 	MaxPods int
+	// Report is told what is started next. It may be nil.
+	Report func(step string)
+}
+
+func (o *Options) report(step string) {
+	if o.Report != nil {
+		o.Report(step)
+	}
 }
 
 // patience is how long the harness and the scenarios wait for what must come. Nothing is judged
@@ -105,6 +113,7 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, retErr error) {
 			retErr = errors.Join(retErr, c.collect("start"), c.Stop())
 		}
 	}()
+	opts.report("control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler")
 	if err := c.startControlPlane(ctx); err != nil {
 		return nil, err
 	}
@@ -127,6 +136,7 @@ func (c *Cluster) Install(ctx context.Context, mode Mode) error {
 	case Alone:
 		return c.installAlone(ctx)
 	case WithAgent:
+		c.opts.report("Plexus: its image, kubectl apply -k deploy/")
 		return c.installManifests(ctx)
 	default:
 		return nil
@@ -163,10 +173,12 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 	for i := range c.opts.Nodes {
 		n := c.newNode(i + 1)
 		c.nodes = append(c.nodes, n)
+		c.opts.report(n.Name + ": " + n.runtime.Name + ", kubelet")
 		if err := n.start(ctx); err != nil {
 			return fmt.Errorf("start %s: %w", n.Name, err)
 		}
 	}
+	c.opts.report("the cluster network")
 	if err := c.opts.Master.Install(ctx, c); err != nil {
 		return fmt.Errorf("install the cluster network: %w", err)
 	}
@@ -186,6 +198,9 @@ func (c *Cluster) Stop() error {
 	}
 	return errors.Join(c.Cluster.Stop(), removeAll(c.dir))
 }
+
+// Dir is the folder of the nodes' disks and of the servers' logs.
+func (c *Cluster) Dir() string { return c.dir }
 
 // Node gives a node by its number, from 1.
 func (c *Cluster) Node(i int) *Node { return c.nodes[i-1] }

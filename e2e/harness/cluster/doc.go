@@ -32,5 +32,7 @@
 // kept in out/e2e, or where PLEXUS_E2E_OUT points.
 //
 // Machines like those of the continuous integration have control groups v1; what kubelet and
-// containerd need for that is in their configuration here.
+// containerd need for that is in their configuration here. With v2 the nodes' groups are made too.
+//
+// A cluster that is no test's, as that of make cluster, is started by [Start] inside [Isolate].
 package cluster

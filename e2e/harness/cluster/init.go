@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -22,8 +23,12 @@ type machine struct {
 	Dir      string // the node's disk: what it has outlives a reboot
 }
 
-// nodeInit is the first process of a node.
-func nodeInit() int {
+// IsNode tells whether this process was started to be a node's first one: then it has nothing to do
+// but [BeNode].
+func IsNode() bool { return os.Getenv(initVar) != "" }
+
+// BeNode is the first process of a node. It gives the exit status.
+func BeNode() int {
 	var m machine
 	err := json.Unmarshal([]byte(os.Getenv(initVar)), &m)
 	if err == nil {
@@ -80,6 +85,17 @@ func (m *machine) mountEtc() error {
 // ownFolders are the machine's folders that a node has of its own. Debian's podman puts a network
 // into /etc/cni.
 var ownFolders = []string{"/var/lib", "/var/log", "/opt", "/etc/cni"}
+
+// Hidden tells whether a path of this machine cannot be seen on a node: the node has something of its
+// own in its place.
+func Hidden(path string) bool {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
+	return slices.ContainsFunc(append([]string{"/run", "/proc"}, ownFolders...), func(own string) bool {
+		return path == own || strings.HasPrefix(path, own+"/")
+	})
+}
 
 func (m *machine) bindFolders() error {
 	for _, path := range ownFolders {

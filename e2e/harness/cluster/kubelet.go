@@ -6,7 +6,11 @@ import (
 	"os"
 )
 
-const staticPods = "/etc/kubernetes/manifests"
+const (
+	staticPods = "/etc/kubernetes/manifests"
+	// kubeletCA lets the API server in, for kubectl exec and logs.
+	kubeletCA = "/etc/kubernetes/ca.pem"
+)
 
 // kubeletConfig is for a machine that is shared: the kubelet manages its node's control groups
 // and nothing else of it.
@@ -24,7 +28,7 @@ maxPods: %d
 staticPodPath: ` + staticPods + `
 fileCheckFrequency: 1s
 serializeImagePulls: false
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}}
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: ` + kubeletCA + `}}
 authorization: {mode: Webhook}
 resolvConf: /dev/null
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%}
@@ -58,6 +62,7 @@ func (n *Node) StartKubelet() error {
 	for path, text := range map[string]string{
 		KubeletKubeconfig:               string(text),
 		"/var/lib/kubelet/config.yaml":  fmt.Sprintf(kubeletConfig, cgroupOf(n.Name), n.runtime.socket, maxPods),
+		kubeletCA:                       string(n.cluster.CA()),
 		staticPods + "/.not-empty-here": "",
 	} {
 		if err := n.WriteFile(path, text); err != nil {

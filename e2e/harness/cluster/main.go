@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,60 +21,74 @@ const (
 	// runPrefix begins the name of all that a run makes on the machine: its folder and its
 	// control groups. The process follows.
 	runPrefix = "plexus-e2e-"
-	runVar    = "PLEXUS_E2E_RUN"
+	// RunVar is the variable with the name of the run. Every process of a run has it in its
+	// environment, but for those in containers.
+	RunVar = "PLEXUS_E2E_RUN"
 )
 
 // Main runs a package's scenarios in namespaces of their own, and leaves nothing behind, also
 // when they fail or are interrupted. It returns the exit status, for os.Exit in TestMain. The
 // processes that are the nodes' first ones start here too.
 func Main(m *testing.M) int {
-	if os.Getenv(initVar) != "" {
-		return nodeInit()
+	if IsNode() {
+		return BeNode()
 	}
-	if os.Getenv(runVar) == "" {
+	if runName() == "" {
 		sweep()
-		if err := os.Setenv(runVar, runPrefix+strconv.Itoa(os.Getpid())); err != nil {
-			panic(err)
-		}
 	}
-	return proc.Isolate(func() int {
+	return Isolate(runPrefix+strconv.Itoa(os.Getpid()), func() int {
 		code := m.Run()
 		shared.stop()
 		return code
-	}, func() { remove(os.Getenv(runVar)) })
+	})
+}
+
+// Isolate runs inside in namespaces of its own, in a second process of this executable, and
+// removes what it has made on the machine. run names that; if the environment has a name already
+// (see [RunVar]), that one holds.
+func Isolate(run string, inside func() int) int {
+	if runName() == "" {
+		if err := os.Setenv(RunVar, run); err != nil {
+			panic(err)
+		}
+	}
+	return proc.Isolate(inside, func() {
+		if err := Remove(context.Background(), runName()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	})
 }
 
 // runName is the name of this run.
-func runName() string { return os.Getenv(runVar) }
+func runName() string { return os.Getenv(RunVar) }
 
 // runDir is the folder of this run.
 func runDir() string { return filepath.Join(os.TempDir(), runName()) }
 
 // sweep removes what runs have left that were killed.
 func sweep() {
-	for _, pattern := range []string{filepath.Join(os.TempDir(), runPrefix+"*"), cgroups + "/*/" + runPrefix + "*"} {
-		found, _ := filepath.Glob(pattern)
-		for _, path := range found {
-			name := filepath.Base(path)
-			pid, err := strconv.Atoi(strings.TrimPrefix(name, runPrefix))
-			if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
-				remove(name)
-			}
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), runPrefix+"*"))
+	for _, path := range append(folders, rootsOf(runPrefix+"*")...) {
+		name := filepath.Base(path)
+		pid, err := strconv.Atoi(strings.TrimPrefix(name, runPrefix))
+		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = Remove(context.Background(), name) // or the next run does
 		}
 	}
 }
 
-// remove removes all that a run has made on the machine, once the kernel has ended its processes.
-func remove(run string) {
-	err := poll.Until(context.Background(), 20*time.Second, "what the run has made to go", func(context.Context) error {
+// Remove removes all that a run has made on the machine, once the kernel has ended its processes:
+// its control groups, and its folder below the one for temporary files.
+func Remove(ctx context.Context, run string) error {
+	if run == "" { // or it would be all control groups of the machine
+		return errors.New("remove a run: it has no name")
+	}
+	return poll.Until(ctx, 20*time.Second, "what run "+run+" has made to go", func(context.Context) error {
 		if err := removeCgroups(run); err != nil {
 			return err
 		}
 		return os.RemoveAll(filepath.Join(os.TempDir(), run))
 	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
 }
 
 // shared is the cluster that the scenarios of a package share.

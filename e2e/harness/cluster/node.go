@@ -174,6 +174,9 @@ func (n *Node) Reboot(ctx context.Context) error {
 	return n.StartKubelet()
 }
 
+// PID is that of the node's first process. Its namespaces are the node's.
+func (n *Node) PID() int { return n.init.PID() }
+
 // Cluster is the cluster that the node is of.
 func (n *Node) Cluster() *Cluster { return n.cluster }
 

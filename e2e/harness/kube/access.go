@@ -41,6 +41,9 @@ func newAccess(ca *authority, server, dir string) (*Access, error) {
 // Server is the URL of the address.
 func (a *Access) Server() string { return a.server }
 
+// CA is the certificate of the cluster's authority, in PEM.
+func (a *Access) CA() []byte { return a.ca.pem }
+
 // AdminKubeconfig is the kubeconfig file of a cluster administrator.
 func (a *Access) AdminKubeconfig() string { return a.admin }
 

@@ -25,7 +25,8 @@ type authority struct {
 // certificate is a certificate with its key, in PEM, both in one text, as the kubelet keeps them.
 type certificate []byte
 
-const lifetime = 48 * time.Hour
+// lifetime is long enough for a cluster that somebody leaves up (make cluster).
+const lifetime = 90 * 24 * time.Hour
 
 func newAuthority() (*authority, error) {
 	template := newTemplate(pkix.Name{CommonName: "plexus-e2e"})

@@ -142,3 +142,6 @@ func calicoHandles(n *cluster.Node) []string {
 	}
 	return slices.DeleteFunc(strings.Fields(out), func(handle string) bool { return strings.Contains(handle, "/vxlan-tunnel-addr-") })
 }
+
+// flannelScratch gives what the flannel plugin keeps of sandboxes on a node.
+func flannelScratch(n *cluster.Node) []string { return n.Glob("/var/lib/cni/flannel/*") }

@@ -1,3 +1,4 @@
+// Package masters proves Plexus on the cluster networks that are most used.
 package masters
 
 import (
@@ -5,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/e2e/harness/cluster"
+	"github.com/plexus-cni/plexus/e2e/harness/masters"
 )
 
 func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
@@ -17,24 +19,24 @@ func TestE2EFlannelHostGW(t *testing.T) { flannelTrial("host-gw", "via 10.199.0.
 
 func flannelTrial(backend, route string) *trial {
 	return &trial{
-		master: Flannel{backend}, needs: []string{FlannelVar, FlannelCNIVar},
+		master: masters.Flannel{Backend: backend}, needs: []string{masters.FlannelVar, masters.FlannelCNIVar},
 		network: "cbr0", plugin: "flannel", example: "flannel/refused-second-flannel.yaml",
-		missing: SubnetFile, left: flannelScratch, route: route,
+		missing: masters.SubnetFile, left: flannelScratch, route: route,
 	}
 }
 
 // Calico answers without the pod's interface, and keeps addresses in the API.
 func TestE2ECalico(t *testing.T) {
-	tr := calicoTrial(Calico{}, CalicoVar)
-	tr.missing, tr.conf, tr.route = NodenameFile, calicoConf, "dev vxlan.calico"
+	tr := calicoTrial(masters.Calico{}, masters.CalicoVar)
+	tr.missing, tr.conf, tr.route = masters.NodenameFile, masters.CalicoConf, "dev vxlan.calico"
 	tr.left = calicoHandles
 	tr.run(t)
 }
 
 // Canal is Calico's plugin with host-local's addresses, on Flannel's network.
 func TestE2ECanal(t *testing.T) {
-	tr := calicoTrial(Canal{}, CalicoVar, FlannelVar)
-	tr.missing, tr.conf, tr.route = CalicoKubeconfig, canalConf, "dev flannel.1"
+	tr := calicoTrial(masters.Canal{}, masters.CalicoVar, masters.FlannelVar)
+	tr.missing, tr.conf, tr.route = masters.CalicoKubeconfig, masters.CanalConf, "dev flannel.1"
 	tr.run(t)
 }
 

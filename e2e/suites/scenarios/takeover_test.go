@@ -1,8 +1,6 @@
 package scenarios
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,27 +62,11 @@ func TestE2EInstallUninstall(t *testing.T) {
 	s.Pod("after").AwaitReady().MustPing(kept.IP("eth0"))
 }
 
-// multusConf is a node's configuration of Multus, as its users have it.
-func multusConf() string {
-	return cluster.JSON(cluster.Conf{
-		"cniVersion": "1.0.0", "name": "multus", "type": "multus", "kubeconfig": cluster.KubeletKubeconfig,
-		"capabilities": cluster.Conf{"portMappings": true}, "clusterNetwork": cluster.BridgeFile,
-	})
-}
-
 // A node changes from Multus, the real one, to Plexus with pods running. Plexus releases them.
 func TestE2EFromMultus(t *testing.T) {
-	folder := os.Getenv("PLEXUS_MULTUS_BIN")
-	if folder == "" {
-		t.Skip("PLEXUS_MULTUS_BIN is not set: run make e2e")
-	}
-	c := cluster.New(t, cluster.Options{Nodes: 1})
+	c := cluster.New(t, cluster.Options{Nodes: 1, Needs: []string{cluster.MultusVar}})
 	s, n := c.Scenario(t), c.Node(1)
-	s.Must(c.ApplyNADCRD(t.Context()))
-	s.Must(c.BindNodesReadNADs(t.Context()))
-	s.Must(n.InstallPlugins(filepath.Join(folder, "multus")))
-	s.Must(n.WriteFile("/etc/cni/net.d/00-multus.conf", multusConf()))
-	s.Must(n.AwaitNetwork(t.Context(), "multus"))
+	s.Must(c.InstallMultus(t.Context()))
 	s.Network("mv", cluster.Macvlan(71, 10, 99))
 	s.Network("local", cluster.LocalBridge("br-multus", "192.168.72.0/24"))
 	var pods []*cluster.Pod
@@ -100,7 +82,7 @@ func TestE2EFromMultus(t *testing.T) {
 		t.Fatal("Multus has no records: it did not attach the pods")
 	}
 
-	_, err := n.Run("rm", "/etc/cni/net.d/00-multus.conf")
+	_, err := n.Run("rm", cluster.MultusFile)
 	s.Must(err)
 	s.Must(c.Install(t.Context(), cluster.Alone))
 	under := s.Pod("p", cluster.Networks("mv, local")).AwaitReady()

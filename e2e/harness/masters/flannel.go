@@ -94,6 +94,3 @@ func startFlanneld(ctx context.Context, n *cluster.Node, m manifest, f flanneld)
 		return err
 	})
 }
-
-// flannelScratch gives what the flannel plugin keeps of sandboxes on a node.
-func flannelScratch(n *cluster.Node) []string { return n.Glob("/var/lib/cni/flannel/*") }

@@ -1,6 +1,6 @@
 // Package masters has the cluster networks that are most used, as the real things: the servers
 // on every node, the plugins, and the manifests that their projects publish, from which all
-// settings are taken. Its tests prove Plexus on each of them.
+// settings are taken. suites/masters proves Plexus on each of them.
 package masters
 
 import (

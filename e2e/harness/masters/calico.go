@@ -13,9 +13,10 @@ const (
 	NodenameFile = "/var/lib/calico/nodename"
 	// CalicoKubeconfig is that of the calico plugin, which Calico's installer writes.
 	CalicoKubeconfig = "/etc/cni/net.d/calico-kubeconfig"
-
-	calicoConf = "/etc/cni/net.d/10-calico.conflist"
-	canalConf  = "/etc/cni/net.d/10-canal.conflist"
+	// CalicoConf is the configuration of Calico's network on a node.
+	CalicoConf = "/etc/cni/net.d/10-calico.conflist"
+	// CanalConf is that of Canal's.
+	CanalConf = "/etc/cni/net.d/10-canal.conflist"
 )
 
 // Calico is Calico over VXLAN, with the Kubernetes API as its store and its own management of
@@ -44,7 +45,7 @@ func (Calico) Boot(ctx context.Context, n *cluster.Node) error {
 	if err != nil {
 		return err
 	}
-	if err := installCalicoPlugin(n, m, "calico-config", calicoConf); err != nil {
+	if err := installCalicoPlugin(n, m, "calico-config", CalicoConf); err != nil {
 		return err
 	}
 	return startCalicoNode(ctx, n, m,
@@ -68,7 +69,7 @@ func (Canal) Boot(ctx context.Context, n *cluster.Node) error {
 	if err != nil {
 		return err
 	}
-	if err := installCalicoPlugin(n, m, "canal-config", canalConf); err != nil {
+	if err := installCalicoPlugin(n, m, "canal-config", CanalConf); err != nil {
 		return err
 	}
 	if err := startFlanneld(ctx, n, m, flanneld{config: "canal-config", backend: "vxlan"}); err != nil {
