@@ -19,7 +19,7 @@ func TestInterfaces(t *testing.T) {
 		var out bytes.Buffer
 		cmd := newInterfaces()
 		cmd.SetOut(&out)
-		cmd.SetArgs(test.names)
+		cmd.SetArgs(append([]string{}, test.names...)) // nil would be those of the test
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 		err := cmd.Execute()
 		switch {

@@ -328,7 +328,8 @@ func TestKubeDeployNotes(t *testing.T) {
 			map[string]any{"monitoring": map[string]any{
 				"enabled": true, "serviceMonitor": map[string]any{"enabled": false}, "podMonitor": map[string]any{"enabled": true}, "rules": map[string]any{"enabled": false},
 			}},
-			[]string{"Prometheus Operator (PodMonitor)"}, nil,
+			[]string{"Prometheus Operator (PodMonitor)"},
+			nil,
 		},
 		"no policy": {map[string]any{"admissionPolicy": false}, []string{"MISSING: without admissionPolicy"}, nil},
 		"no rights": {map[string]any{"rbac": map[string]any{"create": false}}, []string{"MISSING, if nobody has made them: a ClusterRole for the account\nnoted/plexus-agent, one for the group system:nodes"}, nil},
