@@ -331,7 +331,10 @@ func TestKubeDeployNotes(t *testing.T) {
 			[]string{"Prometheus Operator (PodMonitor)"},
 			nil,
 		},
-		"no policy": {map[string]any{"admissionPolicy": false}, []string{"MISSING: without admissionPolicy"}, nil},
+		"no policy": {map[string]any{"admissionPolicy": false}, []string{"MISSING: without admissionPolicy"}, []string{"change every node"}},
+		"no policy for nodes": {
+			map[string]any{"admissionPolicy": false, "agent": map[string]any{"removeTaint": "a"}}, []string{"pod of the cluster, and change every node."}, nil,
+		},
 		"no rights": {map[string]any{"rbac": map[string]any{"create": false}}, []string{"MISSING, if nobody has made them: a ClusterRole for the account\nnoted/plexus-agent, one for the group system:nodes"}, nil},
 		"no account": {
 			map[string]any{"serviceAccount": map[string]any{"create": false, "name": "theirs"}}, []string{"MISSING: the account noted/theirs"}, nil,

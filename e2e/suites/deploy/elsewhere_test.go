@@ -19,7 +19,9 @@ import (
 type place struct {
 	namespace, account string
 	kustomization      string         // lines that change deploy/base
+	component          string         // of deploy/components, if it is one with a policy for nodes
 	values             map[string]any // of the chart, if there is no kustomization
+	nodes              bool           // whether the agent may take a taint off its node
 }
 
 var places = map[string]place{
@@ -27,6 +29,13 @@ var places = map[string]place{
 	"kustomize: a prefix":          {namespace: namespace, account: "prefixed-plexus-agent", kustomization: "namePrefix: prefixed-\n"},
 	"kustomize: all of them": {
 		namespace: "all-of-them", account: "a-plexus-agent-z", kustomization: "namespace: all-of-them\nnamePrefix: a-\nnameSuffix: -z\n",
+	},
+	"kustomize: the taint of nodes": {
+		namespace: "tainted", account: "p-plexus-agent", kustomization: "namespace: tainted\nnamePrefix: p-\n", component: "taint", nodes: true,
+	},
+	"helm: the taint of nodes": {
+		namespace: namespace, account: "cni-agent", nodes: true,
+		values: map[string]any{"nameOverride": "cni", "agent": map[string]any{"removeTaint": taintKey}},
 	},
 	"helm: another namespace": {namespace: "charted", account: agent, values: map[string]any{"namespace": map[string]any{"name": "charted"}}},
 	"helm: another name":      {namespace: namespace, account: "cni-agent", values: map[string]any{"nameOverride": "cni"}},
@@ -62,7 +71,7 @@ func (p place) apply(t *testing.T, s *site) {
 	s.MakeNamespace(t, p.namespace)
 	args := []string{"--kubeconfig", s.AdminKubeconfig(), "apply", "--server-side", "--force-conflicts"}
 	if p.kustomization != "" {
-		args = append(args, "-k", kustomization(t, p.kustomization))
+		args = append(args, "-k", p.kustomize(t))
 	} else {
 		file := filepath.Join(t.TempDir(), "rendered.yaml")
 		rendered := output(t, tool(t, binVar, "helm"), "template", "plexus", chart, "--skip-tests", "--namespace", namespace, "--values", valuesFile(t, p.values))
@@ -75,16 +84,20 @@ func (p place) apply(t *testing.T, s *site) {
 	output(t, tool(t, kube.BinVar, "kubectl"), args...)
 }
 
-// kustomization makes one over deploy/base, and gives its folder.
-func kustomization(t *testing.T, lines string) string {
+// kustomize makes a kustomization over deploy/base, and gives its folder.
+func (p place) kustomize(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	base, err := filepath.Abs(filepath.Join(root, "base"))
+	deploy, err := filepath.Abs(root)
 	if err == nil {
-		base, err = filepath.Rel(dir, base)
+		deploy, err = filepath.Rel(dir, deploy)
+	}
+	lines := p.kustomization + "resources: [" + filepath.Join(deploy, "base") + "]\n"
+	if p.component != "" {
+		lines += "components: [" + filepath.Join(deploy, "components", p.component) + "]\n"
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(lines+"resources: ["+base+"]\n"), 0o600)
+		err = os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(lines), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -111,9 +124,28 @@ func (p place) check(t *testing.T, s *site) {
 	if err := patch(t.Context(), tied, s.own, change{body: annotate("x")}); err != nil {
 		t.Errorf("the annotation of a pod of the own node: %v", err)
 	}
+	if p.nodes {
+		p.awaitNode(t, tied, isDenial)
+	}
 	p.remove(t, s)
 	// Without the policy the account may do it: so it was this policy that denied.
 	s.await(t, "the policy to be gone", tied, s.other, func(err error) bool { return err == nil })
+	if p.nodes {
+		p.awaitNode(t, tied, func(err error) bool { return err == nil })
+	}
+}
+
+// awaitNode waits until a change of another node gives what is wanted.
+func (p place) awaitNode(t *testing.T, c kubernetes.Interface, wanted func(error) bool) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		last = patchNode(ctx, c, "b", `{"metadata":{"labels":{"of":"`+p.account+`"}}}`)
+		return wanted(last), nil
+	})
+	if err != nil {
+		t.Fatalf("a change of another node: %v; the last answer: %v", err, last)
+	}
 }
 
 // remove removes the policies, so that they do not hold in the next place.
