@@ -81,8 +81,8 @@ func TestKubeDeploySameChecks(t *testing.T) {
 		{"paths.cniState", "cni-dir", goodPaths, badPaths},
 		{"paths.run", "socket", goodPaths, badPaths},
 		{"paths.podResources", "pod-resources-socket", append([]string{""}, goodPaths...), badPaths},
-		{"install.kubeconfig", "host-kubeconfig", append([]string{""}, goodPaths...), badPaths},
-		{"install.readinessFile", "readiness-file", append([]string{""}, goodPaths...), badPaths},
+		{"install.kubeconfig", "host-kubeconfig", []string{"", "/etc/kubernetes/kubelet.conf"}, badPaths},
+		{"install.readinessFile", "readiness-file", []string{"", "/run/flannel/subnet.env"}, badPaths},
 		{"install.pluginLogFile", "plugin-log-file", append([]string{""}, goodPaths...), badPaths},
 		{"install.pluginLogLevel", "plugin-log-level", append([]string{""}, plexus.LogLevels...), []string{"loud", "trace", "debug "}},
 		{"install.master", "master", []string{"", "10-flannel.conflist", "cbr0"}, []string{"/etc/cni/net.d/10-flannel.conflist", "a/b", "00-plexus.conflist"}},
@@ -196,6 +196,10 @@ func TestKubeDeployOtherChecks(t *testing.T) {
 		"serviceAccount":       {[]string{`{"create":false,"name":"x"}`}, []string{`{"create":false}`}},
 		"paths.cniState":       {[]string{`"/data/cni"`}, []string{`"/data/../cni"`, `"/data/cni/"`, `"/a:b"`, `"/"`}},
 		"paths.cniBin":         {nil, []string{`"/etc/cni/net.d"`}},
+		"paths.podResources":   {[]string{`"/data/pod-resources"`}, []string{`"/data/../pod-resources"`}},
+		// Their folder is mounted: it must not be the node's root.
+		"install.kubeconfig":    {[]string{`"/a/b"`}, []string{`"/kubelet.conf"`, `"/a/../b"`}},
+		"install.readinessFile": {[]string{`"/a/b"`}, []string{`"/ready"`, `"/a/../b"`}},
 		"agent.otlpEndpoint": {
 			[]string{`""`, `"http://collector:4318"`, `"https://[2001:db8::1]:4318/v1"`},
 			[]string{`"collector:4318"`, `"http://"`, `"http:///x"`, `"ftp://a"`, `"http://a b"`, `"http://a:port"`},
