@@ -181,18 +181,19 @@ func TestKubeDeployExtraConfigKeys(t *testing.T) {
 // TestKubeDeployOtherChecks has values that Kubernetes, the container runtime, Prometheus or the SDK of
 // OpenTelemetry would refuse, and some that it takes.
 func TestKubeDeployOtherChecks(t *testing.T) {
+	long := strings.Repeat("a", 300)
 	for value, test := range map[string]struct{ good, bad []string }{
-		"image.repository":     {[]string{`"localhost/plexus"`, `"a.example:5000/b/c-d"`, `"plexus"`}, []string{`""`, `"a b"`, `"A/B C"`, `"x/Plexus"`, `"x/plexus:v1"`}},
+		"image.repository":     {[]string{`"localhost/plexus"`, `"a.example:5000/b/c-d"`, `"plexus"`}, []string{`""`, `"a b"`, `"A/B C"`, `"x/Plexus"`, `"x/plexus:v1"`, `"` + long + `"`}},
 		"image.tag":            {[]string{`""`, `"v1.2.3-4-gabc"`}, []string{`"v1/2"`, `"-v1"`, `"v1:2"`, `1`}},
-		"imagePullSecrets":     {[]string{`[{"name":"a"}]`}, []string{`[{}]`, `["a"]`, `[{"name":"A_b"}]`}},
-		"namespace.name":       {[]string{`"a-b"`}, []string{`"a.b"`, `"A"`, `"-a"`}},
-		"nameOverride":         {[]string{`""`, `"cni"`}, []string{`"Cni"`, `"a_b"`, `"a.b"`, `"-a"`}},
+		"imagePullSecrets":     {[]string{`[{"name":"a"}]`}, []string{`[{}]`, `["a"]`, `[{"name":"A_b"}]`, `[{"name":"` + long + `"}]`}},
+		"namespace.name":       {[]string{`"a-b"`}, []string{`"a.b"`, `"A"`, `"-a"`, `"` + long + `"`}},
+		"nameOverride":         {[]string{`""`, `"cni"`}, []string{`"Cni"`, `"a_b"`, `"a.b"`, `"-a"`, `"` + long + `"`}},
 		"commonLabels":         {[]string{`{"a/b":"c"}`, `{"a":""}`}, []string{`{"a b":"c"}`, `{"a":"c d"}`, `{"a":1}`, `{"app.kubernetes.io/name":"x"}`}},
 		"podLabels":            {[]string{`{"a/b":"c"}`}, []string{`{"a":"-"}`, `{"app.kubernetes.io/component":"x"}`}},
 		"podAnnotations":       {[]string{`{"a/b":"c d"}`}, []string{`{"a b":"c"}`, `{"kubectl.kubernetes.io/default-container":"x"}`}},
 		"daemonSetAnnotations": {[]string{`{"a/b":"c d"}`}, []string{`{"a":1}`}},
-		"minReadySeconds":      {[]string{`0`, `30`}, []string{`-1`, `"30"`, `1.5`}},
-		"serviceAccount.name":  {[]string{`"a.b-c"`}, []string{`"A"`, `"a/b"`}},
+		"minReadySeconds":      {[]string{`0`, `30`}, []string{`-1`, `"30"`, `1.5`, `86401`}},
+		"serviceAccount.name":  {[]string{`"a.b-c"`}, []string{`"A"`, `"a/b"`, `"` + long + `"`}},
 		"serviceAccount":       {[]string{`{"create":false,"name":"x"}`}, []string{`{"create":false}`}},
 		"paths.cniState":       {[]string{`"/data/cni"`}, []string{`"/data/../cni"`, `"/data/cni/"`, `"/a:b"`, `"/"`}},
 		"paths.cniBin":         {nil, []string{`"/etc/cni/net.d"`}},
@@ -206,21 +207,39 @@ func TestKubeDeployOtherChecks(t *testing.T) {
 		},
 		"agent.extraEnv": {
 			[]string{`[{"name":"A","value":"b"}]`, `[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"spec.nodeName"}}}]`},
-			[]string{`[{"name":"1"}]`, `[{"name":"A=B"}]`, `[{"value":"b"}]`, `[{"name":"A","value":"b","valueFrom":{"fieldRef":{}}}]`},
+			[]string{
+				`[{"name":"1"}]`, `[{"name":"A=B"}]`, `[{"value":"b"}]`, `[{"name":"A","value":"b","valueFrom":{"fieldRef":{}}}]`,
+				`[{"name":"A","valueFrom":{}}]`, `[{"name":"A","valueFrom":{"fieldRef":{},"secretKeyRef":{}}}]`,
+			},
 		},
-		"agent.resources":                    {[]string{`{"limits":{"memory":"100Mi"}}`, `{"requests":{"cpu":0.5}}`}, []string{`{"limits":{"memory":"lots"}}`, `{"limits":{"memory":"100 Mi"}}`}},
+		"agent.extraVolumeMounts": {[]string{`[{"name":"ca","mountPath":"/ca","readOnly":true,"mountPropagation":"None","recursiveReadOnly":"Disabled"}]`}, []string{
+			`[{"name":"ca"}]`, `[{"mountPath":"/ca"}]`, `[{"name":"C_a","mountPath":"/ca"}]`, `[{"name":"` + long + `","mountPath":"/ca"}]`,
+			`[{"name":"ca","mountPath":"ca"}]`, `[{"name":"ca","mountPath":"/ca","readonly":true}]`,
+			`[{"name":"ca","mountPath":"/ca","mountPropagation":"Both"}]`, `[{"name":"ca","mountPath":"/ca","recursiveReadOnly":"Yes"}]`,
+		}},
+		"extraVolumes": {[]string{`[{"name":"ca","configMap":{"name":"x"}}]`}, []string{
+			`[{"emptyDir":{},"x":{}}]`, `[{"name":"ca"}]`, `[{"name":"ca","emptyDir":{},"hostPath":{"path":"/x"}}]`, `[{"name":"C_a","emptyDir":{}}]`,
+			`[{"name":"` + long + `","emptyDir":{}}]`,
+		}},
+		"agent.resources":                    {[]string{`{"limits":{"memory":"100Mi"}}`, `{"requests":{"cpu":0.5}}`}, []string{`{"limits":{"memory":"lots"}}`, `{"limits":{"memory":"100 Mi"}}`, `{"limits":{"memory":-1}}`}},
 		"apiServer.host":                     {[]string{`"192.0.2.1"`, `"2001:db8::1"`, `"api.example"`}, []string{`"https://api.example"`, `"api.example:6443"`, `"a/b"`, `"[2001:db8::1]"`}},
 		"apiServer.port":                     {[]string{`""`, `6443`, `"65535"`}, []string{`0`, `"0"`, `65536`, `"65536"`, `"x"`}},
 		"metrics.port":                       {[]string{`19729`}, []string{`0`, `65536`, `"9729"`, `9730`}},
 		"monitoring.serviceMonitor.interval": {[]string{`""`, `"30s"`, `"1m30s"`}, []string{`"1.5s"`, `"30"`, `"s"`, `"1s1m"`}},
 		"monitoring.dashboard.labels":        {[]string{`{"x":"y"}`}, []string{`{"app.kubernetes.io/name":"x"}`}},
-		"priorityClassName":                  {[]string{`""`, `"system-node-critical"`}, []string{`"Critical"`}},
+		"priorityClassName":                  {[]string{`""`, `"system-node-critical"`}, []string{`"Critical"`, `"` + long + `"`}},
 		"nodeSelector":                       {[]string{`{"a":"b"}`}, []string{`{"a b":"c"}`}},
-		"tolerations":                        {[]string{`[{"key":"a","operator":"Exists","effect":"NoSchedule"}]`}, []string{`[{"effect":"Never"}]`, `[{"operater":"Exists"}]`}},
-		"updateStrategy.rollingUpdate":       {[]string{`{"maxUnavailable":"10%"}`, `{"maxUnavailable":1}`}, []string{`{"maxUnavailable":"ten"}`, `{"maxUnavailabel":1}`}},
+		"tolerations":                        {[]string{`[{"key":"a","operator":"Exists","effect":"NoSchedule"}]`}, []string{`[{"effect":"Never"}]`, `[{"operater":"Exists"}]`, `[{"operator":"In"}]`, `[{"key":"a b"}]`}},
+		"updateStrategy.rollingUpdate":       {[]string{`{"maxUnavailable":"10%"}`, `{"maxUnavailable":1}`}, []string{`{"maxUnavailable":"ten"}`, `{"maxUnavailabel":1}`, `{"maxUnavailable":-1}`}},
 		"openshift.enabled":                  {[]string{`false`}, []string{`true`}},
+		"flowSchema.priorityLevel":           {[]string{`"exempt"`}, []string{`"A"`, `""`}},
+		"dnsPolicy":                          {[]string{`"ClusterFirst"`}, []string{`"None"`}},
+		"image.pullPolicy":                   {[]string{`"Always"`}, []string{`"always"`}},
+		"updateStrategy.type":                {[]string{`"OnDelete"`}, []string{`"Recreate"`}},
+		"agent.removeTaint":                  {[]string{`""`, `"a.b/c"`, `"c"`}, []string{`"a b"`, `"a/b/c"`, `"/a"`}},
+		"install.extraEnv":                   {[]string{`[{"name":"A","value":"b"}]`}, []string{`[{"name":"A B"}]`}},
 		"flowSchema.matchingPrecedence":      {[]string{`1`}, []string{`0`, `10001`}},
-		"test.timeoutSeconds":                {[]string{`60`}, []string{`0`, `"60"`}},
+		"test.timeoutSeconds":                {[]string{`60`}, []string{`9`, `3601`, `"60"`}},
 	} {
 		t.Run(value, func(t *testing.T) {
 			t.Parallel()
