@@ -131,11 +131,15 @@ func TestKubeDeployExtraConfigChecks(t *testing.T) {
 	} {
 		checkBoth(t, "install.extraConfig="+object, "--extra-config="+object, false)
 	}
+	for _, key := range []string{"confDir", "cniDir", "binDir", "readinessindicatorfile", "agentSocket", "manifests", "podResourcesSocket", "deviceCheckpoint", "logFile"} {
+		checkBoth(t, `install.extraConfig={"`+key+`": "relative"}`, `--extra-config={"`+key+`": "relative"}`, true)
+	}
 	for _, object := range []string{
 		`{"type": "x"}`, `{"name": "x"}`, `{"cniVersion": "1.0.0"}`, `{"cniVersions": []}`, `{"clusterNetwork": "x"}`, `{"delegates": []}`,
 		`{"Type": "x"}`, `{"namespaceIsolaton": true}`, `{"namespaceIsolation": "yes"}`, `{"result": "some"}`, `{"addTimeout": "5"}`,
 		`{"addTimeout": 5}`, `{"kubeconfig": "relative"}`, `{"allowedPlugins": {"*": ["a/b"]}}`, `{"firstInterfaceIndex": -1}`,
-		`{"defaultNetworks": [""]}`, `{"logOptions": {"maxAge": -1}}`, `{"auxiliaryCNIChainName": "a/b"}`, `{"logLevel": "loud"}`,
+		`{"defaultNetworks": [""]}`, `{"logOptions": {"maxAge": -1}}`, `{"logOptions": {"maxSize": -1}}`, `{"logOptions": {"maxBackups": -1}}`,
+		`{"delegateTimeout": "5"}`, `{"auxiliaryCNIChainName": "a/b"}`, `{"logLevel": "loud"}`,
 	} {
 		checkBoth(t, "install.extraConfig="+object, "--extra-config="+object, true)
 	}
