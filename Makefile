@@ -154,7 +154,7 @@ ci: ## what .ci/run runs: make test, and the scenarios that fit into its time
 # The scenarios that the continuous integration leaves out, a line each: name, reason.
 E2E_LEFT_OUT := $(CURDIR)/e2e/left-out
 # $(call run_e2e,LABEL,FLAGS): one package after the other, as one machine has room for one cluster.
-run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weave crio) \
+run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weave crio deploy) \
 	(cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .) && export PLEXUS_IMAGE_BUILDER=$(OUT)/image PLEXUS_E2E_OUT=$(OUT)/e2e && \
 	cd e2e && $(TESTSUM) run $(1) go test -json -count=1 -p 1 -timeout 100m $(2) ./...
 

@@ -81,7 +81,7 @@ environment, and that over the file.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().String(configFlag, "", "`file` with settings, as YAML; flags and the environment win over it")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse(err) })
-	root.AddCommand(newServe(), newStatus(), newInstall(), newUninstall())
+	root.AddCommand(newServe(), newStatus(), newInstall(), newUninstall(), newInterfaces())
 	return root
 }
 

@@ -19,7 +19,8 @@ import (
 // unserved are the kinds whose definitions belong to an operator that is not here, and cannot be
 // had from the module proxy: of these only the kind and the version are looked at.
 var unserved = map[string]string{
-	"ServiceMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1",
+	"ServiceMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1", "PodMonitor": "monitoring.coreos.com/v1",
+	"SecurityContextConstraints": "security.openshift.io/v1",
 }
 
 // server applies objects to a cluster, as kubectl apply --server-side does.

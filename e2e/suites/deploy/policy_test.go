@@ -100,6 +100,11 @@ func isPolicy(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), policyName)
 }
 
+// isDenial reports whether a policy of any name has denied a change.
+func isDenial(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy '")
+}
+
 // denied sees to it that the policy has denied something, in these words.
 func denied(t *testing.T, err error, words string) {
 	t.Helper()

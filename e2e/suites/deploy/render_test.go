@@ -39,6 +39,7 @@ type overlay struct {
 var overlays = map[string]overlay{
 	"default":    {dir: ".", values: map[string]any{}},
 	"selinux":    {dir: "overlays/selinux", values: map[string]any{"selinux": true}},
+	"openshift":  {dir: "overlays/openshift", values: map[string]any{"selinux": true, "openshift": map[string]any{"enabled": true}}},
 	"monitoring": {dir: "overlays/monitoring", values: map[string]any{"monitoring": map[string]any{"enabled": true}}},
 	"k3s":        {dir: "overlays/k3s", values: k3sValues},
 	"taint":      {dir: "overlays/taint", values: map[string]any{"agent": map[string]any{"removeTaint": "plexus-cni.io/not-ready"}}},
@@ -72,23 +73,34 @@ var everyValue = map[string]any{
 	},
 	"agent": map[string]any{
 		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "http://collector.observability:4318",
-		"extraEnv": []any{map[string]any{"name": "C", "value": "d"}},
+		"extraEnv":          []any{map[string]any{"name": "C", "value": "d"}},
+		"extraVolumes":      []any{map[string]any{"name": "extra", "emptyDir": map[string]any{}}},
+		"extraVolumeMounts": []any{map[string]any{"name": "extra", "mountPath": "/extra", "readOnly": true}},
 	},
 	"log":       map[string]any{"format": "json", "level": "debug"},
 	"apiServer": map[string]any{"host": "192.0.2.1", "port": 6443},
 	"metrics":   map[string]any{"port": 19729, "followPort": 19730, "onNodeAddress": true},
 	"monitoring": map[string]any{
 		"enabled":        true,
-		"serviceMonitor": map[string]any{"labels": map[string]any{"release": "prometheus"}},
+		"serviceMonitor": map[string]any{"enabled": false},
+		"podMonitor":     map[string]any{"enabled": true, "interval": "1m", "labels": map[string]any{"release": "prometheus"}},
 		"rules":          map[string]any{"labels": map[string]any{"release": "prometheus"}},
 	},
-	"selinux":        true,
-	"dnsPolicy":      "ClusterFirstWithHostNet",
-	"nodeSelector":   map[string]any{"kubernetes.io/os": "linux", "plexus": "yes"},
-	"affinity":       map[string]any{"nodeAffinity": map[string]any{}},
-	"podAnnotations": map[string]any{"a": "b"},
-	"podLabels":      map[string]any{"c": "d"},
-	"updateStrategy": map[string]any{"type": "OnDelete", "rollingUpdate": nil},
+	"enabled":              true,
+	"nameOverride":         "cni",
+	"commonLabels":         map[string]any{"app.kubernetes.io/part-of": "network", "team": "net"},
+	"serviceAccount":       map[string]any{"name": "cni", "annotations": map[string]any{"example.com/role": "x"}},
+	"flowSchema":           map[string]any{"enabled": true},
+	"openshift":            map[string]any{"enabled": true},
+	"selinux":              true,
+	"dnsPolicy":            "ClusterFirstWithHostNet",
+	"nodeSelector":         map[string]any{"kubernetes.io/os": "linux", "plexus": "yes"},
+	"affinity":             map[string]any{"nodeAffinity": map[string]any{}},
+	"minReadySeconds":      10,
+	"daemonSetAnnotations": map[string]any{"e": "f"},
+	"podAnnotations":       map[string]any{"a": "b"},
+	"podLabels":            map[string]any{"c": "d"},
+	"updateStrategy":       map[string]any{"type": "OnDelete", "rollingUpdate": nil},
 }
 
 // tool gives the path of an executable, or skips the test if its folder is not given.
@@ -124,7 +136,7 @@ func kustomize(t testing.TB, dir string) []*unstructured.Unstructured {
 // helm renders the chart.
 func helm(t testing.TB, values map[string]any) []*unstructured.Unstructured {
 	t.Helper()
-	return objects(t, output(t, tool(t, binVar, "helm"), "template", "plexus", chart, "--namespace", namespace, "--values", valuesFile(t, values)))
+	return objects(t, output(t, tool(t, binVar, "helm"), "template", "plexus", chart, "--skip-tests", "--namespace", namespace, "--values", valuesFile(t, values)))
 }
 
 func valuesFile(t testing.TB, values map[string]any) string {

@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"maps"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 )
 
 // TestKubeDeploySame compares what the chart makes with what kustomize makes, for each overlay.
@@ -119,35 +116,4 @@ func TestKubeDeployValues(t *testing.T) {
 		}
 	}
 	output(t, tool(t, binVar, "helm"), "lint", "--strict", chart)
-}
-
-// TestKubeDeployReadme looks for every value in the chart's README.
-func TestKubeDeployReadme(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(chart, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]any{}
-	if err := yaml.UnmarshalStrict(data, &values); err != nil {
-		t.Fatal(err)
-	}
-	checkReadme(t, string(readme), "", values)
-}
-
-func checkReadme(t *testing.T, readme, prefix string, values map[string]any) {
-	t.Helper()
-	for key, value := range values {
-		if strings.Contains(readme, "`"+prefix+key+"`") {
-			continue
-		}
-		inner, _ := value.(map[string]any)
-		if len(inner) == 0 {
-			t.Errorf("README.md does not have %s%s", prefix, key)
-		}
-		checkReadme(t, readme, prefix+key+".", inner)
-	}
 }

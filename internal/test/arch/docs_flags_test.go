@@ -78,6 +78,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"plexus-agent serve", "docs/agent.md", "### Flags of plexus-agent serve"},
 		{"plexus-agent install", "docs/agent.md", "### Flags of plexus-agent install"},
 		{"plexus-agent uninstall", "docs/agent.md", "### Flags of plexus-agent uninstall"},
+		{"plexus-agent interfaces", "docs/agent.md", "### Flags of plexus-agent interfaces"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
 	} {

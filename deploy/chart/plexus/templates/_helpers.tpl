@@ -2,13 +2,39 @@
 {{- .Values.namespace.name | default .Release.Namespace -}}
 {{- end -}}
 
+{{/* The name that all names of objects begin with. */}}
+{{- define "plexus.name" -}}
+{{- .Values.nameOverride | default "plexus" -}}
+{{- end -}}
+
+{{- define "plexus.agent" -}}
+{{- include "plexus.name" . }}-agent
+{{- end -}}
+
+{{- define "plexus.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "plexus.agent" .) -}}
+{{- end -}}
+
+{{/* The admission policy's condition: the request is one of the agent's account. The default name is known in
+any namespace, so that who renders the chart and then changes the namespace does not leave it without the policy. */}}
+{{- define "plexus.isAgent" -}}
+{{- if eq (include "plexus.serviceAccount" .) "plexus-agent" -}}
+request.userInfo.username.matches('^system:serviceaccount:[^:]+:.*plexus-agent')
+{{- else -}}
+request.userInfo.username == 'system:serviceaccount:{{ include "plexus.namespace" . }}:{{ include "plexus.serviceAccount" . }}'
+{{- end -}}
+{{- end -}}
+
 {{- define "plexus.selector" -}}
-app.kubernetes.io/name: plexus
+app.kubernetes.io/name: {{ include "plexus.name" . }}
 app.kubernetes.io/component: agent
 {{- end -}}
 
 {{- define "plexus.labels" -}}
-app.kubernetes.io/name: plexus
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
+app.kubernetes.io/name: {{ include "plexus.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -168,4 +194,28 @@ seccompProfile:
 {{- with .Values.agent.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The values of a key that more than one object of a list has: a dict of the list and the key. */}}
+{{- define "plexus.twice" -}}
+{{- $seen := dict }}
+{{- $twice := list }}
+{{- $key := .key }}
+{{- range .of }}
+{{- $name := get . $key }}
+{{- if hasKey $seen $name }}
+{{- $twice = append $twice $name }}
+{{- end }}
+{{- $_ := set $seen $name true }}
+{{- end }}
+{{- toJson (uniq $twice) }}
+{{- end -}}
+
+{{/* Whether to make an object of a kind of the Prometheus Operator: the context and the kind. Where a cluster can
+be asked (not by helm template) and does not have the kind, NOTES say that it is left out. */}}
+{{- define "plexus.served" -}}
+{{- $context := first . -}}
+{{- if or (not (lookup "v1" "Namespace" "" "kube-system")) ($context.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (last .))) -}}
+true
+{{- end -}}
 {{- end -}}
