@@ -24,6 +24,7 @@ KEEP         ?=
 COVERAGE_MIN ?= 85
 PLATFORMS    ?= linux/amd64,linux/arm64
 IMAGE        ?= localhost/plexus:$(version)
+DEPLOY       ?= deploy
 PUSH         ?=
 # Of make cluster: its network (bridge, flannel, calico, canal), whether it starts with Multus, and
 # where it is; of make cluster-shell: the node, and what to run instead of a shell.
@@ -65,8 +66,10 @@ VAR_crio    := PLEXUS_CRIO_BIN
 # $(call with,SETS) builds the sets, if need be, and exports where they are.
 with = $(foreach s,$(1),$(VAR_$(s))="$$(e2e/tools/build $(s))" && export $(VAR_$(s)) &&)
 
-# The version, from git where there is any.
-version = $$(git describe --tags --dirty --match 'v[0-9]*' 2>/dev/null || echo v0.0.0-dev)
+# The version, from git where there is any: without a tag the commit names it, as two builds under
+# one name could not be told apart. It is a tag of an image, and a semantic version for the chart.
+version = $$(git describe --tags --dirty --match 'v[0-9]*' 2>/dev/null || \
+	echo v0.0.0-dev$$(git describe --always --abbrev=12 --dirty=.dirty --exclude '*' 2>/dev/null | sed 's/^/.g/'))
 commit  = $$(git rev-parse --quiet --verify HEAD 2>/dev/null || echo unknown)
 date    = $$(TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo unknown)
 stamp   = -X $(MODULE)/internal/version
@@ -100,11 +103,26 @@ build: ## build every command into bin/
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
 .PHONY: image
-image: ## the container image, without a base image, into out/; IMAGE=, PLATFORMS=, PUSH=1
-	@mkdir -p $(OUT)
-	@(cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .)
-	@$(OUT)/image --source . --output $(OUT)/plexus-image.tar --docker --platforms "$(PLATFORMS)" --ref "$(IMAGE)" \
-		--version "$(version)" --commit "$(commit)" --date "$(date)" $(if $(PUSH),--push)
+image: ## the container image, without a base image, into out/; IMAGE=, PLATFORMS=, PUSH=1, DEPLOY=
+	@$(call make_image,--output $(OUT)/plexus-image.tar --docker --kustomization out/deploy --deploy "$(DEPLOY)" $(if $(PUSH),--push))
+
+# $(call make_image,FLAGS): build the builder, and let it build.
+define make_image
+mkdir -p $(OUT); (cd hack/image && CGO_ENABLED=0 go build -o $(OUT)/image .); \
+$(OUT)/image --source . --platforms "$(PLATFORMS)" --ref "$(IMAGE)" \
+	--version "$(version)" --commit "$(commit)" --date "$(date)" $(1)
+endef
+
+# What .github/workflows/release.yaml runs; the same commit gives the same files.
+.PHONY: release
+release: ## every file of a release, into out/release; IMAGE=, PLATFORMS=, PUSH=1
+	@rm -rf $(OUT)/release
+	@$(call make_image,--output "$(OUT)/release/plexus-$(version)-image.tar" --release $(OUT)/release $(if $(PUSH),--push))
+
+.PHONY: vulncheck
+vulncheck: ## govulncheck over every module; it asks the network for known faults
+	@tools=$$(e2e/tools/build vuln); status=0; \
+	for m in $(MODULES); do (cd $$m && "$$tools/govulncheck" ./...) || status=1; done; exit $$status
 
 # Each part runs whatever became of the one before, so that the count is of all.
 TEST_STEPS := lint test-unit test-image test-netns test-integration cover

@@ -43,6 +43,10 @@ type options struct {
 	docker    bool
 	push      bool
 	stamp     stamp
+
+	kustomization string // folder for a kustomization of this image, made of deploy
+	deploy        string
+	release       string // folder for the files of a release
 }
 
 // stamp says which build it is, to the commands and in the image's labels.
@@ -93,6 +97,9 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&o.output, "output", "plexus-image.tar", "`file` for the OCI layout of all platforms")
 	flags.BoolVar(&o.docker, "docker", false, "also write a tar for docker load for each platform, beside the output")
 	flags.BoolVar(&o.push, "push", false, "send the image to the registry that --ref names")
+	flags.StringVar(&o.kustomization, "kustomization", "", "`folder` for a kustomization that deploys this image")
+	flags.StringVar(&o.deploy, "deploy", "../../deploy", "`folder` of the kustomization that it builds on")
+	flags.StringVar(&o.release, "release", "", "`folder` for what a release has besides: archives of the commands, chart, manifests, SBOMs, checksums")
 	flags.StringVar(&o.stamp.version, "version", "v0.0.0-dev", "the version")
 	flags.StringVar(&o.stamp.commit, "commit", "unknown", "the commit")
 	flags.StringVar(&o.stamp.date, "date", "unknown", "the commit's date, in RFC 3339")
@@ -118,11 +125,28 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := image.write(o, tag, out); err != nil {
+	return image.deliver(ctx, o, tag, out)
+}
+
+// deliver writes what the flags ask for. A kustomization by digest comes after the push.
+func (i *image) deliver(ctx context.Context, o *options, tag name.Tag, out io.Writer) error {
+	if err := i.write(o, tag, out); err != nil {
 		return err
 	}
 	if o.push {
-		return image.push(ctx, tag, out)
+		if err := i.push(ctx, tag, out); err != nil {
+			return err
+		}
+	}
+	if o.kustomization != "" {
+		if err := i.writeKustomization(o, tag, out); err != nil {
+			return fmt.Errorf("write the kustomization: %w", err)
+		}
+	}
+	if o.release != "" {
+		if err := i.release(o, tag, out); err != nil {
+			return fmt.Errorf("make the release: %w", err)
+		}
 	}
 	return nil
 }
