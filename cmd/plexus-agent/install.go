@@ -32,7 +32,7 @@ files, that is not plexus's or Multus's by its content, nor a lone loopback, nor
 bridge of CRI-O, podman or nerdctl; --master names another. It is ready when its
 executables are in --bin-dir and --readiness-file, if set, is there.
 
-Nothing is ever seen half-written, a file of somebody else is never overwritten, and
+Nothing is ever seen half-written, a configuration of somebody else is never overwritten, and
 the configuration comes last: until then, the node works as it did. Again, install
 changes only what is not up to date.
 
@@ -122,6 +122,7 @@ type uninstallOptions struct {
 	install.UninstallOptions
 	log    logOptions
 	dryRun bool
+	enter  bool
 }
 
 func newUninstall() *cobra.Command {
@@ -144,7 +145,7 @@ Delete plexus's DaemonSet first: its install --follow would put the configuratio
 and uninstall refuses to work beside it.
 
 It needs to be root in the network, mount and PID namespaces of the host: on the node
-itself, not in a container.`,
+itself, or in a privileged container with the host's PID namespace and --enter-host.`,
 		Example: `  # See what would be done.
   plexus-agent uninstall --dry-run
 
@@ -170,6 +171,7 @@ func (o *uninstallOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.CNIDir, "cni-dir", "", "`folder` of plexus's state (default: what the installed configuration says, or "+types.DefaultCNIDir+")")
 	flags.BoolVar(&o.Release, "release", false, "take their networks from the sandboxes that are alive, instead of refusing")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing: print what would be done")
+	flags.BoolVar(&o.enter, "enter-host", false, "in a privileged container with hostPID: run in the host's network and mount namespaces; every path is then the host's")
 }
 
 func (o *uninstallOptions) run(cmd *cobra.Command) error {
@@ -180,6 +182,11 @@ func (o *uninstallOptions) run(cmd *cobra.Command) error {
 	uninstaller, err := install.NewUninstaller(o.UninstallOptions, log)
 	if err != nil {
 		return markMisuse(err)
+	}
+	if o.enter {
+		if err := enterHost(); err != nil {
+			return err
+		}
 	}
 	if o.dryRun {
 		return uninstaller.Preview(cmd.Context(), cmd.OutOrStdout())

@@ -63,6 +63,16 @@ func readRecords(cniDir string) ([]recorded, error) {
 	return all, nil
 }
 
+// setAside gives the files of the journal that stay for people to look at: records that could not
+// be read, and those of sandboxes that could not be released.
+func setAside(cniDir string) (paths []string) {
+	for _, suffix := range []string{host.Corrupt, host.GivenUp} {
+		found, _ := filepath.Glob(filepath.Join(cniDir, "plexus", "*"+suffix+"*")) // its one error is of a bad pattern
+		paths = append(paths, found...)
+	}
+	return paths
+}
+
 // living gives those whose sandbox lives.
 func living(all []recorded) []recorded {
 	var some []recorded

@@ -268,7 +268,7 @@ func (u *Uninstaller) isOurExecutable(ctx context.Context, name string) bool {
 }
 
 // removeState removes the folders of the state that are empty now; what people have to
-// look at, such as records that could not be read, keeps its folder.
+// look at, which is setAside, keeps its folder.
 func (u *Uninstaller) removeState(conf []byte) error {
 	cniDir := u.cniDir(conf)
 	for _, dir := range []string{filepath.Join(cniDir, "plexus"), filepath.Join(cniDir, "results"), cniDir} {
@@ -295,6 +295,9 @@ func (u *Uninstaller) Preview(ctx context.Context, out io.Writer) error {
 	}
 	for n := range all {
 		fmt.Fprintf(out, "would release %s\n", &all[n])
+	}
+	for _, path := range setAside(u.cniDir(conf)) {
+		fmt.Fprintf(out, "would leave %s, which was set aside for people to look at\n", path)
 	}
 	return u.previewFiles(ctx, out)
 }

@@ -154,6 +154,22 @@ func TestUninstallLeavesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+func TestUninstallPreviewNamesWhatWasSetAside(t *testing.T) {
+	for _, suffix := range []string{".corrupt", ".given-up", ".given-up.2"} {
+		n := installed(t)
+		path := filepath.Join(n.options.CNIDir, "plexus", "c1@plexus@eth0.jsonl"+suffix)
+		check.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		check.Must(t, os.WriteFile(path, nil, 0o600))
+		var preview bytes.Buffer
+		check.Must(t, n.uninstaller(false).Preview(context.Background(), &preview))
+		check.Contains(t, "preview", preview.String(), "would leave "+path)
+		check.Must(t, n.uninstaller(false).Uninstall(context.Background()))
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestUninstallRefusesWhileSandboxesLive(t *testing.T) {
 	n := installed(t)
 	for c := range 12 {
