@@ -147,7 +147,7 @@ func modulesOf(info *buildinfo.BuildInfo) []cdx.Component {
 // put the time of the day into it.
 func releaseChart(o *options, tag name.Tag, created time.Time) error {
 	version := strings.TrimPrefix(o.stamp.version, "v")
-	all, err := readTree(filepath.Join(o.source, "deploy/chart/plexus"), "plexus", "")
+	all, err := readTree(filepath.Join(o.source, "deploy", "chart", "plexus"), "plexus", "")
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func copySource(t *testing.T) string {
 	t.Helper()
 	to := t.TempDir()
 	for _, part := range []string{"go.mod", "go.sum", "cmd", "delegate", "deploy", "internal", "k8sclient", "sriov", "types"} {
-		err := filepath.WalkDir(filepath.Join("../..", part), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join("..", "..", part), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() { // a link is copied as what it names
 				return err
 			}
@@ -172,7 +172,7 @@ func TestKustomization(t *testing.T) {
 	} {
 		_, i := made(t, fakeBuild)
 		dir := t.TempDir()
-		o := &options{kustomization: filepath.Join(dir, "out/deploy"), deploy: filepath.Join(dir, "deploy"), ref: c.ref, push: c.push}
+		o := &options{kustomization: filepath.Join(dir, "out", "deploy"), deploy: filepath.Join(dir, "deploy"), ref: c.ref, push: c.push}
 		if err := i.writeKustomization(o, mustTag(t, c.ref), io.Discard); err != nil {
 			t.Fatal(err)
 		}

@@ -47,19 +47,25 @@ func TestE2EUninstallByPods(t *testing.T) {
 	}
 }
 
-// endOf waits for the end of a node's uninstall, and gives its log.
-func endOf(s *cluster.Scenario, n *cluster.Node, want corev1.PodPhase) string {
+// endOf waits for the end of a node's uninstall, and gives what its pod says of it.
+func endOf(s *cluster.Scenario, n *cluster.Node, want corev1.PodPhase) (said string) {
 	s.Helper()
 	name := "plexus-uninstall-" + n.Name
 	s.Await(name+" to be "+string(want), func() error {
 		pod, err := s.Client().CoreV1().Pods("plexus-system").Get(s.Context(), name, metav1.GetOptions{})
-		if err == nil && pod.Status.Phase != want {
-			err = fmt.Errorf("it is %s", pod.Status.Phase)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, c := range pod.Status.ContainerStatuses {
+			if c.State.Terminated != nil {
+				said = c.State.Terminated.Message
+			}
+		}
+		if pod.Status.Phase != want {
+			return fmt.Errorf("it is %s: %s", pod.Status.Phase, said)
+		}
+		return nil
 	})
-	log, err := s.Kubectl("-n", "plexus-system", "logs", name)
-	s.Must(err)
-	s.Logf("%s: %s", name, log)
-	return log
+	s.Logf("%s is %s: %s", name, want, said)
+	return said
 }
