@@ -241,7 +241,7 @@ kind-load: ## build the image and load it into a cluster of kind; KIND= is its n
 	@command -v kind >/dev/null || { echo "make: kind is not on the PATH: install it, or try make cluster, which needs nothing" >&2; exit 1; }
 	@$(MAKE) image
 	kind load image-archive $(OUT)/plexus-image.tar $(if $(KIND),--name '$(KIND)')
-	@echo "Now: kubectl apply -k deploy/ (docs/install.md)"
+	@echo "Now: kubectl apply -k out/deploy/ (docs/install.md)"
 
 .PHONY: lint
 lint: $(TESTSUM) ## golangci-lint over every module
