@@ -72,7 +72,8 @@ var everyValue = map[string]any{
 		"extraEnv":    []any{map[string]any{"name": "A", "value": "b"}},
 	},
 	"agent": map[string]any{
-		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "http://collector.observability:4318",
+		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "https://collector.observability:4318",
+		"otlpCA":            map[string]any{"configMap": "bundle", "key": "bundle.pem"},
 		"extraEnv":          []any{map[string]any{"name": "C", "value": "d"}},
 		"extraVolumes":      []any{map[string]any{"name": "extra", "emptyDir": map[string]any{}}},
 		"extraVolumeMounts": []any{map[string]any{"name": "extra", "mountPath": "/extra", "readOnly": true}},

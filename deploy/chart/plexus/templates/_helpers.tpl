@@ -166,6 +166,18 @@ seccompProfile:
 {{- if or .Values.metrics.onNodeAddress .Values.monitoring.enabled }}true{{ end -}}
 {{- end -}}
 
+{{/* The volume of the authority of the OTLP endpoint, if there is one. Without the object the pod starts all the
+same: the node gets Plexus, and the agent says which file it misses. */}}
+{{- define "plexus.otlpCA" -}}
+{{- with .Values.agent.otlpCA -}}
+{{- if .configMap -}}
+configMap: {name: {{ .configMap | quote }}, optional: true}
+{{- else if .secret -}}
+secret: {secretName: {{ .secret | quote }}, optional: true}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "plexus.agentEnv" -}}
 - name: PLEXUS_AGENT_NODE_NAME
   valueFrom:
@@ -188,6 +200,10 @@ seccompProfile:
 {{- end }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_REMOVE_TAINT" "value" .Values.agent.removeTaint) }}
 {{- include "plexus.env" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .Values.agent.otlpEndpoint) }}
+{{- if include "plexus.otlpCA" . }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/plexus/otlp/{{ .Values.agent.otlpCA.key }}
+{{- end }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_HOST" "value" .Values.apiServer.host) }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_PORT" "value" .Values.apiServer.port) }}
 {{- include "plexus.logEnv" . }}
