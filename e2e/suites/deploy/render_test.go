@@ -80,7 +80,7 @@ var everyValue = map[string]any{
 	},
 	"log":       map[string]any{"format": "json", "level": "debug"},
 	"apiServer": map[string]any{"host": "192.0.2.1", "port": 6443},
-	"metrics":   map[string]any{"port": 19729, "followPort": 19730, "onNodeAddress": true},
+	"metrics":   map[string]any{"port": 19729, "followPort": 19730, "onNodeAddress": true, "tls": map[string]any{"secret": "metrics", "clientConfig": map[string]any{"serverName": "plexus"}}},
 	"monitoring": map[string]any{
 		"enabled":        true,
 		"serviceMonitor": map[string]any{"enabled": false},

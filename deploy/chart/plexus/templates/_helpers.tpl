@@ -162,6 +162,36 @@ seccompProfile:
 {{- end }}
 {{- end -}}
 
+{{/* The certificate of the metrics, if they are served over TLS. It is not for install, which serves nothing.
+Without the Secret the pod starts all the same: the node gets Plexus, and the containers say which file they miss. */}}
+{{- define "plexus.metricsTLSEnv" -}}
+{{- if .Values.metrics.tls.secret }}
+- name: PLEXUS_AGENT_METRICS_TLS_CERT
+  value: /etc/plexus/metrics/tls.crt
+- name: PLEXUS_AGENT_METRICS_TLS_KEY
+  value: /etc/plexus/metrics/tls.key
+{{- end }}
+{{- end -}}
+
+{{- define "plexus.metricsTLSMount" -}}
+{{- if .Values.metrics.tls.secret }}
+- name: metrics-tls
+  mountPath: /etc/plexus/metrics
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* What a ServiceMonitor or a PodMonitor says of TLS. */}}
+{{- define "plexus.metricsScheme" -}}
+{{- if .Values.metrics.tls.secret }}
+scheme: https
+{{- with .Values.metrics.tls.clientConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "plexus.metricsOnNode" -}}
 {{- if or .Values.metrics.onNodeAddress .Values.monitoring.enabled }}true{{ end -}}
 {{- end -}}
@@ -189,6 +219,7 @@ secret: {secretName: {{ .secret | quote }}, optional: true}
   value: {{ printf "%s/plexus" .Values.paths.cniState | quote }}
 {{ include "plexus.podResourcesEnv" . }}
 {{ include "plexus.metricsAddress" (list . .Values.metrics.port) }}
+{{- include "plexus.metricsTLSEnv" . }}
 - name: GOMEMLIMIT
   valueFrom:
     resourceFieldRef:
