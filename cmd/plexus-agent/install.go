@@ -73,6 +73,8 @@ func (o *installOptions) bind(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.Timeout, "timeout", 0, "how long to wait for the default network; 0 is for ever")
 	flags.BoolVar(&o.follow, "follow", false, "stay, follow the default network, and put the configuration and the executables back when somebody removes them")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", "", "`address` of the probes and metrics of --follow; empty for none")
+	flags.StringVar(&o.MetricsCert, "metrics-tls-cert", "", "`file` of a certificate (PEM) with which probes and metrics of --follow are served over TLS")
+	flags.StringVar(&o.MetricsKey, "metrics-tls-key", "", "`file` of the key of --metrics-tls-cert")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing: log what would be done, and print the configuration")
 }
 

@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/probes"
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
@@ -39,6 +40,8 @@ type Options struct {
 	Devices kubelet.Devices
 	// MetricsAddress serves probes and metrics; empty serves neither.
 	MetricsAddress string
+	// MetricsCert and MetricsKey are the files by which it serves them over TLS; empty for plain HTTP.
+	MetricsCert, MetricsKey string
 	// EventsForAllPods also writes events on pods that have their default network alone.
 	EventsForAllPods bool
 	// RemoveTaint is the key of the taint that is taken off the node once it uses Plexus; empty
@@ -87,6 +90,10 @@ func Run(ctx context.Context, opts Options) error {
 	if err := opts.check(); err != nil {
 		return err
 	}
+	certificate, err := probes.LoadCertificate(opts.MetricsCert, opts.MetricsKey)
+	if err != nil {
+		return err
+	}
 	klog.SetSlogLogger(opts.Log)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var web sync.WaitGroup
@@ -95,7 +102,7 @@ func Run(ctx context.Context, opts Options) error {
 	folders := opts.folders() // as they are now, and not when the goroutine begins
 	web.Go(func() { cancel(host.AwaitMoved(ctx, folderCheck, folders...)) })
 	m, ready := newMetrics(), &readiness{}
-	server := &httpServer{address: opts.MetricsAddress, patience: webPatience, ready: ready.fault, metrics: m, log: opts.Log}
+	server := &httpServer{address: opts.MetricsAddress, certificate: certificate, patience: webPatience, ready: ready.fault, metrics: m, log: opts.Log}
 	web.Go(func() { server.run(ctx) })
 	a, err := newAgent(ctx, &opts, m)
 	if ctx.Err() != nil {

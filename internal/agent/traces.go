@@ -48,6 +48,9 @@ func newTraces(node string, m *metrics, log *slog.Logger) (*traces, error) {
 	if protocol != "http/protobuf" {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not supported, only http/protobuf is (port 4318 of most collectors)", protocol)
 	}
+	if err := checkTraceFiles(); err != nil {
+		return nil, err
+	}
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("set up traces", "error", err) }))
 	exporter, err := otlptracehttp.New(context.Background())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/probes"
 )
 
 // ciliumSuffix is what Cilium appends to the name of every other configuration.
@@ -35,13 +37,15 @@ type follower struct {
 // error. All of it stays. The error is host.ErrMoved if a folder that is mounted for this
 // process was moved or removed on the host: it has to be started again.
 func (i *Installer) Follow(ctx context.Context) error {
+	certificate, err := probes.LoadCertificate(i.MetricsCert, i.MetricsKey)
+	if err != nil {
+		return misuseError{err}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer cancel()
-	serving.Go(func() {
-		(&probes{address: i.MetricsAddress, ready: i.inUse.ready, metrics: i.metrics, log: i.log}).run(ctx)
-	})
+	serving.Go(func() { i.serveProbes(ctx, certificate) })
 	return i.follow(ctx)
 }
 

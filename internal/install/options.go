@@ -37,6 +37,8 @@ type Options struct {
 
 	// MetricsAddress serves the probes and metrics of a follower; empty serves neither.
 	MetricsAddress string
+	// MetricsCert and MetricsKey are the files by which it serves them over TLS; empty for plain HTTP.
+	MetricsCert, MetricsKey string
 
 	NetworkName    string // of our configuration
 	Kubeconfig     string

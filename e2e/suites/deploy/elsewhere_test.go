@@ -124,6 +124,10 @@ func (p place) check(t *testing.T, s *site) {
 	if err := patch(t.Context(), tied, s.own, change{body: annotate("x")}); err != nil {
 		t.Errorf("the annotation of a pod of the own node: %v", err)
 	}
+	s.awaitEvents(t, func(ctx context.Context) error { return older(ctx, tied, eventOf("b", onPod("own"))) }, isDenial)
+	if err := older(t.Context(), tied, eventOf("a", onPod("own"))); err != nil {
+		t.Errorf("an event of the own node: %v", err)
+	}
 	if p.nodes {
 		p.awaitNode(t, tied, isDenial)
 	}

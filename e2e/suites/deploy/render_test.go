@@ -72,14 +72,15 @@ var everyValue = map[string]any{
 		"extraEnv":    []any{map[string]any{"name": "A", "value": "b"}},
 	},
 	"agent": map[string]any{
-		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "http://collector.observability:4318",
+		"eventsForAllPods": true, "removeTaint": "example.com/wait", "otlpEndpoint": "https://collector.observability:4318",
+		"otlpCA":            map[string]any{"configMap": "bundle", "key": "bundle.pem"},
 		"extraEnv":          []any{map[string]any{"name": "C", "value": "d"}},
 		"extraVolumes":      []any{map[string]any{"name": "extra", "emptyDir": map[string]any{}}},
 		"extraVolumeMounts": []any{map[string]any{"name": "extra", "mountPath": "/extra", "readOnly": true}},
 	},
 	"log":       map[string]any{"format": "json", "level": "debug"},
 	"apiServer": map[string]any{"host": "192.0.2.1", "port": 6443},
-	"metrics":   map[string]any{"port": 19729, "followPort": 19730, "onNodeAddress": true},
+	"metrics":   map[string]any{"port": 19729, "followPort": 19730, "onNodeAddress": true, "tls": map[string]any{"secret": "metrics", "clientConfig": map[string]any{"serverName": "plexus"}}},
 	"monitoring": map[string]any{
 		"enabled":        true,
 		"serviceMonitor": map[string]any{"enabled": false},

@@ -8,7 +8,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -64,7 +63,7 @@ func rights(t *testing.T, c kubernetes.Interface, namespace string) []string {
 func TestKubeDeployRequests(t *testing.T) {
 	s := newSite(t)
 	core, ctx := s.agent.CoreV1(), t.Context()
-	event, err := core.Events("policy").Create(ctx, kubeEvent(), metav1.CreateOptions{})
+	event, err := core.Events("policy").Create(ctx, eventOf("a", onPod("own")), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create an event: %v", err)
 	}
@@ -117,12 +116,4 @@ func TestKubeDeployRequests(t *testing.T) {
 // dynamicList lists networks as the agent, without a client of the type.
 func (s *site) dynamicList(ctx context.Context) error {
 	return s.agent.CoreV1().RESTClient().Get().AbsPath("/apis", kube.NADs.Group, kube.NADs.Version, kube.NADs.Resource).Do(ctx).Error()
-}
-
-func kubeEvent() *corev1.Event {
-	return &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: "policy", GenerateName: "own."},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "policy", Name: "own"},
-		Type:           corev1.EventTypeNormal, Reason: "AddedInterface", Message: "test",
-	}
 }

@@ -209,6 +209,17 @@ func TestKubeDeployOtherChecks(t *testing.T) {
 			[]string{`""`, `"http://collector:4318"`, `"https://[2001:db8::1]:4318/v1"`},
 			[]string{`"collector:4318"`, `"http://"`, `"http:///x"`, `"ftp://a"`, `"http://a b"`, `"http://a:port"`},
 		},
+		"agent": {
+			[]string{
+				`{"otlpEndpoint":"https://c:4318","otlpCA":{"configMap":"ca"}}`, `{"otlpEndpoint":"https://c:4318","otlpCA":{"secret":"a.b","key":"x.pem"}}`,
+			},
+			[]string{
+				`{"otlpEndpoint":"http://c:4318","otlpCA":{"configMap":"ca"}}`, `{"otlpCA":{"secret":"ca"}}`,
+				`{"otlpEndpoint":"https://c:4318","otlpCA":{"configMap":"ca","secret":"ca"}}`,
+				`{"otlpEndpoint":"https://c:4318","otlpCA":{"configMap":"A/b"}}`, `{"otlpEndpoint":"https://c:4318","otlpCA":{"secret":"ca","key":"../x"}}`,
+				`{"otlpEndpoint":"https://c:4318","otlpCA":{"secret":"ca","key":".."}}`, `{"otlpEndpoint":"https://c:4318","otlpCA":{"secret":"ca","key":""}}`,
+			},
+		},
 		"agent.extraEnv": {
 			[]string{`[{"name":"A","value":"b"}]`, `[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"spec.nodeName"}}}]`},
 			[]string{

@@ -50,7 +50,9 @@ type agent struct {
 func (n *node) agentKubeconfig() string {
 	n.t.Helper()
 	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/namespace.yaml"))
-	check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/rbac.yaml"))
+	for _, object := range []string{"rbac.yaml", "admission-policy.yaml", "admission-policy-events.yaml"} {
+		check.Must(n.t, n.cluster.ApplyFile(n.t.Context(), "../../../deploy/base/"+object))
+	}
 	pod := n.cluster.MakePod(n.t, kube.Pod{Namespace: agentNamespace, Name: "agent-" + n.name, Node: n.name, ServiceAccount: agentAccount})
 	token, err := n.cluster.ServiceAccountToken(n.t.Context(), agentNamespace, agentAccount, pod)
 	check.Must(n.t, err)

@@ -162,8 +162,50 @@ seccompProfile:
 {{- end }}
 {{- end -}}
 
+{{/* The certificate of the metrics, if they are served over TLS. It is not for install, which serves nothing.
+Without the Secret the pod starts all the same: the node gets Plexus, and the containers say which file they miss. */}}
+{{- define "plexus.metricsTLSEnv" -}}
+{{- if .Values.metrics.tls.secret }}
+- name: PLEXUS_AGENT_METRICS_TLS_CERT
+  value: /etc/plexus/metrics/tls.crt
+- name: PLEXUS_AGENT_METRICS_TLS_KEY
+  value: /etc/plexus/metrics/tls.key
+{{- end }}
+{{- end -}}
+
+{{- define "plexus.metricsTLSMount" -}}
+{{- if .Values.metrics.tls.secret }}
+- name: metrics-tls
+  mountPath: /etc/plexus/metrics
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* What a ServiceMonitor or a PodMonitor says of TLS. */}}
+{{- define "plexus.metricsScheme" -}}
+{{- if .Values.metrics.tls.secret }}
+scheme: https
+{{- with .Values.metrics.tls.clientConfig }}
+tlsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "plexus.metricsOnNode" -}}
 {{- if or .Values.metrics.onNodeAddress .Values.monitoring.enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* The volume of the authority of the OTLP endpoint, if there is one. Without the object the pod starts all the
+same: the node gets Plexus, and the agent says which file it misses. */}}
+{{- define "plexus.otlpCA" -}}
+{{- with .Values.agent.otlpCA -}}
+{{- if .configMap -}}
+configMap: {name: {{ .configMap | quote }}, optional: true}
+{{- else if .secret -}}
+secret: {secretName: {{ .secret | quote }}, optional: true}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "plexus.agentEnv" -}}
@@ -177,6 +219,7 @@ seccompProfile:
   value: {{ printf "%s/plexus" .Values.paths.cniState | quote }}
 {{ include "plexus.podResourcesEnv" . }}
 {{ include "plexus.metricsAddress" (list . .Values.metrics.port) }}
+{{- include "plexus.metricsTLSEnv" . }}
 - name: GOMEMLIMIT
   valueFrom:
     resourceFieldRef:
@@ -188,6 +231,10 @@ seccompProfile:
 {{- end }}
 {{- include "plexus.env" (dict "name" "PLEXUS_AGENT_REMOVE_TAINT" "value" .Values.agent.removeTaint) }}
 {{- include "plexus.env" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" .Values.agent.otlpEndpoint) }}
+{{- if include "plexus.otlpCA" . }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/plexus/otlp/{{ .Values.agent.otlpCA.key }}
+{{- end }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_HOST" "value" .Values.apiServer.host) }}
 {{- include "plexus.env" (dict "name" "KUBERNETES_SERVICE_PORT" "value" .Values.apiServer.port) }}
 {{- include "plexus.logEnv" . }}
