@@ -65,12 +65,12 @@ func (i *Installer) follow(ctx context.Context) error {
 	}
 	defer i.withdrawReport()
 	i.waiting = func(reason error) { i.found(waitsFor(reason), "") }
-	content, err := i.install(ctx)
+	content, master, err := i.install(ctx)
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
 	f := &follower{
-		Installer: i, guard: newGuard(i), folders: folders, content: content, written: content,
+		Installer: i, guard: newGuard(i), folders: folders, master: master, content: content, written: content,
 		trouble: backoff{first: i.pace.first, longest: i.pace.longest},
 	}
 	if err := f.run(ctx); err != nil {

@@ -96,6 +96,17 @@ func TestFollowKeeps(t *testing.T) {
 	}
 }
 
+// A follower knows from the beginning which default network it must not leave for another one.
+func TestInstallSaysWhichDefaultNetwork(t *testing.T) {
+	n := newTestNode(t)
+	n.conf("20-b.conf", single)
+	n.conf("10-a.conflist", bridgeList)
+	content, master, err := n.installer().install(t.Context())
+	check.Must(t, err)
+	check.Equal(t, "default network", master, "10-a.conflist")
+	check.Equal(t, "content", string(content), read(t, n.ours()))
+}
+
 // TestFollowDoesNotPutBackWithoutADefaultNetwork: it would lead nowhere.
 func TestFollowDoesNotPutBackWithoutADefaultNetwork(t *testing.T) {
 	n, stop := following(t)

@@ -146,8 +146,7 @@ func TestFollowSpacesOutRepairs(t *testing.T) {
 // TestFollowSaysWhyItCannotPutBack: a folder has the name of an executable.
 func TestFollowSaysWhyItCannotPutBack(t *testing.T) {
 	n, _, stop := hearing(t, func(*testNode) {})
-	check.Must(t, os.Remove(n.bin("plexus")))
-	check.Must(t, os.MkdirAll(n.bin("plexus/x"), 0o755))
+	n.folderFor("plexus")
 	n.eventually("it says so", n.logged("put an executable of plexus back"))
 	check.Must(t, os.RemoveAll(n.bin("plexus")))
 	n.eventually("it is put back", n.whole)

@@ -144,6 +144,14 @@ func exists(path string) bool {
 
 func (n *testNode) bin(name string) string { return filepath.Join(n.options.BinDir, name) }
 
+// folderFor puts a folder in the place of an executable, which a follower may put back meanwhile.
+func (n *testNode) folderFor(name string) {
+	n.t.Helper()
+	n.eventually("a folder has the name", func() bool {
+		return os.RemoveAll(n.bin(name)) == nil && os.MkdirAll(n.bin(name+"/x"), 0o755) == nil
+	})
+}
+
 func countLines(text, words string) int {
 	count := 0
 	for line := range strings.Lines(text) {

@@ -81,32 +81,32 @@ func IsMisuse(err error) bool { return errors.Is(err, errMisuse) }
 // Install copies the executables, waits for the default network, and writes the
 // configuration. The error says what to do; the configuration of before still works then.
 func (i *Installer) Install(ctx context.Context) error {
-	_, err := i.install(ctx)
+	_, _, err := i.install(ctx)
 	return err
 }
 
-// install gives the content of the configuration that it has installed.
-func (i *Installer) install(ctx context.Context) ([]byte, error) {
+// install gives the content of the configuration that it has installed, and the file of the
+// default network that it is made around.
+func (i *Installer) install(ctx context.Context) (content []byte, master string, err error) {
 	if err := i.prepare(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := i.copyExecutables(ctx); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	master, err := i.awaitMaster(ctx)
+	found, err := i.awaitMaster(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	content, err := i.generate(master)
-	if err != nil {
-		return nil, err
+	if content, err = i.generate(found); err != nil {
+		return nil, "", err
 	}
 	i.blameCilium()
 	if err := i.writeConf(ctx, content); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	i.warnOfRivals()
-	return content, nil
+	return content, found.name, nil
 }
 
 // prepare makes the folders and checks everything that could stop the install later.

@@ -22,8 +22,7 @@ func TestFollowKnowsWhetherTheNodeUsesPlexus(t *testing.T) {
 		{"another's file has our name", types.UseConfiguration, func(n *testNode) { n.conf(n.options.ConfName, single) }, "is not as it was made here"},
 		{"ours was changed by hand", types.UseConfiguration, func(n *testNode) { n.conf(n.options.ConfName, ourList) }, "is not as it was made here"},
 		{"an executable cannot be put back", types.UseExecutables, func(n *testNode) {
-			check.Must(n.t, os.Remove(n.bin("plexus")))
-			check.Must(n.t, os.MkdirAll(n.bin("plexus/x"), 0o755))
+			n.folderFor("plexus")
 		}, "missing or changed: plexus"},
 		{"the default network is gone", types.UseDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.confPath("10-a.conflist"))) }, "no configuration of a default network"},
 		{"a plugin of it is gone", types.UseDefaultNetwork, func(n *testNode) { check.Must(n.t, os.Remove(n.bin("bridge"))) }, "yet: bridge"},
