@@ -18,7 +18,7 @@ func enterHost() error {
 	if os.Getenv(enteredVariable) != "" {
 		return nil
 	}
-	if err := hostIsVisible(); err != nil {
+	if err := hostIsVisible("/proc"); err != nil {
 		return fmt.Errorf("enter the host: %w", err)
 	}
 	runtime.LockOSThread() // what follows is of a thread, and the new program inherits this one's
@@ -31,10 +31,25 @@ func enterHost() error {
 	return fmt.Errorf("enter the host: run this command there: %w", err)
 }
 
-// hostIsVisible gives an error where process 1 is the container's own.
-func hostIsVisible() error {
-	if os.Getpid() == 1 {
-		return errors.New("process 1 is this command: the container must have the host's PID namespace (hostPID)")
+// hostIsVisible gives an error where process 1 is the container's own: uninstall would find
+// nothing to remove in there, and call that a success.
+func hostIsVisible(proc string) error {
+	theirs, err := os.Readlink(proc + "/1/ns/mnt")
+	if err != nil {
+		return fmt.Errorf("%w: the container must be privileged", err)
+	}
+	ours, err := os.Readlink(proc + "/self/ns/mnt")
+	if err == nil && ours == theirs {
+		err = errors.New("process 1 is this container's own: it must have the host's PID namespace (hostPID)")
+	}
+	return err
+}
+
+// isNode gives an error where a folder that every node has is not there: process 1 is that of
+// the pod, whose containers share a PID namespace.
+func isNode(confDir string) error {
+	if info, err := os.Stat(confDir); err != nil || !info.IsDir() {
+		return fmt.Errorf("enter the host: there is no %s where process 1 is, so it is not the host's: the container must have the host's PID namespace (hostPID), and --conf-dir be the runtime's folder", confDir)
 	}
 	return nil
 }

@@ -189,6 +189,9 @@ func (o *uninstallOptions) run(cmd *cobra.Command) error {
 		if err := enterHost(); err != nil {
 			return err
 		}
+		if err := isNode(o.ConfDir); err != nil {
+			return err
+		}
 	}
 	if o.dryRun {
 		return uninstaller.Preview(cmd.Context(), cmd.OutOrStdout())
