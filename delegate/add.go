@@ -31,6 +31,7 @@ func (e *Engine) Add(ctx context.Context, call *Call) (cnitypes.Result, error) {
 	}
 	if s != nil {
 		defer s.lock.Release()
+		s.ahead.drop()
 	}
 	if err != nil {
 		e.unmeasured().releaseDead(ctx)
@@ -204,6 +205,7 @@ func (e *Engine) begin(ctx context.Context, planned *types.Plan) (s *session, er
 	if err := s.refuseExisting(); err != nil {
 		return s, err
 	}
+	s.expectAdd() // while the intent goes to disk
 	return s, s.claim(ctx)
 }
 

@@ -100,11 +100,15 @@ func (e *Engine) key(sandbox *types.Sandbox) journal.Key {
 
 // cni gives a libcni that runs plugins under the lock, which they inherit.
 func (e *Engine) cni(lock *journal.Lock, containerID, cacheDir string) *libcni.CNIConfig {
+	return libcni.NewCNIConfigWithCacheDir(e.Path, cacheDir, e.executor(lock, containerID))
+}
+
+func (e *Engine) executor(lock *journal.Lock, containerID string) *executor {
 	x := &executor{containerID: containerID, timeout: time.Duration(e.Config.DelegateTimeout), grace: pipeGrace, meter: e.meter}
 	if lock != nil {
 		x.lock = lock.File()
 	}
-	return libcni.NewCNIConfigWithCacheDir(e.Path, cacheDir, x)
+	return x
 }
 
 // lockFor takes a container's lock, over the orphans of a call that was killed.
@@ -148,6 +152,7 @@ type session struct {
 	lock   *journal.Lock
 	record *types.Record
 	libcni *libcni.CNIConfig
+	ahead  *ahead
 	log    *slog.Logger
 	// missing names the interfaces that are in the results and not in the namespace.
 	missing []string
@@ -155,12 +160,15 @@ type session struct {
 
 func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {
 	key := journal.KeyOf(record)
+	x := e.executor(lock, key.ContainerID)
+	x.ahead = newAhead(x)
 	return &session{
 		Engine: e,
 		key:    key,
 		lock:   lock,
 		record: record,
-		libcni: e.cni(lock, key.ContainerID, e.Config.CNIDir),
+		libcni: libcni.NewCNIConfigWithCacheDir(e.Path, e.Config.CNIDir, x),
+		ahead:  x.ahead,
 		log:    e.Log.With("pod", record.Plan.Pod.String(), "sandbox", key.ContainerID),
 	}
 }

@@ -31,6 +31,8 @@ const (
 	// pipeGrace is how long the pipes of a plugin that has ended are waited for: what
 	// it left running may hold them open for ever.
 	pipeGrace = 2 * time.Second
+	// pipeRoom is what a pipe that is empty takes at once, in any case.
+	pipeRoom = 4 << 10
 	// busyRetry is the pause before a plugin that is just being replaced is started again.
 	busyRetry = 100 * time.Millisecond
 )
@@ -65,6 +67,7 @@ type executor struct {
 	timeout     time.Duration // for one plugin
 	grace       time.Duration // for its pipes after its end
 	meter       *meter        // of the call that it runs for
+	ahead       *ahead        // nil to start each plugin when its turn has come
 }
 
 var _ invoke.Exec = (*executor)(nil)
@@ -94,24 +97,36 @@ func failureOf(err error) error {
 
 func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
 	if ctx.Err() != nil {
-		return nil, x.newRun(path, nil, environ).fail("was not run: " + orSignal(ctx, "there was no time left"))
+		return nil, x.newRun(path, environ).fail("was not run: " + orSignal(ctx, "there was no time left"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.timeout)
 	defer cancel()
 	started := time.Now()
-	run := x.newRun(path, stdin, environ)
-	err := run.do(ctx)
-	for errors.Is(err, unix.ETXTBSY) {
-		if pause(ctx, busyRetry); ctx.Err() != nil {
-			break
-		}
-		run = x.newRun(path, stdin, environ)
-		err = run.do(ctx)
+	run := x.ahead.take(path, environ)
+	var err error
+	if run == nil {
+		run, err = x.startRun(ctx, path, environ)
+	}
+	if err == nil {
+		err = run.finish(ctx, stdin)
 	}
 	if ctx.Err() != nil && err != nil && !errors.Is(err, unix.ETXTBSY) {
 		err = run.fail(killed(ctx, time.Since(started).Round(time.Millisecond)))
 	}
 	return run.outcome(err)
+}
+
+// startRun starts a plugin, again if it is just being replaced.
+func (x *executor) startRun(ctx context.Context, path string, environ []string) (run *pluginRun, err error) {
+	for {
+		run = x.newRun(path, environ)
+		if err = run.start(); !errors.Is(err, unix.ETXTBSY) {
+			return run, err
+		}
+		if pause(ctx, busyRetry); ctx.Err() != nil {
+			return run, err
+		}
+	}
 }
 
 // outcome gives what the plugin printed, or how it failed. Where it gave no answer, what is
@@ -150,12 +165,14 @@ type pluginRun struct {
 	mark    string // of it and of what it starts, in the environment
 	begun   uint64 // as host.Process has it
 	cmd     *exec.Cmd
+	feed    *os.File // the other end of its standard input
+	cancel  context.CancelFunc
 	stdout  limitedBuffer
 	stderr  tailBuffer
 }
 
-func (x *executor) newRun(path string, stdin []byte, environ []string) *pluginRun {
-	return &pluginRun{x: x, path: path, command: orUnknown(envValue(environ, "CNI_COMMAND")), stdin: stdin, environ: environ, mark: journal.NewRun()}
+func (x *executor) newRun(path string, environ []string) *pluginRun {
+	return &pluginRun{x: x, path: path, command: orUnknown(envValue(environ, "CNI_COMMAND")), environ: environ, mark: journal.NewRun()}
 }
 
 // envValue gives a variable of an environment, the last one if it is set twice.
@@ -175,10 +192,17 @@ func orUnknown(command string) string {
 	return command
 }
 
-func (r *pluginRun) do(ctx context.Context) error {
+// start starts the plugin, which has no configuration yet.
+func (r *pluginRun) start() error {
+	stdin, feed, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer stdin.Close()
+	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, r.path)
 	cmd.Env = slices.Concat(r.environ, []string{journal.DelegateEnv + "=" + r.x.containerID, journal.RunEnv + "=" + r.mark})
-	cmd.Stdin = bytes.NewReader(r.stdin)
+	cmd.Stdin = stdin
 	cmd.Stdout = &r.stdout
 	cmd.Stderr = &r.stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
@@ -188,13 +212,54 @@ func (r *pluginRun) do(ctx context.Context) error {
 		cmd.ExtraFiles = []*os.File{r.x.lock}
 	}
 	adoptOrphans()
-	r.begun, r.cmd = host.Ticks(), cmd
-	err := cmd.Run()
-	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+	r.begun, r.cmd, r.feed, r.cancel = host.Ticks(), cmd, feed, cancel
+	if err := cmd.Start(); err != nil {
+		cancel()
+		_ = feed.Close()
+		return err
+	}
+	return nil
+}
+
+// finish gives the plugin its configuration, and waits for its end until ctx ends. The next
+// plugin is started meanwhile.
+func (r *pluginRun) finish(ctx context.Context, stdin []byte) error {
+	defer r.cancel()
+	defer context.AfterFunc(ctx, r.cancel)()
+	r.stdin = stdin
+	if len(stdin) <= pipeRoom {
+		r.giveConfiguration()
+	} else {
+		go r.giveConfiguration() // until the plugin reads it, or its end
+	}
+	r.x.ahead.startNext()
+	err := r.cmd.Wait()
+	if errors.Is(err, exec.ErrWaitDelay) && r.cmd.ProcessState.Success() {
 		// It answered and ended; what it left running keeps the pipe, and is its own affair.
 		return nil
 	}
 	return err
+}
+
+// giveConfiguration writes the standard input of the plugin. One that does not read it will
+// say why.
+func (r *pluginRun) giveConfiguration() {
+	_, _ = r.feed.Write(r.stdin)
+	_ = r.feed.Close()
+}
+
+// abandon ends a plugin that was given no configuration.
+func (r *pluginRun) abandon() {
+	_ = unix.Kill(-r.cmd.Process.Pid, unix.SIGKILL)
+	_ = r.feed.Close()
+	_ = r.cmd.Wait()
+	r.cancel()
+}
+
+// hasEnded reports whether the plugin has ended before its turn.
+func (r *pluginRun) hasEnded() bool {
+	p, exists := host.ProcessOf(r.cmd.Process.Pid)
+	return !exists || p.Ended
 }
 
 func (r *pluginRun) fail(msg string) *PluginError {

@@ -120,7 +120,8 @@ func TestExecFailureNamesTheHostSide(t *testing.T) {
 		"no JSON":          {"ADD", `{`, "no", "plugin p (ADD): no"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := (&executor{}).newRun("/opt/cni/bin/p", []byte(test.conf), []string{"CNI_COMMAND=" + test.command})
+			run := (&executor{}).newRun("/opt/cni/bin/p", []string{"CNI_COMMAND=" + test.command})
+			run.stdin = []byte(test.conf)
 			if got := run.fail(test.msg).Error(); got != test.want {
 				t.Errorf("says %q, want %q", got, test.want)
 			}
@@ -316,7 +317,7 @@ func openForWriting(t *testing.T, path string) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close() })
-	err = testExecutor().newRun(path, nil, nil).do(t.Context())
+	err = testExecutor().newRun(path, nil).start()
 	if err == nil {
 		t.Skip("this kernel starts executables that are open for writing")
 	}

@@ -21,6 +21,8 @@ func (s *session) release(ctx context.Context, verb, netns string) error {
 	if verb == "GC" || len(pending) > int(delTimeout/leastShare) { // the time may not suffice for all
 		pending = turned(pending, s.record.Kept)
 	}
+	s.expectDel(pending, netns)
+	defer s.ahead.drop()
 	err := s.releaseEach(pending, func(i, toCome int) error {
 		return s.detachInShare(ctx, i, netns, toCome)
 	})

@@ -3,48 +3,32 @@ package install
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/plexus-cni/plexus/internal/host"
 )
 
 // guard keeps the executables of plexus in the folder of the plugins as --from has them.
 type guard struct {
 	*Installer
-	equal   map[string][2]fileID // by name: --from's file and the node's when their content was equal
+	equal   map[string][2]host.FileID // by name: --from's file and the node's when their content was equal
 	trouble backoff
 }
 
 func newGuard(i *Installer) *guard {
-	return &guard{Installer: i, equal: map[string][2]fileID{}, trouble: backoff{first: i.pace.first, longest: i.pace.longest}}
-}
-
-// fileID changes with the content of a file: the kernel sets the time of the last change.
-type fileID struct {
-	device, inode  uint64
-	size           int64
-	changed, wrote unix.Timespec
-}
-
-func fileIDOf(path string) (fileID, error) {
-	var stat unix.Stat_t
-	if err := unix.Stat(path, &stat); err != nil {
-		return fileID{}, &os.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return fileID{device: stat.Dev, inode: stat.Ino, size: stat.Size, changed: stat.Ctim, wrote: stat.Mtim}, nil
+	return &guard{Installer: i, equal: map[string][2]host.FileID{}, trouble: backoff{first: i.pace.first, longest: i.pace.longest}}
 }
 
 // intact reports whether the node has an executable as --from has it. It reads the two only
 // when one of them has changed.
 func (g *guard) intact(name string) (bool, error) {
-	source, err := fileIDOf(filepath.Join(g.From, name))
+	source, err := host.FileIDOf(filepath.Join(g.From, name))
 	if err != nil {
 		return false, err
 	}
-	target, err := fileIDOf(filepath.Join(g.BinDir, name))
-	ids := [2]fileID{source, target}
+	target, err := host.FileIDOf(filepath.Join(g.BinDir, name))
+	ids := [2]host.FileID{source, target}
 	if err == nil && g.equal[name] == ids {
 		return true, nil
 	}
