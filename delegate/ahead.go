@@ -60,16 +60,23 @@ func (l *launch) is(path string, environ []string) bool {
 // plugin reads an empty configuration, and ends without having done anything.
 type ahead struct {
 	x       *executor
-	allowed func(name, path string) bool // to be started before its turn
-	idle    func() bool                  // a core has nothing else to do
+	allowed func(path string) bool // to be started before its turn
+	idle    func() bool            // a core has nothing else to do
 
 	coming  []launch
 	waiting *pluginRun
 	file    host.FileID // of the waiting one, when it was started
 }
 
-func newAhead(x *executor) *ahead {
-	return &ahead{x: x, idle: host.CoreIsFree, allowed: func(_, path string) bool { return waits(path) }}
+// newAhead lets an executor start plugins ahead: those of these names, or, if they are nil, those
+// that are known to wait.
+func newAhead(x *executor, names []string) *ahead {
+	return &ahead{x: x, idle: host.CoreIsFree, allowed: func(path string) bool {
+		if names != nil {
+			return slices.Contains(names, filepath.Base(path))
+		}
+		return waits(path)
+	}}
 }
 
 // expectAdd says that the attachments are to be made, in order.
@@ -112,7 +119,7 @@ func (a *ahead) startNext() {
 	}
 	next := &a.coming[0]
 	file, err := host.FileIDOf(next.path)
-	if err != nil || !a.allowed(filepath.Base(next.path), next.path) {
+	if err != nil || !a.allowed(next.path) {
 		return
 	}
 	host.KillPoint()

@@ -25,9 +25,9 @@ type aheadTest struct {
 
 func newAheadTest(t *testing.T) *aheadTest {
 	x := testExecutor()
-	x.ahead = newAhead(x)
+	x.ahead = newAhead(x, nil)
 	x.ahead.idle = func() bool { return true }
-	x.ahead.allowed = func(string, string) bool { return true }
+	x.ahead.allowed = func(string) bool { return true }
 	t.Cleanup(x.ahead.drop)
 	return &aheadTest{t, x, t.TempDir()}
 }
@@ -175,7 +175,7 @@ func TestAheadOneWaits(t *testing.T) {
 
 func TestAheadNotStarted(t *testing.T) {
 	for name, forbid := range map[string]func(a *ahead, l launch){
-		"it may act before its turn": func(a *ahead, _ launch) { a.allowed = func(string, string) bool { return false } },
+		"it may act before its turn": func(a *ahead, _ launch) { a.allowed = func(string) bool { return false } },
 		"no core is idle":            func(a *ahead, _ launch) { a.idle = func() bool { return false } },
 		"it is not there yet":        func(_ *ahead, l launch) { _ = os.Rename(l.path, l.path+".later") },
 		"it is a script": func(_ *ahead, l launch) {
@@ -205,6 +205,20 @@ func TestAheadKnowsWhatWaits(t *testing.T) {
 	for _, path := range []string{script(t, "bridge", "true"), "/bin/sh", self, "/none", t.TempDir()} {
 		if waits(path) {
 			t.Errorf("%s is taken for a plugin that waits", path)
+		}
+	}
+}
+
+// The key startAhead counts in place of what is known.
+func TestAheadNames(t *testing.T) {
+	self, err := os.Executable()
+	check.Must(t, err)
+	for _, tc := range []struct {
+		names []string
+		want  bool
+	}{{nil, false}, {[]string{}, false}, {[]string{"other"}, false}, {[]string{"other", filepath.Base(self)}, true}} {
+		if got := newAhead(testExecutor(), tc.names).allowed(self); got != tc.want {
+			t.Errorf("%q: %v", tc.names, got)
 		}
 	}
 }

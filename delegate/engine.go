@@ -161,7 +161,7 @@ type session struct {
 func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {
 	key := journal.KeyOf(record)
 	x := e.executor(lock, key.ContainerID)
-	x.ahead = newAhead(x)
+	x.ahead = newAhead(x, e.Config.StartAhead)
 	return &session{
 		Engine: e,
 		key:    key,

@@ -104,7 +104,9 @@ func (x *executor) exec(ctx context.Context, path string, stdin []byte, environ 
 	started := time.Now()
 	run := x.ahead.take(path, environ)
 	var err error
-	if run == nil {
+	if run != nil {
+		run.begun, run.waited = host.Ticks(), true
+	} else {
 		run, err = x.startRun(ctx, path, environ)
 	}
 	if err == nil {
@@ -163,7 +165,8 @@ type pluginRun struct {
 	stdin   []byte
 	environ []string
 	mark    string // of it and of what it starts, in the environment
-	begun   uint64 // as host.Process has it
+	begun   uint64 // when it got its configuration, as host.Process has it
+	waited  bool   // it was started before its turn
 	cmd     *exec.Cmd
 	feed    *os.File // the other end of its standard input
 	cancel  context.CancelFunc

@@ -53,14 +53,17 @@ func (r *pluginRun) endRemains() {
 }
 
 // hasLeft reports whether a process is the plugin, or an orphan of its run: a child of this
-// process that is not older. What an earlier plugin of this call has left, to live on, is
-// older or has the mark of its own run. A plexus-once has one too, and this process's group
-// until it has one.
+// process that is not older than when the plugin got its configuration. What an earlier plugin
+// of this call has left, to live on, is older or has the mark of its own run. A plexus-once has
+// one too, and this process's group until it has one.
 func (r *pluginRun) hasLeft(p host.Process) bool {
 	if p.Parent != os.Getpid() || p.Group == unix.Getpgrp() {
 		return false
 	}
-	if p.Start < r.begun || p.Start == r.begun && p.ID < r.cmd.Process.Pid {
+	if p.ID == r.cmd.Process.Pid {
+		return true
+	}
+	if p.Start < r.begun || p.Start == r.begun && (r.waited || p.ID < r.cmd.Process.Pid) {
 		return false
 	}
 	mark := p.Getenv(journal.RunEnv)

@@ -76,6 +76,9 @@ type Config struct {
 	Result              string   `json:"result"`
 	AddTimeout          Duration `json:"addTimeout"`
 	DelegateTimeout     Duration `json:"delegateTimeout"`
+	// StartAhead names the plugins whose processes may be started before their turn; nil is
+	// those that are known to wait for their configuration.
+	StartAhead []string `json:"startAhead,omitzero"`
 
 	LogFile     string     `json:"logFile,omitempty"`
 	LogLevel    string     `json:"logLevel"`

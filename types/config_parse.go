@@ -110,6 +110,7 @@ func readOwnKeys(o *object, c *Config) {
 	readPath(o, "result", &c.Result)
 	readDuration(o, "addTimeout", &c.AddTimeout)
 	readDuration(o, "delegateTimeout", &c.DelegateTimeout)
+	read(o, "startAhead", &c.StartAhead)
 	read(o, "allowedPlugins", &c.AllowedPlugins)
 	read(o, "defaultNetworkNamespaces", &c.DefaultNetworkNamespaces)
 }

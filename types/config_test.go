@@ -49,6 +49,7 @@ var configKeys = []configKey{
 	{"firstInterfaceIndex", `1`, 1, `1.5`, "must be a whole number, got a number"},
 	{"result", `"all"`, "all", `true`, "must be a string, got true or false"},
 	{"addTimeout", `"1m30s"`, Duration(90 * time.Second), `90`, "must be a string, got a number"},
+	{"startAhead", `["whereabouts"]`, []string{"whereabouts"}, `"all"`, "must be an array, got a string"},
 	{"delegateTimeout", `"5s"`, Duration(5 * time.Second), `5`, "must be a string, got a number"},
 	{"logFile", `"/c"`, "/c", `1`, "must be a string, got a number"},
 	{"logLevel", `"debug"`, "debug", `1`, "must be a string, got a number"},
@@ -211,6 +212,8 @@ func TestConfigDerived(t *testing.T) {
 		{"the shortest duration", `"addTimeout":"1s","delegateTimeout":"1s"`, func(c *Config) any { return c.AddTimeout + c.DelegateTimeout }, Duration(2 * time.Second)},
 		{"the longest", `"addTimeout":"180s","delegateTimeout":"3m"`, func(c *Config) any { return c.AddTimeout + c.DelegateTimeout }, Duration(6 * time.Minute)},
 		{"an allow-list that allows nothing is one", `"allowedPlugins":{}`, func(c *Config) any { return c.AllowedPlugins != nil }, true},
+		{"no plugin is started ahead", `"startAhead":[]`, func(c *Config) any { return c.StartAhead }, []string{}},
+		{"those that are known to wait", `"startAhead":null`, func(c *Config) any { return c.StartAhead == nil }, true},
 		{"no allow-list", `"allowedPlugins":null`, func(c *Config) any { return c.AllowedPlugins == nil }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
