@@ -61,7 +61,6 @@ func (l *launch) is(path string, environ []string) bool {
 type ahead struct {
 	x       *executor
 	allowed func(path string) bool // to be started before its turn
-	idle    func() bool            // a core has nothing else to do
 
 	coming  []launch
 	waiting *pluginRun
@@ -71,7 +70,7 @@ type ahead struct {
 // newAhead lets an executor start plugins ahead: those of these names, or, if they are nil, those
 // that are known to wait.
 func newAhead(x *executor, names []string) *ahead {
-	return &ahead{x: x, idle: host.CoreIsFree, allowed: func(path string) bool {
+	return &ahead{x: x, allowed: func(path string) bool {
 		if names != nil {
 			return slices.Contains(names, filepath.Base(path))
 		}
@@ -114,7 +113,7 @@ func (a *ahead) expect(coming []launch) {
 
 // startNext starts what is to come next, unless it may act before its turn.
 func (a *ahead) startNext() {
-	if a == nil || a.waiting != nil || len(a.coming) == 0 || !a.idle() {
+	if a == nil || a.waiting != nil || len(a.coming) == 0 {
 		return
 	}
 	next := &a.coming[0]

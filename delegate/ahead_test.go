@@ -26,7 +26,6 @@ type aheadTest struct {
 func newAheadTest(t *testing.T) *aheadTest {
 	x := testExecutor()
 	x.ahead = newAhead(x, nil)
-	x.ahead.idle = func() bool { return true }
 	x.ahead.allowed = func(string) bool { return true }
 	t.Cleanup(x.ahead.drop)
 	return &aheadTest{t, x, t.TempDir()}
@@ -176,7 +175,6 @@ func TestAheadOneWaits(t *testing.T) {
 func TestAheadNotStarted(t *testing.T) {
 	for name, forbid := range map[string]func(a *ahead, l launch){
 		"it may act before its turn": func(a *ahead, _ launch) { a.allowed = func(string) bool { return false } },
-		"no core is idle":            func(a *ahead, _ launch) { a.idle = func() bool { return false } },
 		"it is not there yet":        func(_ *ahead, l launch) { _ = os.Rename(l.path, l.path+".later") },
 		"it is a script": func(_ *ahead, l launch) {
 			_ = os.Rename(l.path, l.path+".later")
