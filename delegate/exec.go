@@ -31,8 +31,6 @@ const (
 	// pipeGrace is how long the pipes of a plugin that has ended are waited for: what
 	// it left running may hold them open for ever.
 	pipeGrace = 2 * time.Second
-	// pipeRoom is what a pipe that is empty takes at once, in any case.
-	pipeRoom = 4 << 10
 	// busyRetry is the pause before a plugin that is just being replaced is started again.
 	busyRetry = 100 * time.Millisecond
 )
@@ -230,11 +228,8 @@ func (r *pluginRun) finish(ctx context.Context, stdin []byte) error {
 	defer r.cancel()
 	defer context.AfterFunc(ctx, r.cancel)()
 	r.stdin = stdin
-	if len(stdin) <= pipeRoom {
-		r.giveConfiguration()
-	} else {
-		go r.giveConfiguration() // until the plugin reads it, or its end
-	}
+	_, _ = r.feed.Write(stdin) // at its end at the latest, this ends; it will say why it did not read
+	_ = r.feed.Close()
 	r.x.ahead.startNext()
 	err := r.cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) && r.cmd.ProcessState.Success() {
@@ -242,13 +237,6 @@ func (r *pluginRun) finish(ctx context.Context, stdin []byte) error {
 		return nil
 	}
 	return err
-}
-
-// giveConfiguration writes the standard input of the plugin. One that does not read it will
-// say why.
-func (r *pluginRun) giveConfiguration() {
-	_, _ = r.feed.Write(r.stdin)
-	_ = r.feed.Close()
 }
 
 // abandon ends a plugin that was given no configuration.
