@@ -116,6 +116,7 @@ type FailedCall struct {
 	Pod     string    `json:"pod,omitempty"`
 	Sandbox string    `json:"sandbox,omitempty"`
 	Code    uint      `json:"code"`
+	Fault   string    `json:"fault,omitempty"` // whose fault it is: one of Faults
 	Error   string    `json:"error"`
 }
 

@@ -336,8 +336,13 @@ func (a *agent) trimMemory(ctx context.Context) {
 			return
 		}
 	}
-	a.log.Info("the pods of this node and all networks are known", "sizes", fmt.Sprint(a.cache.Sizes()))
+	logKnown(a.log, a.cache.Sizes())
 	debug.FreeOSMemory()
+}
+
+// logKnown says how much the first lists brought.
+func logKnown(log *slog.Logger, sizes map[string]watched.Size) {
+	log.Info("the pods of this node and all networks are known", "pods", sizes[watched.KindPods].Objects, "networks", sizes[watched.KindNetworks].Objects)
 }
 
 func newServer(do handlers, m *metrics, log *slog.Logger) *server {

@@ -55,7 +55,7 @@ func (f *failures) add(pod *types.Pod, call *types.CallReport) {
 	}
 	failed := types.FailedCall{
 		Time: call.Started, Command: oneOf(verbs, call.Command), Sandbox: types.Shorten(call.ContainerID, maxPluginName),
-		Code: call.Code, Error: types.Shorten(call.Error, types.MaxReportError),
+		Code: call.Code, Fault: faultOf(call), Error: types.Shorten(call.Error, types.MaxReportError),
 	}
 	if pod.Known() {
 		failed.Pod = pod.String()

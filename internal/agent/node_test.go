@@ -270,7 +270,23 @@ func TestStranger(t *testing.T) {
 
 func TestLastFailures(t *testing.T) {
 	f := &failures{}
-	f.add(&types.Pod{}, &types.CallReport{Command: "ADD"}) // it succeeded
+	for _, call := range []types.CallReport{
+		{Command: "ADD"}, // it succeeded
+		{Command: "ADD", Code: 7},
+		{Command: "DEL", Code: 7},
+		{Command: "ADD", Code: 999, Fault: types.FaultNetwork},
+	} {
+		f.add(&types.Pod{}, &call)
+	}
+	var faults []string
+	for _, failed := range f.list() {
+		faults = append(faults, failed.Fault)
+	}
+	check.Equal(t, "faults", faults, []string{types.FaultUser, types.FaultNode, types.FaultNetwork})
+}
+
+func TestLastFailuresAreBounded(t *testing.T) {
+	f := &failures{}
 	for i := range maxFailures + 2 {
 		f.add(&types.Pod{Namespace: "ns", Name: fmt.Sprint("p", i)}, &types.CallReport{
 			Command: "nonsense", ContainerID: strings.Repeat("c", 1<<20), Code: 7, Error: strings.Repeat("e", 1<<20),

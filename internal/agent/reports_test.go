@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -125,5 +126,13 @@ func TestLastCallsAreTraced(t *testing.T) {
 	ending(t, traces, noLog(), failedDel())
 	if len(u.spans) != 4 {
 		t.Errorf("%d spans, want 4: %v", len(u.spans), u.spans)
+	}
+}
+
+func TestFirstListsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	logKnown(slog.New(slog.NewTextHandler(&out, nil)), map[string]watched.Size{watched.KindPods: {Objects: 3}, watched.KindNetworks: {Objects: 4}})
+	if got, want := out.String(), `msg="the pods of this node and all networks are known" pods=3 networks=4`+"\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want %q at the end", got, want)
 	}
 }

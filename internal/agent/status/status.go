@@ -221,6 +221,19 @@ func (p *page) failures(failed []types.FailedCall) {
 		if call.Pod == "" {
 			who = "sandbox " + call.Sandbox
 		}
-		p.line("  %s ago, %s of %s, code %d: %s", p.ago(call.Time), call.Command, who, call.Code, call.Error)
+		p.line("  %s ago, %s of %s, code %d%s: %s", p.ago(call.Time), call.Command, who, call.Code, whose(call.Fault), call.Error)
 	}
+}
+
+// whose says whose fault a failed call is. An older agent does not say it.
+func whose(fault string) string {
+	switch fault {
+	case types.FaultUser:
+		return ", a user's fault"
+	case types.FaultNetwork:
+		return ", a network's fault"
+	case types.FaultNode:
+		return ", the node's fault"
+	}
+	return ""
 }

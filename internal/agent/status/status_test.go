@@ -57,8 +57,10 @@ func TestWrite(t *testing.T) {
 			s.Journal = types.JournalState{Complete: 1, Incomplete: 2, Unreadable: 3, GivenUp: 4, Attachments: 5}
 			s.Waiting, s.Without = 6, 7
 			s.Failures = []types.FailedCall{
-				{Time: noon.Add(-time.Minute), Command: "ADD", Pod: "demo/web", Code: 7, Error: "network demo/mv: not found"},
-				{Time: noon.Add(-time.Second), Command: "DEL", Sandbox: "c1", Code: 5, Error: "no space left on device"},
+				{Time: noon.Add(-time.Minute), Command: "ADD", Pod: "demo/web", Code: 7, Fault: types.FaultUser, Error: "network demo/mv: not found"},
+				{Time: noon.Add(-time.Minute), Command: "ADD", Pod: "demo/db", Code: 999, Fault: types.FaultNetwork, Error: "no such master"},
+				{Time: noon.Add(-time.Second), Command: "DEL", Sandbox: "c1", Code: 5, Fault: types.FaultNode, Error: "no space left on device"},
+				{Time: noon.Add(-time.Second), Command: "GC", Sandbox: "c2", Code: 7, Error: "of an older agent"},
 			}
 		}, `worker-1: NEW PODS DO NOT GET PLEXUS, or would not
 
@@ -78,8 +80,10 @@ func TestWrite(t *testing.T) {
            6          pods whose status waits to be published
 
   The last calls that failed:
-  1m0s ago, ADD of pod demo/web, code 7: network demo/mv: not found
-  1s ago, DEL of sandbox c1, code 5: no space left on device
+  1m0s ago, ADD of pod demo/web, code 7, a user's fault: network demo/mv: not found
+  1m0s ago, ADD of pod demo/db, code 999, a network's fault: no such master
+  1s ago, DEL of sandbox c1, code 5, the node's fault: no space left on device
+  1s ago, GC of sandbox c2, code 7: of an older agent
 `, "this node does not use plexus as it should: configuration"},
 		"the fallback alone": {func(s *types.NodeState) {
 			s.Use = types.SortReasons(map[string]string{types.UseFallback: "no file"})
