@@ -41,12 +41,14 @@ func WithFault(fault string, err error) error {
 func FaultOf(err error) string {
 	worst := -1
 	visit(err, func(err error) {
+		fault := ""
 		switch marked := err.(type) { //nolint:errorlint // every error of the tree is visited
 		case *FaultError:
-			worst = max(worst, slices.Index(Faults, marked.Fault))
+			fault = marked.Fault
 		case *WireError:
-			worst = max(worst, slices.Index(Faults, marked.Fault))
+			fault = marked.Fault
 		}
+		worst = max(worst, slices.Index(Faults, fault))
 	})
 	if worst < 0 {
 		return ""
