@@ -103,6 +103,9 @@ func TestFaultIsReported(t *testing.T) {
 		"wrong facts": {"", func(_ *testing.T, n *specNode) {
 			n.engine.Source = factless{n.source, &types.WireError{Code: 7, Message: "annotation"}}
 		}, types.FaultUser},
+		"a deleted pod": {"", func(_ *testing.T, n *specNode) {
+			n.engine.Source = factless{n.source, &types.WireError{Code: 100, Message: "not found", Fault: types.FaultUser}}
+		}, types.FaultUser},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newSpecNode(t, tc.annotation)

@@ -80,7 +80,7 @@ func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time
 	})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("pod %s: %w: %w", pod, ErrPodNotFound, err)
+		return nil, gone(fmt.Errorf("pod %s: %w: %w", pod, ErrPodNotFound, err))
 	case graphIsBehind(err):
 		return nil, fmt.Errorf("%w (to the API server the pod is not of this node: it is deleted, or bound to another node)", err)
 	case err != nil:
@@ -92,6 +92,9 @@ func (c *Client) readPod(ctx context.Context, pod *types.Pod, graphPatience time
 	}
 	return found, nil
 }
+
+// gone says of an error that the pod was deleted while it started, which says nothing of the node.
+func gone(err error) error { return types.WithFault(types.FaultUser, err) }
 
 func decodePod(body []byte) (*PodObject, error) {
 	var object struct {

@@ -152,6 +152,25 @@ func TestFactsRefuseAnOlderPodsSandbox(t *testing.T) {
 	check.Error(t, err, "pod ns/p", "older pod", "UID old", "UID new")
 }
 
+// Who deletes pods while they start makes no node look ill.
+func TestFactsOfADeletedPod(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer answer
+		want   string
+	}{
+		"it is gone":                {answer{code: 404, body: `{"message":"no"}`}, types.FaultUser},
+		"another one has its name":  {answer{code: 200, body: `{"metadata":{"uid":"new"}}`}, types.FaultUser},
+		"it may not be read":        {answer{code: 403, body: `{"message":"no"}`}, ""},
+		"the answer makes no sense": {answer{code: 200, body: `[]`}, ""},
+	} {
+		a := &api{answers: map[string]answer{podURL: test.answer}}
+		_, err := a.client(t).Facts(t.Context(), &types.FactsRequest{Pod: types.Pod{Namespace: "ns", Name: "p", UID: "old"}})
+		if err == nil || types.FaultOf(types.ErrorResponse(err).Error) != test.want {
+			t.Errorf("%s: got %v, the fault %q, want %q", name, err, types.FaultOf(err), test.want)
+		}
+	}
+}
+
 func TestNetworksAreReadInParallelOverOneConnection(t *testing.T) {
 	a := &api{block: make(chan struct{}), answers: map[string]answer{}}
 	var refs []types.Ref

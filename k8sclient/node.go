@@ -125,24 +125,32 @@ func NodeOfToken(config *rest.Config) string {
 	return claims.Kubernetes.Node.Name
 }
 
-// RunsElsewhere reports whether the API server has this pod, by its UID, and not on a node.
+// RunsElsewhere reports whether the API server has this pod, by its UID, and not on a node. It
+// asks for the pod last: one that is deleted meanwhile runs nowhere, and none changes its node.
 func (c *Client) RunsElsewhere(ctx context.Context, pod *types.Pod, node string) (bool, error) {
+	here, err := c.runsOn(ctx, pod, node)
+	if err != nil || here {
+		return false, coded(err)
+	}
 	found, err := c.readPod(ctx, pod, 0)
 	switch {
 	case errors.Is(err, ErrPodNotFound):
 		return false, nil
 	case err != nil:
 		return false, coded(err)
-	case !found.Is(pod.UID):
-		return false, nil
 	}
+	return found.Is(pod.UID), nil
+}
+
+// runsOn reports whether the API server has a pod of this name on a node.
+func (c *Client) runsOn(ctx context.Context, pod *types.Pod, node string) (bool, error) {
 	here := fields.AndSelectors(fields.OneTermEqualSelector("metadata.name", pod.Name), fields.OneTermEqualSelector("spec.nodeName", node))
 	body, err := c.do(ctx, &call{
 		what: fmt.Sprintf("look for pod %s on node %s", pod, node), method: http.MethodGet, accept: metadataListOnly,
 		path: []string{"api", "v1", "namespaces", pod.Namespace, "pods"}, query: url.Values{"fieldSelector": {here.String()}},
 	})
 	if err != nil {
-		return false, coded(err)
+		return false, err
 	}
 	var list struct {
 		Items []struct{} `json:"items"`
@@ -150,7 +158,7 @@ func (c *Client) RunsElsewhere(ctx context.Context, pod *types.Pod, node string)
 	if err := json.Unmarshal(body, &list); err != nil {
 		return false, fmt.Errorf("look for pod %s on node %s at %s: %w", pod, node, c.server.Redacted(), err)
 	}
-	return len(list.Items) == 0, nil
+	return len(list.Items) > 0, nil
 }
 
 func nodePath(node string) []string { return []string{"api", "v1", "nodes", node} }

@@ -49,8 +49,8 @@ func checkUID(pod *types.Pod, found string) error {
 	if pod.Static || pod.UID == "" || found == "" || pod.UID == found {
 		return nil
 	}
-	return fmt.Errorf("pod %s: the sandbox is of an older pod: the runtime calls for UID %s, the pod of that name now has UID %s",
-		pod, pod.UID, found)
+	return gone(fmt.Errorf("pod %s: the sandbox is of an older pod: the runtime calls for UID %s, the pod of that name now has UID %s",
+		pod, pod.UID, found))
 }
 
 // wantedRefs gives every network that the configuration or the pod names, each once.

@@ -5,7 +5,7 @@ import "slices"
 // Whose fault a failed ADD is, as its report says it: who can mend what it failed of.
 const (
 	// FaultUser is of whoever wrote the pod's annotation or the network: it is wrong, is not
-	// there, or is refused.
+	// there, or is refused. So it is of who deletes a pod while it starts.
 	FaultUser = "user"
 	// FaultNetwork is of a network that the pod selects: this node lacks a plugin of it, or a
 	// plugin refused it. Its author may have mistyped it, or the node may lack what it names.
@@ -41,9 +41,14 @@ func WithFault(fault string, err error) error {
 func FaultOf(err error) string {
 	worst := -1
 	visit(err, func(err error) {
-		if marked, ok := err.(*FaultError); ok { //nolint:errorlint // every error of the tree is visited
-			worst = max(worst, slices.Index(Faults, marked.Fault))
+		fault := ""
+		switch marked := err.(type) { //nolint:errorlint // every error of the tree is visited
+		case *FaultError:
+			fault = marked.Fault
+		case *WireError:
+			fault = marked.Fault
 		}
+		worst = max(worst, slices.Index(Faults, fault))
 	})
 	if worst < 0 {
 		return ""

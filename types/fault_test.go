@@ -20,6 +20,9 @@ func TestFaultOf(t *testing.T) {
 		"one in another":   {WithFault(FaultUser, fmt.Errorf("x: %w", node)), FaultNode},
 		"an unknown one":   {WithFault("nobody", errors.New("x")), ""},
 		"no error":         {WithFault(FaultNode, nil), ""},
+		"of a source":      {fmt.Errorf("x: %w", ErrorResponse(user).Error), FaultUser},
+		"of a source, too": {Join(network, ErrorResponse(fmt.Errorf("y: %w", node)).Error), FaultNode},
+		"of one that says none, or of another build": {Join(&WireError{Code: 7}, &WireError{Fault: "nobody"}), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := FaultOf(tc.err); got != tc.want {

@@ -132,9 +132,11 @@ type Response struct {
 type WireError struct {
 	Code    uint   `json:"code"`
 	Message string `json:"message"`
+	// Fault is one of [Faults], "" where the code alone says whose fault it is.
+	Fault string `json:"fault,omitempty"`
 }
 
-// Error gives the message; CodeOf finds the code.
+// Error gives the message; CodeOf finds the code, and FaultOf the fault.
 func (e *WireError) Error() string { return e.Message }
 
 // ParseRequest reads a request and refuses another version or an unclear one.
@@ -174,9 +176,9 @@ func ParseResponse(line []byte) (*Response, error) {
 	return &r, nil
 }
 
-// ErrorResponse makes a response of an error, with the code that it carries.
+// ErrorResponse makes a response of an error, with the code and the fault that it carries.
 func ErrorResponse(err error) *Response {
-	return &Response{Version: WireVersion, Error: &WireError{Code: CodeOf(err, CodeFailed), Message: err.Error()}}
+	return &Response{Version: WireVersion, Error: &WireError{Code: CodeOf(err, CodeFailed), Message: err.Error(), Fault: FaultOf(err)}}
 }
 
 // TimeoutOr gives the timeout d, or otherwise if none is set.

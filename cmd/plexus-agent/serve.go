@@ -3,14 +3,27 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/plexus-cni/plexus/internal/agent"
 	"github.com/plexus-cni/plexus/types"
 )
 
 const defaultMetricsAddress = "127.0.0.1:9729"
+
+// checkTaint refuses what is no key of a taint: it would match none, and the node would keep its own.
+func checkTaint(key string) error {
+	if key == "" {
+		return nil
+	}
+	if faults := validation.IsQualifiedName(key); len(faults) > 0 {
+		return fmt.Errorf("--remove-taint: must be the key of a taint alone, without its value and effect, got %q: %s", key, strings.Join(faults, "; "))
+	}
+	return nil
+}
 
 func newServe() *cobra.Command {
 	var opts agent.Options
@@ -47,6 +60,9 @@ Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
 			}
 			if opts.NodeName == "" {
 				return misuse(fmt.Errorf("--node-name (or %s): must be set to the name of this node in Kubernetes", envName("node-name")))
+			}
+			if err := checkTaint(opts.RemoveTaint); err != nil {
+				return misuse(err)
 			}
 			opts.Log = log
 			return agent.Run(cmd.Context(), opts)

@@ -232,7 +232,7 @@ func (a *agent) bindNode(live *k8sclient.Client, bound string) {
 	a.untaint = &untaint{key: a.opts.RemoveTaint, node: node, remove: live.RemoveTaint, now: time.Now, log: a.log}
 	a.without = &unattached{
 		pods: a.cache.EachPod, log: a.log, tell: a.tellUnattached,
-		trusted: func() bool { return !a.since.load().IsZero() && a.ready() == nil },
+		trusted: func() bool { return !a.since.load().IsZero() && a.ready() == nil }, whole: records.areWhole,
 		running: func(ctx context.Context) (map[string]bool, error) { return live.Running(ctx, node) },
 		attached: func(ref types.Ref, pod k8sclient.PodObject) bool {
 			_, _, attached := records.newest(ref, pod.Is)

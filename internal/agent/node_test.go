@@ -142,6 +142,23 @@ func TestNotices(t *testing.T) {
 	}
 }
 
+// A message that changes with the time, as that of a follower that hangs, is one fault: it is said
+// once, and so is what else is wrong meanwhile.
+func TestNoticeOfAFaultWhoseMessageChanges(t *testing.T) {
+	for _, reason := range []string{types.UseFollower, types.UseNodeName} {
+		now, written := noon, 0
+		n := &notices{now: func() time.Time { return now }, write: func(_, _, message string) {
+			written++
+			check.Equal(t, "message", message, "configuration: another; "+reason+": for 10s")
+		}}
+		for range 20 {
+			now = now.Add(useCheck)
+			n.update(stateWith(map[string]string{types.UseConfiguration: "another", reason: "for " + now.Sub(noon).String()}))
+		}
+		check.Equal(t, reason+": events", written, 1)
+	}
+}
+
 func TestUntaint(t *testing.T) {
 	well := map[string]string{types.UseConfiguration: "", types.UseFallback: "no file"}
 	for name, tc := range map[string]struct {

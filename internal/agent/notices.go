@@ -30,21 +30,23 @@ type notices struct {
 
 // update compares the node with what was said of it.
 func (n *notices) update(state *types.NodeState) {
-	var faults, fallback []string
+	var reasons, faults []string
+	fallback := ""
 	for _, use := range state.Use {
 		switch {
 		case use.Fault == "":
 		case use.Reason == types.UseFallback:
-			fallback = append(fallback, noFallbackMessage+use.Fault)
+			fallback = noFallbackMessage + use.Fault
 		default:
+			reasons = append(reasons, use.Reason)
 			faults = append(faults, use.Reason+": "+use.Fault)
 		}
 	}
-	if n.use.isNew(strings.Join(faults, "; "), n.now()) {
-		n.tell(n.use.said, reasonNotInUse, reasonInUse, "new pods get plexus")
+	if n.use.isNew(strings.Join(reasons, " "), n.now()) {
+		n.tell(strings.Join(faults, "; "), reasonNotInUse, reasonInUse, "new pods get plexus")
 	}
-	if n.fallback.isNew(strings.Join(fallback, "; "), n.now()) {
-		n.tell(n.fallback.said, reasonNoFallback, reasonFallback, "plexus-once has its kubeconfig")
+	if n.fallback.isNew(fallback, n.now()) {
+		n.tell(fallback, reasonNoFallback, reasonFallback, "plexus-once has its kubeconfig")
 	}
 }
 
@@ -63,7 +65,8 @@ type notice struct {
 }
 
 // isNew reports whether a fault, or that there is none, is to be said now: when it was seen
-// twice in a row, since much is mended at once, and once an hour while it lasts.
+// twice in a row, since much is mended at once, and once an hour while it lasts. It is told
+// by its reasons: a message that says for how long is never the same twice.
 func (n *notice) isNew(fault string, now time.Time) bool {
 	twice := n.seen == fault
 	n.seen = fault

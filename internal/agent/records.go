@@ -39,7 +39,8 @@ type records struct {
 
 	mu      sync.Mutex
 	known   map[journal.Key]*sandbox
-	givenUp int // records that were set aside because nothing could release them
+	whole   bool // known has all records, as the last scan found them
+	givenUp int  // records that were set aside because nothing could release them
 }
 
 func newRecords(stateDir, bootID string, log *slog.Logger) *records {
@@ -54,11 +55,12 @@ func newRecords(stateDir, bootID string, log *slog.Logger) *records {
 func (r *records) scan() ([]types.Ref, error) {
 	r.checkFolder()
 	listing, err := r.journal.Scan()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.whole = err == nil
 	if err != nil {
 		return nil, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.givenUp = len(listing.GivenUp)
 	listed := make(map[journal.Key]bool, len(listing.Records))
 	var changed []types.Ref
@@ -72,6 +74,14 @@ func (r *records) scan() ([]types.Ref, error) {
 		}
 	}
 	return changed, nil
+}
+
+// areWhole reports whether a pod that has no record here has none in the journal: it was
+// scanned, and could be read then.
+func (r *records) areWhole() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.whole
 }
 
 // checkFolder logs when the folder is missing: on a new node it is for a while, with a

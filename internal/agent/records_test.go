@@ -306,7 +306,13 @@ func TestRecordsTally(t *testing.T) {
 func TestRecordsFolderUnreadable(t *testing.T) {
 	n := newNode(t)
 	n.write(attachment{id: "c1"})
+	whole := func(want bool) {
+		t.Helper()
+		check.Equal(t, "whole", n.records.areWhole(), want)
+	}
+	whole(false)
 	n.scan("web")
+	whole(true)
 	moved := n.dir + ".moved"
 	check.Must(t, os.Rename(n.dir, moved))
 	check.Must(t, os.WriteFile(n.dir, nil, 0o600))
@@ -314,6 +320,11 @@ func TestRecordsFolderUnreadable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	n.newest("c1", anyUID)
+	whole(false)
+	check.Must(t, os.Remove(n.dir))
+	check.Must(t, os.Rename(moved, n.dir))
+	n.scan()
+	whole(true)
 }
 
 // A record that was given up is counted, and is none any more.

@@ -7,7 +7,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
+
+// maxTraceFile bounds a file of certificates, in bytes. A FIFO would be waited for without end.
+const maxTraceFile = 4 << 20
 
 // traceSetting gives the variable that counts for traces, and its value.
 func traceSetting(name string) (variable, value string) {
@@ -28,7 +33,7 @@ func checkAuthority() error {
 	if file == "" {
 		return nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := host.ReadFile(file, maxTraceFile)
 	if err != nil {
 		return fmt.Errorf("%s: %w", variable, err)
 	}
@@ -47,8 +52,21 @@ func checkClientCertificate() error {
 	case file == "" || keyFile == "":
 		return fmt.Errorf("%s and %s: must be set together", variable, keyVariable)
 	}
-	if _, err := tls.LoadX509KeyPair(file, keyFile); err != nil {
+	if err := checkPair(file, keyFile); err != nil {
 		return fmt.Errorf("%s and %s: %w", variable, keyVariable, err)
 	}
 	return nil
+}
+
+func checkPair(file, keyFile string) error {
+	certificate, err := host.ReadFile(file, maxTraceFile)
+	if err != nil {
+		return err
+	}
+	key, err := host.ReadFile(keyFile, maxTraceFile)
+	if err != nil {
+		return err
+	}
+	_, err = tls.X509KeyPair(certificate, key)
+	return err
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/pki"
 	"github.com/plexus-cni/plexus/types"
@@ -54,6 +56,8 @@ func TestTraceFilesRefused(t *testing.T) {
 	certificate, key := authority.Issue(t, dir, "client")
 	empty, missing := filepath.Join(dir, "empty"), filepath.Join(dir, "missing")
 	check.Must(t, os.WriteFile(empty, []byte("no certificate\n"), 0o600))
+	fifo := filepath.Join(dir, "fifo")
+	check.Must(t, unix.Mkfifo(fifo, 0o600))
 	const (
 		ca, traceCA      = "OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"
 		client, clientID = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY"
@@ -68,6 +72,8 @@ func TestTraceFilesRefused(t *testing.T) {
 		"no certificate in it":         {map[string]string{ca: empty}, []string{ca + ": ", empty, "has no certificate"}},
 		"a key":                        {map[string]string{ca: key}, []string{ca + ": ", "has no certificate"}},
 		"a folder":                     {map[string]string{ca: dir}, []string{ca + ": ", dir}},
+		"a FIFO":                       {map[string]string{ca: fifo}, []string{ca + ": ", fifo}},
+		"a client's, and a FIFO":       {map[string]string{client: certificate, clientID: fifo}, []string{client, fifo}},
 		"no file for traces":           {map[string]string{ca: good, traceCA: missing}, []string{traceCA + ": ", missing}},
 		"that for traces counts":       {env: map[string]string{ca: missing, traceCA: good}},
 		"a client's":                   {env: map[string]string{client: certificate, clientID: key}},

@@ -22,8 +22,9 @@ const unattachedCheck = 30 * time.Second
 type unattached struct {
 	pods     func(func(types.Ref, k8sclient.PodObject)) // gives those of the node
 	attached func(types.Ref, k8sclient.PodObject) bool
-	// trusted reports whether the agent knows pods and records.
-	trusted func() bool
+	// trusted reports whether the agent serves and knows pods, and whole whether it has read all
+	// records: who knows only some takes attached pods for others.
+	trusted, whole func() bool
 	// running gives the UIDs of those that run in a network namespace of their own.
 	running func(context.Context) (map[string]bool, error)
 	tell    func(*types.Pod)
@@ -44,7 +45,7 @@ func (u *unattached) run(ctx context.Context) {
 // check counts the pods that had no record twice in a row, and run. It asks the API server
 // only if there are any: these are mostly pods that cannot start.
 func (u *unattached) check(ctx context.Context) {
-	if !u.trusted() {
+	if !u.trusted() || !u.whole() {
 		u.seen = nil
 		return
 	}

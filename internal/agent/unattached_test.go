@@ -37,6 +37,7 @@ func newWithoutNetworks() *withoutNetworks {
 		},
 		attached: func(ref types.Ref, _ k8sclient.PodObject) bool { return w.records[ref.Name] },
 		trusted:  func() bool { return !w.blind },
+		whole:    func() bool { return true },
 		running: func(context.Context) (map[string]bool, error) {
 			w.questions++
 			running := map[string]bool{}
@@ -68,6 +69,7 @@ func TestPodsWithoutTheirNetworks(t *testing.T) {
 		"a status that is too long":    {"mv|sha256:x", nil, 0, 0},
 		"it does not run":              {"mv", func(w *withoutNetworks) { w.phase["p"] = false }, 0, 1},
 		"the agent does not know yet":  {"mv", func(w *withoutNetworks) { w.blind = true }, 0, 0},
+		"the journal cannot be read":   {"mv", func(w *withoutNetworks) { w.whole = func() bool { return false } }, 0, 0},
 		"nobody can say what runs":     {"mv", func(w *withoutNetworks) { w.fault = errors.New("no") }, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
+
+	"github.com/plexus-cni/plexus/internal/host"
 )
+
+// maxFile bounds a file of a certificate or key, in bytes. A FIFO would be waited for without end.
+const maxFile = 1 << 20
 
 // Certificate is a certificate and its key, in files. They are read for every connection, so
 // that a new certificate needs no restart.
@@ -37,11 +41,11 @@ func LoadCertificate(certificate, key string) (*Certificate, error) {
 }
 
 func (c *Certificate) load() error {
-	certificate, err := os.ReadFile(c.certificate)
+	certificate, err := host.ReadFile(c.certificate, maxFile)
 	if err != nil {
 		return fmt.Errorf("--metrics-tls-cert: %w", err)
 	}
-	key, err := os.ReadFile(c.key)
+	key, err := host.ReadFile(c.key, maxFile)
 	if err != nil {
 		return fmt.Errorf("--metrics-tls-key: %w", err)
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/pki"
 )
@@ -151,7 +153,9 @@ func TestCertificateRefused(t *testing.T) {
 	authority, dir := pki.New(t), t.TempDir()
 	certificate, key := authority.Issue(t, dir, "x")
 	_, otherKey := authority.Issue(t, t.TempDir(), "y")
-	missing := filepath.Join(dir, "missing")
+	missing, fifo, long := filepath.Join(dir, "missing"), filepath.Join(dir, "fifo"), filepath.Join(dir, "long")
+	check.Must(t, unix.Mkfifo(fifo, 0o600))
+	check.Must(t, os.WriteFile(long, make([]byte, maxFile+1), 0o600))
 	for name, test := range map[string]struct {
 		certificate, key string
 		want             []string
@@ -162,6 +166,9 @@ func TestCertificateRefused(t *testing.T) {
 		"no file of the key": {certificate, missing, []string{"--metrics-tls-key: ", missing}},
 		"another's key":      {certificate, otherKey, []string{"--metrics-tls-key", otherKey}},
 		"a key twice":        {key, key, []string{"--metrics-tls-cert", key}},
+		"a FIFO":             {fifo, key, []string{"--metrics-tls-cert", fifo}},
+		"a FIFO for a key":   {certificate, fifo, []string{"--metrics-tls-key", fifo}},
+		"a long file":        {long, key, []string{"--metrics-tls-cert", long}},
 	} {
 		got, err := LoadCertificate(test.certificate, test.key)
 		if err == nil || got != nil {

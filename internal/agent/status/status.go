@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/rpc"
@@ -123,10 +124,26 @@ type page struct {
 	err   error
 }
 
+// line prints texts on one line and as they are: plugins and pods word errors, and a terminal
+// obeys control characters.
 func (p *page) line(format string, args ...any) {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = strings.Map(printable, text)
+		}
+	}
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.table, format+"\n", args...)
 	}
+}
+
+// printable gives a character, or a space for one that is not to reach a terminal. A tab is
+// between columns.
+func printable(c rune) rune {
+	if c == '\t' || unicode.IsPrint(c) {
+		return c
+	}
+	return ' '
 }
 
 func (p *page) ago(at time.Time) string { return p.now.Sub(at).Round(time.Second).String() }

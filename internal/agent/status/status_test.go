@@ -7,8 +7,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -115,6 +117,38 @@ func TestWrite(t *testing.T) {
 			}
 			if err != nil {
 				check.Error(t, err, tc.fault)
+			}
+		})
+	}
+}
+
+// Who words an error neither writes a line of the page nor commands the terminal.
+func TestWriteCannotBeForged(t *testing.T) {
+	const forged = "no\x1b[2J network\n  agent    serving\r\u202e\u0085\x7f\v\f"
+	for name, change := range map[string]func(s *types.NodeState, text string){
+		"a failed call": func(s *types.NodeState, text string) {
+			s.Failures = []types.FailedCall{{Command: "ADD", Pod: "demo/" + text, Error: text}}
+		},
+		"a fault": func(s *types.NodeState, text string) {
+			s.Use = types.SortReasons(map[string]string{types.UseConfiguration: text})
+		},
+		"not ready":   func(s *types.NodeState, text string) { s.NotReady = text },
+		"the network": func(s *types.NodeState, text string) { s.Follower.Network = text },
+		"the node":    func(s *types.NodeState, text string) { s.Node = text },
+	} {
+		t.Run(name, func(t *testing.T) {
+			page := func(text string) string {
+				state, out := well(), &bytes.Buffer{}
+				change(state, text)
+				check.Must(t, Write(out, state, noon))
+				return out.String()
+			}
+			got := page(forged)
+			check.Equal(t, "lines", strings.Count(got, "\n"), strings.Count(page("harmless"), "\n"))
+			for _, c := range got {
+				if c != '\n' && !unicode.IsPrint(c) {
+					t.Errorf("%q reaches the terminal", c)
+				}
 			}
 		})
 	}

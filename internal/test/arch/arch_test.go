@@ -65,7 +65,7 @@ var rules = []rule{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
 	})},
 	// Both commands that stay serve by it, and one of them asks no API server.
-	{folder: "internal/probes", ours: []string{}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
+	{folder: "internal/probes", ours: []string{"internal/host"}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
 	// The agent runs no plugin and enters no namespace.
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
