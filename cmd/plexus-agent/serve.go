@@ -78,6 +78,7 @@ Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
 	flags.StringVar(&opts.MetricsAddress, "metrics-address", defaultMetricsAddress, "`address` of probes and metrics; empty for none")
 	flags.StringVar(&opts.MetricsCert, "metrics-tls-cert", "", "`file` of a certificate (PEM) with which probes and metrics are served over TLS")
 	flags.StringVar(&opts.MetricsKey, "metrics-tls-key", "", "`file` of the key of --metrics-tls-cert")
+	flags.BoolVar(&opts.MetricsAuthentication, "metrics-authentication", false, "serve metrics only to bearer tokens whose user may get the URL /metrics, as the API server says; needs --metrics-tls-cert")
 	flags.BoolVar(&opts.EventsForAllPods, "events-for-all-pods", false, "put events on pods too that have their default network alone")
 	flags.StringVar(&opts.RemoveTaint, "remove-taint", "", "`key` of a taint to take off the node once it uses plexus; empty for none")
 	logs.bind(flags)

@@ -42,6 +42,9 @@ type Options struct {
 	MetricsAddress string
 	// MetricsCert and MetricsKey are the files by which it serves them over TLS; empty for plain HTTP.
 	MetricsCert, MetricsKey string
+	// MetricsAuthentication serves metrics only to those whose token the API server accepts, and
+	// who may get /metrics. It needs TLS.
+	MetricsAuthentication bool
 	// EventsForAllPods also writes events on pods that have their default network alone.
 	EventsForAllPods bool
 	// RemoveTaint is the key of the taint that is taken off the node once it uses Plexus; empty
@@ -57,6 +60,9 @@ func (o *Options) check() error {
 			faults = append(faults, fmt.Errorf("%s: must be set", required.flag))
 		}
 	}
+	if o.MetricsAuthentication && o.MetricsCert == "" {
+		faults = append(faults, errors.New("--metrics-authentication: needs --metrics-tls-cert and --metrics-tls-key, because a token must not go in clear text"))
+	}
 	return errors.Join(faults...)
 }
 
@@ -64,6 +70,7 @@ func (o *Options) check() error {
 type agent struct {
 	opts      *Options
 	cache     *watched.Cache
+	live      *k8sclient.Client
 	publisher *publisher
 	events    *events
 	traces    *traces
@@ -103,6 +110,9 @@ func Run(ctx context.Context, opts Options) error {
 	web.Go(func() { cancel(host.AwaitMoved(ctx, folderCheck, folders...)) })
 	m, ready := newMetrics(), &readiness{}
 	server := &httpServer{address: opts.MetricsAddress, certificate: certificate, patience: webPatience, ready: ready.fault, metrics: m, log: opts.Log}
+	if opts.MetricsAuthentication {
+		server.readers = newReaders(opts.Log)
+	}
 	web.Go(func() { server.run(ctx) })
 	a, err := newAgent(ctx, &opts, m)
 	if ctx.Err() != nil {
@@ -112,6 +122,9 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	ready.set(a.ready)
+	if server.readers != nil {
+		server.readers.ask(a.live)
+	}
 	return errors.Join(a.run(ctx), reasonToEnd(ctx))
 }
 
@@ -123,6 +136,8 @@ func reasonToEnd(ctx context.Context) error {
 	return nil
 }
 
+var errNoCredentials = errors.New("it has no credentials for the API server yet")
+
 // readiness gives the reason why the agent is not ready, even before it is made.
 type readiness struct{ ask atomic.Pointer[func() error] }
 
@@ -131,7 +146,7 @@ func (r *readiness) set(ask func() error) { r.ask.Store(&ask) }
 func (r *readiness) fault() error {
 	ask := r.ask.Load()
 	if ask == nil {
-		return errors.New("it has no credentials for the API server yet")
+		return errNoCredentials
 	}
 	return (*ask)()
 }
@@ -186,7 +201,7 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 		return nil, err
 	}
 	a := &agent{
-		opts: opts, metrics: m, reports: make(chan *types.PublishRequest, maxReports), log: opts.Log,
+		opts: opts, live: live, metrics: m, reports: make(chan *types.PublishRequest, maxReports), log: opts.Log,
 		watchdog: &watchdog{socket: opts.Socket, pause: watchdogPause, failures: watchdogFailures, log: opts.Log},
 		giveUp: func(reason error) {
 			opts.Log.Error("the agent ends, to be started again", "error", reason)

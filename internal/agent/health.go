@@ -28,11 +28,16 @@ type httpServer struct {
 	patience    time.Duration // webPatience
 	ready       func() error
 	metrics     *metrics
+	readers     *readers // nil lets everybody read metrics
 	log         *slog.Logger
 }
 
 func (h *httpServer) handler() http.Handler {
-	return probes.Handler(h.ready, promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: httpTimeout}))
+	metrics := promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: httpTimeout})
+	if h.readers != nil {
+		metrics = h.readers.guard(metrics)
+	}
+	return probes.Handler(h.ready, metrics)
 }
 
 // run answers until ctx ends.

@@ -3,8 +3,10 @@ package deploy
 import (
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -82,6 +84,88 @@ func TestKubeDeployMetricsOverTLS(t *testing.T) {
 		if (i >= 0) != (secret != "") || i >= 0 && pod.Volumes[i].Secret.SecretName != secret {
 			t.Errorf("the volumes are %v", pod.Volumes)
 		}
+	}
+}
+
+// TestKubeDeployMetricsAuthentication follows the setting to the agent alone, to the right to ask the API
+// server, and to the token that Prometheus sends: never to follow, which asks for none.
+func TestKubeDeployMetricsAuthentication(t *testing.T) {
+	ofSecret := map[string]any{"authorization": map[string]any{"credentials": map[string]any{"name": "reader", "key": "token"}}}
+	ofAccount := map[string]any{"bearerTokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"}
+	for name, test := range map[string]struct {
+		on      bool
+		secret  string
+		monitor string
+		list    string
+		want    map[string]any
+	}{
+		"off":                           {false, "reader", "ServiceMonitor", "endpoints", map[string]any{}},
+		"the token of the account":      {true, "", "ServiceMonitor", "endpoints", ofAccount},
+		"one of a Secret":               {true, "reader", "ServiceMonitor", "endpoints", ofSecret},
+		"one of a Secret by PodMonitor": {true, "reader", "PodMonitor", "podMetricsEndpoints", ofSecret},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := helm(t, map[string]any{
+				"metrics": map[string]any{"tls": map[string]any{"secret": "c"}, "authentication": map[string]any{"enabled": test.on, "tokenSecret": test.secret}},
+				"monitoring": map[string]any{
+					"enabled": true, "serviceMonitor": map[string]any{"enabled": test.monitor == "ServiceMonitor"}, "podMonitor": map[string]any{"enabled": test.monitor == "PodMonitor"},
+				},
+			})
+			pod := daemonSet(t, all).Spec.Template.Spec
+			for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
+				if got := valueOf(container, "PLEXUS_AGENT_METRICS_AUTHENTICATION") == "true"; got != (test.on && container.Name == "agent") {
+					t.Errorf("%s: the setting is %v", container.Name, got)
+				}
+			}
+			endpoints, _, err := unstructured.NestedSlice(find(t, all, test.monitor).Object, "spec", test.list)
+			if err != nil || len(endpoints) != 2 {
+				t.Fatalf("endpoints %v: %v", endpoints, err)
+			}
+			for _, e := range endpoints {
+				endpoint, want, got := e.(map[string]any), test.want, map[string]any{}
+				if endpoint["port"] == "follow" {
+					want = map[string]any{}
+				}
+				for _, key := range []string{"authorization", "bearerTokenFile", "bearerTokenSecret"} {
+					if value, there := endpoint[key]; there {
+						got[key] = value
+					}
+				}
+				if diff := gocmp.Diff(want, got); diff != "" {
+					t.Errorf("port %s, wanted (-) and given (+):\n%s", endpoint["port"], diff)
+				}
+			}
+			checkReviews(t, all, test.on)
+		})
+	}
+}
+
+// checkReviews demands the right to ask whose a token is and what its user may do, or that it is missing.
+func checkReviews(t *testing.T, all []*unstructured.Unstructured, on bool) {
+	t.Helper()
+	var want, got []any
+	if on {
+		want = []any{
+			map[string]any{"apiGroups": []any{"authentication.k8s.io"}, "resources": []any{"tokenreviews"}, "verbs": []any{"create"}},
+			map[string]any{"apiGroups": []any{"authorization.k8s.io"}, "resources": []any{"subjectaccessreviews"}, "verbs": []any{"create"}},
+		}
+	}
+	for _, object := range all {
+		if object.GetKind() != "ClusterRole" || object.GetName() != agent {
+			continue
+		}
+		rules, _, err := unstructured.NestedSlice(object.Object, "rules")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range rules {
+			if group := rule.(map[string]any)["apiGroups"].([]any)[0].(string); strings.HasPrefix(group, "auth") {
+				got = append(got, rule)
+			}
+		}
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("rights to ask, wanted (-) and given (+):\n%s", diff)
 	}
 }
 

@@ -192,6 +192,22 @@ tlsConfig:
 {{- end }}
 {{- end -}}
 
+{{/* What a ServiceMonitor or a PodMonitor says of the token, to the agent's port alone: follow asks for none. The
+context, the port and the kind. */}}
+{{- define "plexus.metricsToken" -}}
+{{- $authentication := (first .).Values.metrics.authentication }}
+{{- if and $authentication.enabled (eq (index . 1) "metrics") }}
+{{- if $authentication.tokenSecret }}
+authorization:
+  credentials:
+    name: {{ $authentication.tokenSecret }}
+    key: token
+{{- else if eq (last .) "ServiceMonitor" }}
+bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "plexus.metricsOnNode" -}}
 {{- if or .Values.metrics.onNodeAddress .Values.monitoring.enabled }}true{{ end -}}
 {{- end -}}
@@ -220,6 +236,10 @@ secret: {secretName: {{ .secret | quote }}, optional: true}
 {{ include "plexus.podResourcesEnv" . }}
 {{ include "plexus.metricsAddress" (list . .Values.metrics.port) }}
 {{- include "plexus.metricsTLSEnv" . }}
+{{- if .Values.metrics.authentication.enabled }}
+- name: PLEXUS_AGENT_METRICS_AUTHENTICATION
+  value: "true"
+{{- end }}
 - name: GOMEMLIMIT
   valueFrom:
     resourceFieldRef:
