@@ -2,6 +2,7 @@
 package status
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -109,13 +111,21 @@ func Fault(state *types.NodeState) error {
 
 // Write prints a state for a person.
 func Write(out io.Writer, state *types.NodeState, now time.Time) error {
-	p := &page{table: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), now: now}
+	var text bytes.Buffer
+	p := &page{table: tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0), now: now}
 	p.head(state)
 	p.uses(state)
 	p.agent(state)
 	p.failures(state.Failures)
-	return errors.Join(p.err, p.table.Flush())
+	if err := errors.Join(p.err, p.table.Flush()); err != nil {
+		return err
+	}
+	_, err := out.Write(lineEnds.ReplaceAll(text.Bytes(), nil))
+	return err
 }
+
+// lineEnds are the blanks that fill up the last column.
+var lineEnds = regexp.MustCompile(`(?m) +$`)
 
 // page prints lines of columns until one fails.
 type page struct {
@@ -166,11 +176,9 @@ func (p *page) head(state *types.NodeState) {
 
 func (p *page) uses(state *types.NodeState) {
 	for _, use := range state.Use {
-		columns := []string{use.Reason, "ok"}
+		columns := []string{use.Reason, "ok", p.detail(use.Reason, state.Follower)}
 		if use.Fault != "" {
 			columns = []string{use.Reason, "FAULT", use.Fault}
-		} else if detail := p.detail(use.Reason, state.Follower); detail != "" {
-			columns = append(columns, detail)
 		}
 		p.line("  %s", strings.Join(columns, "\t"))
 	}

@@ -87,6 +87,18 @@ func TestWrite(t *testing.T) {
   1s ago, DEL of sandbox c1, code 5, the node's fault: no space left on device
   1s ago, GC of sandbox c2, code 7: of an older agent
 `, "this node does not use plexus as it should: configuration"},
+		"a fault above lines without a detail": {func(s *types.NodeState) {
+			s.Use = types.SortReasons(map[string]string{types.UseConfiguration: "another file", types.UseFallback: "", types.UseFollower: "", types.UseJournal: ""})
+			s.Since = time.Time{}
+		}, `worker-1: NEW PODS DO NOT GET PLEXUS, or would not
+
+  configuration  FAULT  another file
+  fallback       ok
+  follow         ok     checked 4s ago
+  journal        ok
+
+  agent  no answer
+`, "this node does not use plexus as it should: configuration"},
 		"the fallback alone": {func(s *types.NodeState) {
 			s.Use = types.SortReasons(map[string]string{types.UseFallback: "no file"})
 			s.Since, s.Node = time.Time{}, ""
