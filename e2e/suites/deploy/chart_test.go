@@ -339,7 +339,10 @@ func TestKubeDeployNotes(t *testing.T) {
 		"no account": {
 			map[string]any{"serviceAccount": map[string]any{"create": false, "name": "theirs"}}, []string{"MISSING: the account noted/theirs"}, nil,
 		},
-		"no devices":   {map[string]any{"paths": map[string]any{"podResources": ""}}, []string{"networks with a resourceName are refused"}, []string{"MISSING"}},
+		"no devices": {map[string]any{"paths": map[string]any{"podResources": ""}}, []string{"networks with a resourceName are refused"}, []string{"MISSING"}},
+		"another image": {
+			map[string]any{"image": map[string]any{"repository": "images.example/plexus", "tag": "v9"}}, []string{"images.example/plexus:v9 is being installed"}, []string{"v0.0.0-dev"},
+		},
 		"another name": {map[string]any{"nameOverride": "cni"}, []string{"noted/cni-agent selects", "name=cni,"}, []string{"plexus-agent"}},
 	} {
 		t.Run(name, func(t *testing.T) { test.check(t, c) })
