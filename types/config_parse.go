@@ -205,10 +205,16 @@ func (c *Config) validateChoices(o *object) {
 		o.fault("auxiliaryCNIChainName", fmt.Sprintf("must be the plain name of a folder, got %q", c.AuxiliaryCNIChainName))
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(c.AllowedPlugins)) {
-		for i, plugin := range c.AllowedPlugins[namespace] {
-			if plugin == "" || strings.ContainsRune(plugin, '/') {
-				o.fault(fmt.Sprintf("allowedPlugins.%s[%d]", namespace, i), fmt.Sprintf("must be a plugin's plain name, got %q", plugin))
-			}
+		checkPlainNames(o, "allowedPlugins."+namespace, c.AllowedPlugins[namespace])
+	}
+	checkPlainNames(o, "startAhead", c.StartAhead)
+}
+
+// checkPlainNames refuses what is no plain name of a plugin.
+func checkPlainNames(o *object, key string, plugins []string) {
+	for i, plugin := range plugins {
+		if plugin == "" || strings.ContainsRune(plugin, '/') {
+			o.fault(fmt.Sprintf("%s[%d]", key, i), fmt.Sprintf("must be a plugin's plain name, got %q", plugin))
 		}
 	}
 }

@@ -292,6 +292,9 @@ func TestConfigRefused(t *testing.T) {
 		{"result", `{"clusterNetwork":"m","result":"some"}`, []string{`result: must be "default" or "all", got "some"`}},
 		{"a chain with a path", `{"clusterNetwork":"m","auxiliaryCNIChainName":"a/b"}`, []string{`auxiliaryCNIChainName: must be the plain name of a folder, got "a/b"`}},
 		{"a chain above", `{"clusterNetwork":"m","auxiliaryCNIChainName":".."}`, []string{`auxiliaryCNIChainName`, `got ".."`}},
+		{"a path to be started ahead", `{"clusterNetwork":"m","startAhead":["bridge","/opt/cni/bin/x",""]}`, []string{
+			`startAhead[1]: must be a plugin's plain name, got "/opt/cni/bin/x"`, `startAhead[2]: must be a plugin's plain name, got ""`,
+		}},
 		{"an allowed path", `{"clusterNetwork":"m","allowedPlugins":{"ns":["a","/bin/b",""]}}`, []string{
 			`allowedPlugins.ns[1]: must be a plugin's plain name, got "/bin/b"`, `allowedPlugins.ns[2]: must be a plugin's plain name, got ""`,
 		}},

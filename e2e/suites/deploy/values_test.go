@@ -125,7 +125,7 @@ func checkBoth(t *testing.T, setting, flag string, bad bool) {
 
 func TestKubeDeployExtraConfigChecks(t *testing.T) {
 	for _, object := range []string{
-		`{"namespaceIsolation": true}`, `{"addTimeout": "2m", "result": "all"}`, `{"allowedPlugins": {"*": ["bridge"]}}`,
+		`{"namespaceIsolation": true}`, `{"addTimeout": "2m", "result": "all"}`, `{"allowedPlugins": {"*": ["bridge"]}}`, `{"startAhead": ["bridge"]}`, `{"startAhead": []}`,
 		`{"capabilities": {"portMappings": true}}`, `{"logOptions": {"maxAge": 5, "compress": false}}`, `{"firstInterfaceIndex": 1}`,
 		`{"defaultNetworks": ["a"], "globalNamespaces": "a,b", "systemNamespaces": ["kube-system"]}`,
 	} {
@@ -137,7 +137,7 @@ func TestKubeDeployExtraConfigChecks(t *testing.T) {
 	for _, object := range []string{
 		`{"type": "x"}`, `{"name": "x"}`, `{"cniVersion": "1.0.0"}`, `{"cniVersions": []}`, `{"clusterNetwork": "x"}`, `{"delegates": []}`,
 		`{"Type": "x"}`, `{"namespaceIsolaton": true}`, `{"namespaceIsolation": "yes"}`, `{"result": "some"}`, `{"addTimeout": "5"}`,
-		`{"addTimeout": 5}`, `{"kubeconfig": "relative"}`, `{"allowedPlugins": {"*": ["a/b"]}}`, `{"firstInterfaceIndex": -1}`,
+		`{"addTimeout": 5}`, `{"kubeconfig": "relative"}`, `{"allowedPlugins": {"*": ["a/b"]}}`, `{"startAhead": ["a/b"]}`, `{"startAhead": "a"}`, `{"firstInterfaceIndex": -1}`,
 		`{"defaultNetworks": [""]}`, `{"logOptions": {"maxAge": -1}}`, `{"logOptions": {"maxSize": -1}}`, `{"logOptions": {"maxBackups": -1}}`,
 		`{"delegateTimeout": "5"}`, `{"auxiliaryCNIChainName": "a/b"}`, `{"logLevel": "loud"}`,
 	} {
