@@ -117,16 +117,19 @@ func TestE2ELostDEL(t *testing.T) {
 	p.AwaitEvent("FailedCreatePodSandBox", "eth7", "flaky")
 	p.Delete()
 	p.AwaitGone()
-	if !slices.ContainsFunc(n.Reservations(), func(r string) bool { return strings.HasPrefix(r, "first/") }) {
+	held := func(n *cluster.Node) bool {
+		return slices.ContainsFunc(n.Reservations(), func(r string) bool { return strings.HasPrefix(r, "first/") })
+	}
+	if !held(n) {
 		t.Fatalf("nothing is left to be released: %q", n.Reservations())
 	}
 	_, err = n.Run("rm", "/run/flaky")
 	s.Must(err)
-	s.Pod("later", cluster.On(n)).AwaitReady()
-	s.Await("what the failed pod had to be released", func() error {
-		if len(n.Journal()) > 1 {
-			return fmt.Errorf("there are records %q", n.Journal())
+	// A call may come within the second that a record waits after its third failure.
+	for later := 1; held(n); later++ {
+		if later > 10 {
+			t.Fatalf("ten later calls have not released it: records %q", n.Journal())
 		}
-		return nil
-	})
+		s.Pod(fmt.Sprintf("later-%d", later), cluster.On(n)).AwaitReady()
+	}
 }
