@@ -20,6 +20,8 @@ RUN          ?=
 FUZZ         ?= .
 FUZZTIME     ?= 30s
 BENCHFLAGS   ?=
+QUICK        ?=
+README       ?=
 KEEP         ?=
 COVERAGE_MIN ?= 85
 PLATFORMS    ?= linux/amd64,linux/arm64
@@ -192,9 +194,9 @@ e2e-list: ## every scenario, and why the continuous integration leaves it out
 	done
 
 .PHONY: bench
-bench: need-root deps-net build ## measure Plexus and Multus against the plugins by libcni alone; BENCHFLAGS= is passed on (root)
+bench: need-root deps-net build ## compare Plexus and Multus with the plugins alone; QUICK=1, in 3 minutes; README=1, its table; BENCHFLAGS= (root)
 	@$(call with,plugins kube multus) \
-	cd e2e && go build -o $(OUT)/bench ./bench && exec $(OUT)/bench $(BENCHFLAGS)
+	cd e2e && go build -o $(OUT)/bench ./bench && exec $(OUT)/bench $(if $(QUICK),-quick) $(if $(README),-readme) $(BENCHFLAGS)
 
 # Run without go run, which would add to what is printed and get in the way of Ctrl-C.
 run_demo = $(call with,plugins) cd e2e && go build -o $(OUT)/demo ./demo && exec $(OUT)/demo

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -119,13 +117,6 @@ func (s *side) processorTime(ctx context.Context, id string) (add, del time.Dura
 	}
 	add = took(s.attach)
 	return add, took(s.detach), err
-}
-
-// ofChildren is the processor time of the processes that this one has waited for, and of theirs.
-func ofChildren() time.Duration {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_CHILDREN, &u) // fails for a bad argument alone
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func annotationRows(all []*annotated) [][]string {

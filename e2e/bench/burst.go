@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -17,39 +17,61 @@ import (
 )
 
 const (
+	// burstSize is that of the bursts that README's table and the limits are about.
 	burstSize = 40
-	// burstNetworks is the number of secondary networks of each of its pods.
+	// burstNetworks is the number of secondary networks of each pod, but for plain pods.
 	burstNetworks = 2
+	// maxPods is how many pods a burst may have: so many ports has a bridge.
+	maxPods = 1000
+	// moreRounds is how many times more often small bursts are run than those of burstSize.
+	moreRounds = 3
 )
 
 // burst is many ADDs at once, again and again, of one scenario.
 type burst struct {
 	*scenario
-	direct, meta []time.Duration // from the first call to the last answer
-	failed       int             // ADDs, of all of meta's
+	pods         int
+	rounds       int // that count
+	direct, meta []call
+	failed       int // ADDs, of all of meta's
 }
+
+// newBursts gives the bursts of every scenario with burstNetworks. Plain pods have the largest alone:
+// on a node that starts again most pods are such.
+func (l *lab) newBursts(scenarios []*scenario) []*burst {
+	var bursts []*burst
+	for _, sc := range scenarios {
+		for _, pods := range l.sizes {
+			if sc.source != manifests && (sc.count == burstNetworks || sc.count == 0 && pods == slices.Max(l.sizes)) {
+				bursts = append(bursts, &burst{scenario: sc, pods: pods, rounds: burstRounds(l.bursts, pods)})
+			}
+		}
+	}
+	return bursts
+}
+
+// burstRounds gives how often a burst is run: the time of few pods scatters more.
+func burstRounds(rounds, pods int) int { return rounds * min(max(burstSize/pods, 1), moreRounds) }
 
 // measureBursts attaches many sandboxes at once, by libcni alone and through a meta-plugin in turn.
 func (l *lab) measureBursts(ctx context.Context, scenarios []*scenario) ([]*burst, error) {
-	var bursts []*burst
-	var err error
-	if l.burst, err = l.burstPods(ctx); err != nil {
+	if err := l.makeBurstPods(ctx); err != nil { // needed without bursts too
 		return nil, err
 	}
-	for _, sc := range scenarios {
-		if sc.count == burstNetworks && sc.source != manifests {
-			bursts = append(bursts, &burst{scenario: sc})
-		}
+	bursts := l.newBursts(scenarios)
+	if l.bursts == 0 || len(bursts) == 0 {
+		return nil, nil
 	}
-	for round := range l.bursts + 1 {
-		if l.bursts == 0 {
-			break // the pods are needed all the same
-		}
-		for i, b := range bursts {
-			fmt.Fprintf(os.Stderr, "\rbench: burst %d of %d ", round*len(bursts)+i+1, (l.bursts+1)*len(bursts))
+	rounds := l.bursts * moreRounds
+	for round := range rounds + 1 {
+		fmt.Fprintf(os.Stderr, "\rbench: bursts, round %d of %d ", round, rounds)
+		for _, b := range bursts {
+			if round > b.rounds {
+				continue
+			}
 			b.favour()
-			if err := b.run(ctx, round, l.burst); err != nil {
-				return nil, fmt.Errorf("burst: %s: %w", b.source, err)
+			if err := b.run(ctx, round, l.burst[b.count][:b.pods]); err != nil {
+				return nil, fmt.Errorf("burst of %d: %s: %w", b.pods, b.source, err)
 			}
 		}
 	}
@@ -64,7 +86,7 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 		sides[0], sides[1] = sides[1], sides[0]
 	}
 	for i, s := range sides {
-		took, failed, err := s.burst(ctx, fmt.Sprintf("burst-%d-%s-%d", round, b.source, i), pods)
+		took, failed, err := s.burst(ctx, fmt.Sprintf("burst-%d-%s-%d-%d-%d", round, b.source, b.count, b.pods, i), pods)
 		switch {
 		case err != nil:
 			return err
@@ -79,20 +101,20 @@ func (b *burst) run(ctx context.Context, round int, pods []types.Pod) error {
 	return nil
 }
 
-// burst attaches a sandbox of every pod at once, and gives the time that takes; then it
-// detaches them. Only ADDs of Multus may fail, and are counted.
-func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (took time.Duration, failed int, err error) {
+// burst attaches a sandbox of every pod at once, and measures that; then it detaches them. Only
+// ADDs of Multus may fail, and are counted.
+func (s *side) burst(ctx context.Context, id string, pods []types.Pod) (took call, failed int, err error) {
 	sandboxes := sandboxesOf(id, pods)
-	took, addErr := atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
-	settle()
-	time.Sleep(s.pause)
-	_, delErr := atOnce(sandboxes, func(sb sandbox) error { return s.detach(ctx, sb) })
-	settle()
-	time.Sleep(s.pause)
+	took, addErr := s.measure(func() error {
+		return atOnce(sandboxes, func(sb sandbox) error { return s.attach(ctx, sb) })
+	})
+	_, delErr := s.measure(func() error {
+		return atOnce(sandboxes, func(sb sandbox) error { return s.detach(ctx, sb) })
+	})
 	if err := errors.Join(addErr, delErr); err == nil || !s.multus {
 		return took, 0, err
 	}
-	return took, failures(addErr), renewBurstNetns()
+	return took, failures(addErr), renewBurstNetns(len(pods))
 }
 
 // failures counts what atOnce has joined.
@@ -104,8 +126,8 @@ func failures(err error) int {
 }
 
 // renewBurstNetns makes the namespaces of the bursts anew, after calls that failed.
-func renewBurstNetns() error {
-	for i := range burstSize {
+func renewBurstNetns(count int) error {
+	for i := range count {
 		name := filepath.Base(burstNetns(i))
 		for _, verb := range []string{"del", "add"} {
 			if out, err := exec.Command("ip", "netns", verb, name).CombinedOutput(); err != nil {
@@ -124,31 +146,44 @@ func sandboxesOf(id string, pods []types.Pod) []sandbox {
 	return sandboxes
 }
 
-func atOnce(sandboxes []sandbox, do func(sandbox) error) (time.Duration, error) {
+func atOnce(sandboxes []sandbox, do func(sandbox) error) error {
 	faults := make([]error, len(sandboxes))
 	var all sync.WaitGroup
-	began := time.Now()
 	for i, sb := range sandboxes {
 		all.Go(func() { faults[i] = do(sb) })
 	}
 	all.Wait()
-	return time.Since(began), errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
 func burstNetns(i int) string { return fmt.Sprintf("/run/netns/burst-%d", i) }
 
-// burstPods makes the pods of a burst, and their namespaces. In the cluster, where there is
-// one, they are made as the pod of the pairs was.
-func (l *lab) burstPods(ctx context.Context) ([]types.Pod, error) {
-	pods := make([]types.Pod, burstSize)
-	dir := filepath.Join(l.dir, "burst")
+// makeBurstPods makes the pods of bursts, and the namespaces that they take turns with.
+func (l *lab) makeBurstPods(ctx context.Context) (err error) {
+	most := max(burstSize, slices.Max(l.sizes))
+	for i := range most {
+		if out, err := exec.Command("ip", "netns", "add", filepath.Base(burstNetns(i))).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip netns add: %w: %s", err, out)
+		}
+	}
+	l.burst = map[int][]types.Pod{}
+	for _, count := range []int{0, burstNetworks} {
+		if l.burst[count], err = l.burstPods(ctx, count, most); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// burstPods makes pods with a number of secondary networks. In the cluster, where there is one,
+// they are made as the pod of the pairs was.
+func (l *lab) burstPods(ctx context.Context, count, most int) ([]types.Pod, error) {
+	pods := make([]types.Pod, most)
+	dir := filepath.Join(l.dir, fmt.Sprintf("burst-%d", count))
 	objects := map[string]object{}
 	for i := range pods {
-		if out, err := exec.Command("ip", "netns", "add", filepath.Base(burstNetns(i))).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("ip netns add: %w: %s", err, out)
-		}
-		pods[i] = types.Pod{Namespace: namespace, Name: fmt.Sprintf("burst-%d", i)}
-		o := podObject(burstNetworks)
+		pods[i] = types.Pod{Namespace: namespace, Name: fmt.Sprintf("burst-%d-%d", count, i)}
+		o := podObject(count)
 		maps.Copy(o["metadata"].(object), object{"name": pods[i].Name})
 		objects[pods[i].Name+".yaml"] = o
 	}
@@ -158,16 +193,21 @@ func (l *lab) burstPods(ctx context.Context) ([]types.Pod, error) {
 	if err := errors.Join(writeYAML(dir, objects), l.apply(ctx, dir)); err != nil {
 		return nil, err
 	}
+	return pods, l.findUIDs(ctx, pods)
+}
+
+// findUIDs completes what is known of pods of the cluster.
+func (l *lab) findUIDs(ctx context.Context, pods []types.Pod) error {
 	list, err := l.cluster.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return err
+	}
+	uids := map[string]string{}
+	for i := range list.Items {
+		uids[list.Items[i].Name] = string(list.Items[i].UID)
 	}
 	for i := range pods {
-		for j := range list.Items {
-			if list.Items[j].Name == pods[i].Name {
-				pods[i].UID = string(list.Items[j].UID)
-			}
-		}
+		pods[i].UID = uids[pods[i].Name]
 	}
-	return pods, nil
+	return nil
 }

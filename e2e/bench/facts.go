@@ -129,35 +129,3 @@ func (o *onceCall) start(ctx context.Context) (net.Conn, *exec.Cmd, error) {
 	}
 	return conn, cmd, nil
 }
-
-// measureDisk gives the time in which the disk makes a record durable, as the journal does it:
-// write, sync, rename, sync of the folder.
-func (l *lab) measureDisk() ([]time.Duration, error) {
-	path := filepath.Join(l.dir, "record")
-	content := make([]byte, 4<<10)
-	var all []time.Duration
-	for range l.pairs {
-		began := time.Now()
-		if err := durably(path, content); err != nil {
-			return nil, err
-		}
-		all = append(all, time.Since(began))
-	}
-	return all, nil
-}
-
-func durably(path string, content []byte) error {
-	file, err := os.Create(path + ".new")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err := errors.Join(err, file.Sync(), file.Close(), os.Rename(path+".new", path)); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}

@@ -31,9 +31,9 @@ type lab struct {
 	cluster *kube.Cluster // nil if no source needs it
 	made    string        // a folder that was made to be mounted over
 	agents  []*agent
-	burst   []types.Pod    // those of a burst
-	multus  *multus.Multus // nil until it is installed
-	daemon  *multus.Daemon // of the thick one; nil unless it runs
+	burst   map[int][]types.Pod // of bursts, by their number of secondary networks
+	multus  *multus.Multus      // nil until it is installed
+	daemon  *multus.Daemon      // of the thick one; nil unless it runs
 }
 
 func newLab(ctx context.Context, opts *options) (_ *lab, retErr error) {

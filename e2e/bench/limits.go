@@ -70,16 +70,16 @@ func (l *lab) measureWithin(ctx context.Context, sc *scenario) (_ *limited, err 
 	}
 	defer end()
 	sc.favour()
-	sandboxes := sandboxesOf("limited-"+sc.source, l.burst)
-	var addErr error
-	m.took, addErr = atOnce(sandboxes, func(sb sandbox) error { return sc.meta.attach(ctx, sb) })
-	m.failed = failures(addErr)
+	sandboxes := sandboxesOf("limited-"+sc.source, l.burst[burstNetworks][:burstSize])
+	began := time.Now()
+	m.failed = failures(atOnce(sandboxes, func(sb sandbox) error { return sc.meta.attach(ctx, sb) }))
+	m.took = time.Since(began)
 	settle()
 	m.killed, err = killedIn(group)
 	// A DEL of what failed may fail too: the namespaces are made anew.
-	_, _ = atOnce(sandboxes, func(sb sandbox) error { return sc.meta.detach(ctx, sb) })
+	_ = atOnce(sandboxes, func(sb sandbox) error { return sc.meta.detach(ctx, sb) })
 	settle()
-	return m, errors.Join(err, renewBurstNetns())
+	return m, errors.Join(err, renewBurstNetns(burstSize))
 }
 
 // restartWithin starts the server of a scenario in a control group, in place of the one that runs.

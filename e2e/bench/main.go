@@ -14,30 +14,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
-
-	"github.com/plexus-cni/plexus/e2e/harness/multus"
 )
 
 // insideVar marks the process that runs in namespaces of its own.
 const insideVar = "PLEXUS_BENCH_INSIDE"
-
-// options say what to measure.
-type options struct {
-	pairs     int
-	bursts    int // of burstSize sandboxes at once
-	scale     bool
-	counts    []int // of secondary networks
-	sources   []string
-	markdown  bool
-	bin       string // the folder of plexus
-	plugins   string // the folder of the other plugins
-	kube      string // the folder of etcd and kube-apiserver
-	multusBin string // the folder of Multus
-}
 
 func main() {
 	err := launch()
@@ -52,7 +33,10 @@ func main() {
 }
 
 func launch() error {
-	opts, err := parseFlags()
+	opts, err := parseFlags(os.Args[1:], runtime.NumCPU())
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -65,43 +49,6 @@ func launch() error {
 		return err
 	}
 	return errors.New("interrupted")
-}
-
-func parseFlags() (*options, error) {
-	opts := &options{
-		bin:       os.Getenv("PLEXUS_BIN"),
-		plugins:   os.Getenv("PLEXUS_CNI_BIN"),
-		kube:      os.Getenv("PLEXUS_KUBE_BIN"),
-		multusBin: os.Getenv(multus.BinVar),
-	}
-	var counts, sources string
-	flag.IntVar(&opts.pairs, "n", 25, "`number` of pairs of each kind")
-	flag.IntVar(&opts.bursts, "bursts", 7, "`number` of pairs of bursts; 0 for none")
-	flag.BoolVar(&opts.scale, "scale", true, "measure an agent in a large cluster")
-	flag.StringVar(&counts, "networks", "0,2,8", "`numbers` of secondary networks")
-	flag.StringVar(&sources, "sources", strings.Join(allSources, ","), "where facts come from: `some` of these")
-	flag.BoolVar(&opts.markdown, "markdown", false, "print tables for docs/performance.md")
-	flag.Parse()
-	for field := range strings.SplitSeq(counts, ",") {
-		count, err := strconv.Atoi(field)
-		if err != nil || count < 0 || count > maxCount {
-			return nil, fmt.Errorf("-networks: %q is not a number from 0 to %d", field, maxCount)
-		}
-		opts.counts = append(opts.counts, count)
-	}
-	for source := range strings.SplitSeq(sources, ",") {
-		if !slices.Contains(allSources, source) {
-			return nil, fmt.Errorf("-sources: %q is not one of %s", source, strings.Join(allSources, ", "))
-		}
-		opts.sources = append(opts.sources, source)
-	}
-	if opts.multusBin == "" && (slices.Contains(opts.sources, multusThin) || slices.Contains(opts.sources, multusThick)) {
-		return nil, fmt.Errorf("%s must be set for these -sources, as `make bench` does", multus.BinVar)
-	}
-	if opts.pairs < 1 || opts.bin == "" || opts.plugins == "" || opts.kube == "" {
-		return nil, errors.New("-n must be at least 1, and PLEXUS_BIN, PLEXUS_CNI_BIN and PLEXUS_KUBE_BIN must be set, as `make bench` does")
-	}
-	return opts, nil
 }
 
 // enter runs this program again, in a network and a mount namespace of its own, which end with
@@ -131,25 +78,42 @@ func measure(ctx context.Context, opts *options) error {
 		return err
 	}
 	defer l.close()
-	scenarios, err := l.scenarios(ctx)
-	if err != nil {
+	r := &report{options: opts}
+	for _, part := range []func(context.Context, *lab) error{r.measureAlone, r.measureCalls, r.measureBursts, r.measureLarge} {
+		if err := part(ctx, l); err != nil {
+			return err
+		}
+	}
+	r.print(os.Stdout)
+	return nil
+}
+
+// measureAlone measures what needs no pairs, once the servers are at rest.
+func (r *report) measureAlone(ctx context.Context, l *lab) (err error) {
+	if r.scenarios, err = l.scenarios(ctx); err != nil {
 		return err
 	}
-	starts, err := l.measureStarts(ctx)
-	if err != nil {
+	if r.machine, err = l.measureMachine(); err != nil {
 		return err
 	}
-	annotations, err := l.measureAnnotations(ctx)
-	if err != nil {
+	if r.starts, err = l.measureStarts(ctx); err != nil {
 		return err
 	}
-	if err := l.measurePairs(ctx, scenarios); err != nil {
+	if r.options.annotations {
+		r.annotated, err = l.measureAnnotations(ctx)
+	}
+	return err
+}
+
+// measureCalls measures pairs of single calls.
+func (r *report) measureCalls(ctx context.Context, l *lab) (err error) {
+	if err := l.measurePairs(ctx, r.scenarios); err != nil {
 		return err
 	}
-	if err := l.measureFacts(ctx, scenarios); err != nil {
+	if err := l.measureFacts(ctx, r.scenarios); err != nil {
 		return err
 	}
-	for _, sc := range scenarios {
+	for _, sc := range r.scenarios {
 		if sc.agent == nil {
 			continue
 		}
@@ -157,31 +121,33 @@ func measure(ctx context.Context, opts *options) error {
 			return err
 		}
 	}
-	memory, err := l.idleMemory(scenarios)
-	if err != nil {
+	return nil
+}
+
+// measureBursts measures many calls at once, and what they leave in the memory of servers.
+func (r *report) measureBursts(ctx context.Context, l *lab) (err error) {
+	if r.memory, err = l.idleMemory(r.scenarios); err != nil {
 		return err
 	}
-	bursts, err := l.measureBursts(ctx, scenarios)
-	if err == nil {
-		err = memory.afterBursts()
-	}
-	if err != nil {
+	if r.bursts, err = l.measureBursts(ctx, r.scenarios); err != nil {
 		return err
 	}
-	within, err := l.measureLimited(ctx, scenarios)
-	if err != nil {
+	if err := r.memory.afterBursts(); err != nil {
 		return err
 	}
-	disk, err := l.measureDisk()
-	if err != nil {
-		return err
+	if r.options.limits {
+		r.limited, err = l.measureLimited(ctx, r.scenarios)
 	}
-	var large *scale
-	if opts.scale && l.cluster != nil {
-		if large, err = l.measureScale(ctx); err != nil {
-			return fmt.Errorf("large cluster: %w", err)
-		}
+	return err
+}
+
+// measureLarge measures an agent in a large cluster, at the end, as the cluster stays large.
+func (r *report) measureLarge(ctx context.Context, l *lab) (err error) {
+	if !r.options.scale || l.cluster == nil {
+		return nil
 	}
-	(&report{options: opts, starts: starts, annotations: annotations, scenarios: scenarios, bursts: bursts, memory: memory, limited: within, disk: disk, scale: large}).print(os.Stdout)
+	if r.large, err = l.measureScale(ctx); err != nil {
+		return fmt.Errorf("large cluster: %w", err)
+	}
 	return nil
 }

@@ -60,9 +60,10 @@ func defaultNetwork() object {
 
 // secondary is one of the further networks: macvlan and bridge in turn.
 func secondary(i int) object {
-	plugin := object{"type": "macvlan", "master": "uplink0", "mode": "bridge", "ipam": ipam(fmt.Sprintf("172.30.%d.0/24", i))}
+	addresses := ipam(fmt.Sprintf("10.%d.0.0/16", i)) // enough for maxPods
+	plugin := object{"type": "macvlan", "master": "uplink0", "mode": "bridge", "ipam": addresses}
 	if i%2 == 1 {
-		plugin = object{"type": "bridge", "bridge": fmt.Sprintf("bench%d", i), "ipam": ipam(fmt.Sprintf("172.30.%d.0/24", i))}
+		plugin = object{"type": "bridge", "bridge": fmt.Sprintf("bench%d", i), "ipam": addresses}
 	}
 	return object{"cniVersion": "1.1.0", "name": secondaryName(i), "plugins": []object{plugin}}
 }
@@ -222,7 +223,11 @@ func (l *lab) metaPlugin(ctx context.Context, sc *scenario, dir, kubeconfig stri
 	case multusThick:
 		sc.meta.forMultus()
 		sc.direct.pause, sc.meta.pause = agentPause, agentPause
-		return l.thickMultus(ctx)
+		plugin, err := l.thickMultus(ctx)
+		if err == nil {
+			sc.meta.server = l.daemon.PID()
+		}
+		return plugin, err
 	case byAgent:
 		return l.withAgent(ctx, sc, kubeconfig)
 	}
@@ -246,6 +251,7 @@ func (l *lab) withAgent(ctx context.Context, sc *scenario, kubeconfig string) (_
 		return nil, err
 	}
 	sc.direct.pause, sc.meta.pause = agentPause, agentPause
+	sc.meta.server = sc.agent.cmd.Process.Pid
 	return object{"type": "plexus", "delegates": []object{defaultNetwork()}, "kubeconfig": kubeconfig, "agentSocket": sc.agent.socket}, nil
 }
 

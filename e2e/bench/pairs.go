@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -17,6 +18,13 @@ import (
 // fill caches and wait until the node may read its pods.
 const warmUp = 2
 
+const (
+	// restStep is how long a server must do next to nothing to be at rest.
+	restStep = agentPause / 2
+	// restPatience is how long that is waited for: a server may have work of its own.
+	restPatience = 5 * time.Second
+)
+
 // side is one of the two that are compared: networks that libcni attaches in this process, all
 // of the pod's, or that of a meta-plugin alone.
 type side struct {
@@ -27,6 +35,8 @@ type side struct {
 	// pause is for an agent to publish what was attached: a DEL does not follow right upon
 	// its ADD, and the API server is not on the node's cores.
 	pause time.Duration
+	// server is the process of the agent or daemon that it asks; 0 if there is none.
+	server int
 	// multus says that it is the side of a Multus, whose calls may fail in a burst.
 	multus bool
 }
@@ -41,11 +51,15 @@ func (s *side) forMultus() {
 	s.cni = libcni.NewCNIConfigWithCacheDir(s.cni.Path, libcni.CacheDir, &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
-// times are of one sandbox.
-type times struct {
-	add, del time.Duration
-	after    time.Duration // how long something went on after the answer to ADD
+// call is what one call took, or several at once.
+type call struct {
+	wall  time.Duration
+	after time.Duration // how long something went on after the answer
+	cpu   spent         // until the pause after it has ended
 }
+
+// times are of one sandbox.
+type times struct{ add, del call }
 
 // pair is one of each, run right after another.
 type pair struct{ direct, meta times }
@@ -97,21 +111,49 @@ func (s *side) detach(ctx context.Context, sb sandbox) error {
 // run attaches a sandbox and detaches it, with nothing else running meanwhile.
 func (s *side) run(ctx context.Context, id string) (t times, err error) {
 	sb := sandbox{id, netns, s.pod}
+	if t.add, err = s.measure(func() error { return s.attach(ctx, sb) }); err != nil {
+		return t, err
+	}
+	t.del, err = s.measure(func() error { return s.detach(ctx, sb) })
+	return t, err
+}
+
+// measure measures a call, or several at once, and what goes on after the answer. If the call
+// fails, it is measured all the same.
+func (s *side) measure(do func() error) (c call, err error) {
+	m, err := newMeter(s.server)
+	if err != nil {
+		return c, err
+	}
 	began := time.Now()
-	if err := s.attach(ctx, sb); err != nil {
-		return t, err
+	callErr := do()
+	c.wall = time.Since(began)
+	m.answered()
+	c.after = settle()
+	restErr := s.rest()
+	c.cpu, err = m.read()
+	return c, errors.Join(callErr, restErr, err)
+}
+
+// rest waits for the pause, and until the agent or daemon has done what it does after the answer:
+// after a burst it publishes for longer.
+func (s *side) rest() error {
+	if s.server == 0 {
+		time.Sleep(s.pause)
+		return nil
 	}
-	t.add = time.Since(began)
-	t.after = settle()
-	time.Sleep(s.pause)
-	began = time.Now()
-	if err := s.detach(ctx, sb); err != nil {
-		return t, err
+	time.Sleep(s.pause - restStep)
+	for range restPatience / restStep {
+		before, err := ofProcess(s.server)
+		if err != nil {
+			return err
+		}
+		time.Sleep(restStep)
+		if now, err := ofProcess(s.server); err != nil || now-before < restStep/50 {
+			return err
+		}
 	}
-	t.del = time.Since(began)
-	settle()
-	time.Sleep(s.pause)
-	return t, nil
+	return nil
 }
 
 // measurePairs runs all scenarios in turn, round by round, so that what disturbs the machine for a

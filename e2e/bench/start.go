@@ -14,7 +14,6 @@ import (
 const (
 	onceName    = "plexus-once"
 	plexusStart = "plexus, VERSION"
-	startRounds = 100
 )
 
 // The yardsticks: the least that a Go program can be, and one that does no more than a plugin
@@ -107,7 +106,7 @@ func (l *lab) measureStarts(ctx context.Context) ([]*start, error) {
 		}
 	}
 	starts := l.newStarts()
-	for round := range startRounds + warmUp {
+	for round := range l.options.starts + warmUp {
 		for i := range starts {
 			s := starts[(i+round)%len(starts)]
 			took, err := s.run(ctx)
