@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -34,7 +35,7 @@ type options struct {
 // presets are flags, each of which sets others that are not given.
 var presets = map[string]map[string]string{
 	"quick": {
-		"n": "10", "bursts": "2", "starts": "30", "networks": "0,2", "sources": "agent,api", "burst-sizes": "1x,2x,40",
+		"n": "15", "bursts": "3", "starts": "30", "networks": "0,2", "sources": "agent,api", "burst-sizes": "1x,2x,40",
 		"scale": "false", "annotations": "false", "limits": "false",
 	},
 	"readme": {
@@ -61,13 +62,7 @@ func parseFlags(args []string, cores int) (*options, error) {
 	sizes := set.String("burst-sizes", "0.5x,1x,2x,8x,40", "`sizes` of bursts: numbers of pods, or with x pods per core")
 	set.Bool("quick", false, "measure less, in 3 minutes; other flags change what")
 	set.Bool("readme", false, "measure what README's table needs; other flags change what")
-	if err := set.Parse(args); err != nil {
-		return nil, err
-	}
-	if set.NArg() > 0 {
-		return nil, fmt.Errorf("%q: only flags are allowed (-h lists them)", set.Arg(0))
-	}
-	if err := applyPreset(set); err != nil {
+	if err := parseSet(set, args); err != nil {
 		return nil, err
 	}
 	var errs [3]error
@@ -76,6 +71,22 @@ func parseFlags(args []string, cores int) (*options, error) {
 	opts.sizes, errs[2] = parseList("burst-sizes", *sizes, func(field string) (int, error) { return parseSize(field, cores) })
 	opts.sizes = unique(opts.sizes)
 	return opts, errors.Join(append(errs[:], opts.check())...)
+}
+
+// parseSet parses what is given, and applies a preset. -h prints all flags.
+func parseSet(set *flag.FlagSet, args []string) error {
+	set.SetOutput(io.Discard) // it would print every flag beside an error
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		set.SetOutput(os.Stdout)
+		set.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w (-h lists what is allowed)", err)
+	case set.NArg() > 0:
+		return fmt.Errorf("%q: only flags are allowed (-h lists them)", set.Arg(0))
+	}
+	return applyPreset(set)
 }
 
 // applyPreset sets the flags of a preset that is chosen, unless they are given.

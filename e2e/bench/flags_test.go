@@ -24,7 +24,7 @@ func TestParseFlags(t *testing.T) {
 		pairs: 25, bursts: 7, sizes: []int{1, 2, 4, 16, 40}, starts: 100, scale: true, annotations: true, limits: true,
 		counts: []int{0, 2, 8}, sources: allSources,
 	}
-	quick := options{pairs: 10, bursts: 2, sizes: []int{2, 4, 40}, starts: 30, counts: []int{0, 2}, sources: []string{byAgent, api}}
+	quick := options{pairs: 15, bursts: 3, sizes: []int{2, 4, 40}, starts: 30, counts: []int{0, 2}, sources: []string{byAgent, api}}
 	readme := options{
 		pairs: 25, bursts: 7, sizes: []int{40}, starts: 100, limits: true, markdown: true,
 		counts: []int{0, 2}, sources: []string{byAgent, api, multusThin, multusThick},
@@ -75,6 +75,8 @@ func TestParseFlagsFails(t *testing.T) {
 		"-burst-sizes 2.5":           {"-burst-sizes", `"2.5"`},
 		"-quick -readme":             {"-quick", "-readme", "only one"},
 		"quick":                      {`"quick"`, "only flags"},
+		"-n x":                       {"-n", `"x"`, "-h lists"},
+		"-unheard 1":                 {"-unheard", "-h lists"},
 		"-n 0 -networks x -starts 0": {"-n", "-networks", "-starts"},
 	} {
 		t.Run(args, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (r *report) measureAlone(ctx context.Context, l *lab) (err error) {
 	if r.starts, err = l.measureStarts(ctx); err != nil {
 		return err
 	}
-	if r.options.annotations {
+	if r.annotations {
 		r.annotated, err = l.measureAnnotations(ctx)
 	}
 	return err
@@ -135,7 +135,7 @@ func (r *report) measureBursts(ctx context.Context, l *lab) (err error) {
 	if err := r.memory.afterBursts(); err != nil {
 		return err
 	}
-	if r.options.limits {
+	if r.limits {
 		r.limited, err = l.measureLimited(ctx, r.scenarios)
 	}
 	return err
@@ -143,7 +143,7 @@ func (r *report) measureBursts(ctx context.Context, l *lab) (err error) {
 
 // measureLarge measures an agent in a large cluster, at the end, as the cluster stays large.
 func (r *report) measureLarge(ctx context.Context, l *lab) (err error) {
-	if !r.options.scale || l.cluster == nil {
+	if !r.scale || l.cluster == nil {
 		return nil
 	}
 	if r.large, err = l.measureScale(ctx); err != nil {

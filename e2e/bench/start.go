@@ -106,7 +106,7 @@ func (l *lab) measureStarts(ctx context.Context) ([]*start, error) {
 		}
 	}
 	starts := l.newStarts()
-	for round := range l.options.starts + warmUp {
+	for round := range l.starts + warmUp {
 		for i := range starts {
 			s := starts[(i+round)%len(starts)]
 			took, err := s.run(ctx)
