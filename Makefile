@@ -142,6 +142,7 @@ test: $(TESTSUM) ## lint and every test, with a count of passes, failures and sk
 .PHONY: test-unit
 test-unit: build $(TESTSUM) ## tests that need neither root nor a cluster
 	@$(TESTSUM) run unit $(call go_test,$(UNIT_PROFILE)) -timeout 10m $(RACE) -skip '^TestNetns' $(if $(RUN),-run '$(RUN)') ./...
+	@cd e2e && $(TESTSUM) run bench go test -json -count=1 -timeout 10m $(if $(RUN),-run '$(RUN)') ./bench
 
 .PHONY: test-image
 test-image: $(TESTSUM) ## the container image: what is in it, and that it is the same twice

@@ -296,7 +296,7 @@ func (s *session) attachAll(ctx context.Context) ([]*current.Result, error) {
 
 func (s *session) attach(ctx context.Context, i int) (*current.Result, error) {
 	a := &s.record.Plan.Attachments[i]
-	list, err := listOf(a)
+	list, err := s.list(i)
 	if err == nil {
 		list, err = s.follow(a, list)
 	}

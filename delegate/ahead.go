@@ -83,7 +83,7 @@ func (s *session) expectAdd() {
 	var coming []launch
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
-		if list, err := listOf(a); err == nil {
+		if list, err := s.list(i); err == nil {
 			coming = append(coming, launches(s.libcni, "ADD", list, runtimeConf(a, &s.record.Plan.Sandbox, s.record.Plan.Sandbox.NetNS))...)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *session) expectAdd() {
 func (s *session) expectDel(pending []int, netns string) {
 	var coming []launch
 	for _, i := range pending {
-		if list, err := listOf(&s.record.Plan.Attachments[i]); err == nil {
+		if list, err := s.list(i); err == nil {
 			coming = append(coming, launches(s.libcni, "DEL", list, s.releaseConf(i, netns))...)
 		}
 	}

@@ -58,7 +58,7 @@ func (s *session) check(ctx context.Context, netns string) error {
 	faults := []error{s.checkPrevious()}
 	for i := range s.record.Plan.Attachments {
 		a := &s.record.Plan.Attachments[i]
-		list, err := listOf(a)
+		list, err := s.list(i)
 		if err != nil {
 			return err
 		}

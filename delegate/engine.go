@@ -151,6 +151,7 @@ type session struct {
 	key    journal.Key
 	lock   *journal.Lock
 	record *types.Record
+	lists  []*libcni.NetworkConfigList // of the plan's attachments, as far as they were read
 	libcni *libcni.CNIConfig
 	ahead  *ahead
 	log    *slog.Logger
@@ -167,6 +168,7 @@ func (e *Engine) newSession(lock *journal.Lock, record *types.Record) *session {
 		key:    key,
 		lock:   lock,
 		record: record,
+		lists:  make([]*libcni.NetworkConfigList, len(record.Plan.Attachments)),
 		libcni: libcni.NewCNIConfigWithCacheDir(e.Path, e.Config.CNIDir, x),
 		ahead:  x.ahead,
 		log:    e.Log.With("pod", record.Plan.Pod.String(), "sandbox", key.ContainerID),
@@ -204,6 +206,19 @@ func listOf(a *types.Attachment) (*libcni.NetworkConfigList, error) {
 		return nil, fmt.Errorf("network %s: %w", a.Network, err)
 	}
 	return list, nil
+}
+
+// list gives the configuration list of one of the plan's attachments. It is read
+// once, however often a call needs it.
+func (s *session) list(i int) (*libcni.NetworkConfigList, error) {
+	if s.lists[i] == nil {
+		list, err := listOf(&s.record.Plan.Attachments[i])
+		if err != nil {
+			return nil, err
+		}
+		s.lists[i] = list
+	}
+	return s.lists[i], nil
 }
 
 // aliveNetNS gives the path of a record's namespace if it still is that namespace,

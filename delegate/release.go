@@ -108,7 +108,7 @@ func (s *session) detachInShare(ctx context.Context, i int, netns string, toCome
 // detach releases one attachment. The caller notes it.
 func (s *session) detach(ctx context.Context, i int, netns string) error {
 	a := &s.record.Plan.Attachments[i]
-	list, err := listOf(a)
+	list, err := s.list(i)
 	if err != nil {
 		return err
 	}
