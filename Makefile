@@ -16,12 +16,14 @@ TESTSUM := $(OUT)/testsum
 MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./e2e/go.mod ./hack/*/go.mod))
 
 # What a user may set.
+export TESTSUM_LOGS = $(LOGS)
 RUN          ?=
 FUZZ         ?= .
 FUZZTIME     ?= 30s
 BENCHFLAGS   ?=
 QUICK        ?=
 README       ?=
+LOGS         ?=
 KEEP         ?=
 COVERAGE_MIN ?= 85
 PLATFORMS    ?= linux/amd64,linux/arm64
@@ -180,7 +182,7 @@ run_e2e = $(call with,plugins kube multus cluster flannel flannelcni calico weav
 	cd e2e && $(TESTSUM) run $(1) go test -json -count=1 -p 1 -timeout 100m $(2) ./...
 
 .PHONY: e2e
-e2e: need-root deps-net deps-e2e build $(TESTSUM) ## scenarios on real clusters; RUN= chooses some by name (root)
+e2e: need-root deps-net deps-e2e build $(TESTSUM) ## scenarios on real clusters; RUN= chooses some by name, LOGS=1 prints what they measured (root)
 	@$(call run_e2e,e2e,-run '(?i)^TestE2E.*$(RUN:TestE2E%=%)')
 
 .PHONY: e2e-ci

@@ -33,6 +33,7 @@ type testState struct {
 type collector struct {
 	label    string
 	out      io.Writer
+	logs     bool // print the output of tests that passed, too
 	packages map[string]map[string]*testState
 	results  []result
 }
@@ -115,7 +116,7 @@ func (c *collector) endTest(e event) {
 	t := c.test(e.Package, e.Test)
 	t.ended = true
 	c.parent(e.Package, e.Test).outcomes[e.Action] = true
-	if e.Action == failed {
+	if e.Action == failed || c.logs && e.Action == passed {
 		fmt.Fprint(c.out, t.output.String())
 	}
 	if t.parent && (e.Action == passed || t.outcomes[e.Action]) {

@@ -100,6 +100,23 @@ func TestCollectPrints(t *testing.T) {
 	}
 }
 
+// Some tests measure, and judge nothing: who wants the figures asks for the logs.
+func TestCollectPrintsLogs(t *testing.T) {
+	var out bytes.Buffer
+	c := newCollector("unit", &out)
+	c.logs = true
+	events := `{"Action":"run","Package":"p","Test":"A"}
+{"Action":"output","Package":"p","Test":"A","Output":"a_test.go:3: 1.04 of the plain bridge's time\n"}
+{"Action":"pass","Package":"p","Test":"A"}
+`
+	if err := c.read(strings.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	if printed := out.String(); !strings.Contains(printed, "1.04 of the plain bridge's time") {
+		t.Errorf("printed %q: want what the test logged", printed)
+	}
+}
+
 func TestCollectPassesOtherLinesOn(t *testing.T) {
 	var out bytes.Buffer
 	if err := newCollector("unit", &out).read(strings.NewReader("not an event")); err != nil {

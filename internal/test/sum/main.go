@@ -7,7 +7,8 @@
 //	testsum report                        sum up everything that was counted
 //
 // Where TESTSUM_STORE names a file, results are added to it and only report
-// sums them up; without it, every run reports on itself.
+// sums them up; without it, every run reports on itself. Where TESTSUM_LOGS is
+// not empty, run also prints the output of tests that passed: what they measured.
 package main
 
 import (
@@ -29,7 +30,7 @@ var (
 )
 
 func main() {
-	t := tool{store: store(os.Getenv("TESTSUM_STORE")), out: os.Stdout}
+	t := tool{store: store(os.Getenv("TESTSUM_STORE")), out: os.Stdout, logs: os.Getenv("TESTSUM_LOGS") != ""}
 	err := t.dispatch(os.Args[1:])
 	switch {
 	case errors.Is(err, errFailed): // the report has said it
@@ -44,6 +45,7 @@ func main() {
 type tool struct {
 	store store
 	out   io.Writer
+	logs  bool // of tests that passed, too
 }
 
 func (t tool) dispatch(args []string) error {
@@ -68,6 +70,7 @@ func (t tool) dispatch(args []string) error {
 // test, or in which no test ran, is a failure by itself.
 func (t tool) run(label string, command []string) error {
 	c := newCollector(label, t.out)
+	c.logs = t.logs
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
