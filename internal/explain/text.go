@@ -96,7 +96,9 @@ func (o *Origin) text(file string) string {
 
 func (a *Attachment) facts() [][2]string {
 	facts := [][2]string{
-		{"addresses", strings.Join(a.IPs, ", ")}, {"MAC", a.MAC}, {"gateways", strings.Join(a.Gateways, ", ")},
+		{"addresses", strings.Join(a.IPs, ", ")},
+		{"MAC", a.MAC},
+		{"gateways", strings.Join(a.Gateways, ", ")},
 		{"CNI_ARGS", a.CNIArgs},
 	}
 	if a.Device != nil {

@@ -279,7 +279,7 @@ func TestRequests(t *testing.T) {
 // The API server is asked as the flags say. What it does not let the user read is not a verdict.
 func TestExplainOfCluster(t *testing.T) {
 	answers := map[string]string{
-		"/api/v1/namespaces/shop/pods/web": `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "shop", "annotations": {"k8s.v1.cni.cncf.io/networks": "lan"}}}`,
+		"/api/v1/namespaces/shop/pods/web":                                            `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "shop", "annotations": {"k8s.v1.cni.cncf.io/networks": "lan"}}}`,
 		"/apis/k8s.cni.cncf.io/v1/namespaces/shop/network-attachment-definitions/lan": `{"metadata": {"name": "lan"}, "spec": {"config": "{\"cniVersion\": \"1.0.0\", \"type\": \"bridge\"}"}}`,
 	}
 	forbidden := ""

@@ -160,8 +160,10 @@ func sandboxOf(pod *types.Pod) types.Sandbox {
 	sandbox := types.Sandbox{ContainerID: strings.Repeat("0", length), IfName: "eth0", Args: [][2]string{{"IgnoreUnknown", "1"}}}
 	if pod.Known() {
 		sandbox.Args = append(sandbox.Args, [][2]string{
-			{types.ArgPodNamespace, pod.Namespace}, {types.ArgPodName, pod.Name},
-			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ContainerID}, {types.ArgPodUID, pod.UID},
+			{types.ArgPodNamespace, pod.Namespace},
+			{types.ArgPodName, pod.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ContainerID},
+			{types.ArgPodUID, pod.UID},
 		}...)
 	}
 	return sandbox
