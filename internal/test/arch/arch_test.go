@@ -59,9 +59,13 @@ var rules = []rule{
 	{folder: "delegate/plan", ours: []string{"types"}, never: []string{"github.com/vishvananda", "golang.org/x/sys/unix"}},
 	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
+	// What explains a plan is a function of it: it asks nobody.
+	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
+	// The commands plan, and attach nothing.
+	{folder: "internal/window", ours: []string{"types", "delegate/plan", "k8sclient", "internal/explain", "internal/version"}, never: slices.Concat(ovsdb, []string{"github.com/vishvananda"})},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
-	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, []string{
+	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
 	})},
 	// Both commands that stay serve by it, and one of them asks no API server.
@@ -69,18 +73,20 @@ var rules = []rule{
 	// The agent runs no plugin and enters no namespace.
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	// Nor does it drive a switch, and what does asks no API server.
-	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
+	{folder: "cmd/plexus-agent", any: true, never: slices.Concat(ovsdb, window)},
 	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin", "internal/host", "internal/version"}, never: slices.Concat(kubernetes, []string{module + "/internal/plugin/vf"})},
 	// cmd/plexus links it. Facts come from another process, by rpc.
 	{folder: "internal/source", ours: []string{"types", "delegate", "internal/host", "internal/rpc"}, never: slices.Concat(kubernetes, ovsdb, []string{
 		"net/http", "*yaml*", "google.golang.org/grpc", "*protobuf*",
 	})},
-	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, []string{
+	{folder: "cmd/plexus", any: true, never: slices.Concat(kubernetes, ovsdb, window, []string{
 		module + "/k8sclient", module + "/sriov/pf", module + "/internal/plugin/vf", module + "/internal/plugin/vhostuser", "net/http", "*yaml*", "github.com/spf13", "google.golang.org/grpc", "go.opentelemetry.io", "*protobuf*",
 	})},
 }
 
 var (
+	// window is what kubectl-plexus is made of, and no program of a node.
+	window     = []string{module + "/internal/window", module + "/internal/explain", "k8s.io/cli-runtime"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
@@ -271,6 +277,13 @@ func TestImportsAreRefused(t *testing.T) {
 		{"internal/plugin/vhostuser", module + "/delegate", "internal/plugin/vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/host" "internal/version"]`},
 		{"cmd/plexus-vhostuser", module + "/internal/plugin/vf", "cmd/plexus-vhostuser links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
 		{"cmd/plexus-vhostuser", module + "/delegate", "cmd/plexus-vhostuser links " + module + `/delegate: of ours it may link ["types" "sriov" "internal/plugin" "internal/host" "internal/version"]`},
+		{"cmd/plexus", module + "/internal/window", "cmd/plexus links " + module + "/internal/window: it must not link " + module + "/internal/window"},
+		{"cmd/plexus-once", module + "/internal/explain", "cmd/plexus-once links " + module + "/internal/explain: it must not link " + module + "/internal/explain"},
+		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
+		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
+		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
+		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "k8sclient" "internal/explain" "internal/version"]`},
+		{"internal/window", module + "/delegate/plan", ""},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -79,6 +79,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"plexus-agent install", "docs/agent.md", "### Flags of plexus-agent install"},
 		{"plexus-agent uninstall", "docs/agent.md", "### Flags of plexus-agent uninstall"},
 		{"plexus-agent interfaces", "docs/agent.md", "### Flags of plexus-agent interfaces"},
+		{"kubectl-plexus explain", "docs/kubectl-plexus.md", "### Flags of explain"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
 	} {
@@ -88,7 +89,11 @@ func TestFlagsAreDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			flags := flagsOf(string(out))
+			help := string(out)
+			if words[0] == "kubectl-plexus" { // those that it has of kubectl are documented there
+				help, _, _ = strings.Cut(help, "\nGlobal Flags:")
+			}
+			flags := flagsOf(help)
 			if len(flags) < 2 {
 				t.Fatalf("only %d flags in\n%s", len(flags), out)
 			}
