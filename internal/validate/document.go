@@ -44,23 +44,19 @@ func (r *run) read(f File) {
 	src := newSource(f)
 	for _, part := range src.parts() {
 		doc := &document{src: src, line: part.line}
-		var root yaml.Node
-		if err := yaml.Unmarshal(part.data, &root); err != nil {
+		root, err := part.parse(src)
+		if err != nil {
 			r.syntaxFault(doc, part, err)
 			continue
 		}
-		if len(root.Content) == 0 {
-			continue
-		}
-		o := &object{doc: doc, node: deref(root.Content[0]), template: helmTemplate(part.data)}
-		if o.node.Tag == "!!null" {
-			continue
-		}
-		if o.node.Kind != yaml.MappingNode {
+		o := &object{doc: doc, node: deref(root), template: helmTemplate(part.data)}
+		switch {
+		case o.node.Kind == 0 || o.node.Tag == "!!null":
+		case o.node.Kind != yaml.MappingNode:
 			r.add(ruleObject, o, doc.offset(o.node), "", "the document is no object of Kubernetes")
-			continue
+		default:
+			r.readObject(o, true)
 		}
-		r.readObject(o, true)
 	}
 }
 

@@ -115,11 +115,11 @@ func (r *run) assumeNodeNetworks(config *types.Config) {
 	}
 }
 
-// isAssumed reports whether a network of this label is one that the planner was given a stand-in for.
+// isAssumed reports whether a network of this label is one that the planner was given a stand-in
+// for. A network of the node's own has a label without a namespace.
 func (r *run) isAssumed(label string) bool {
-	ref, err := types.ParseRef(label, "default")
-	n := r.lookup(ref)
-	return err == nil && (n == nil || n.broken || n.config == nil)
+	n := r.lookup(refOf(label))
+	return strings.Contains(label, "/") && (n == nil || n.broken || n.config == nil)
 }
 
 // checkConfig finds the faults that every pod has.

@@ -30,6 +30,7 @@ type network struct {
 	faults map[string]bool // what the planner says of it
 	wire   wire
 	ranges []addresses // of host-local
+	sorted []byte      // what canonical has made
 }
 
 // pod is a pod, or the template of pods.

@@ -92,7 +92,17 @@ func (s *source) parts() []part {
 		at := s.lines[first]
 		parts = append(parts, part{at: at, line: first, data: s.data[at:end]})
 	}
-	return slices.DeleteFunc(parts, func(p part) bool { return len(bytes.TrimSpace(p.data)) == 0 })
+	return slices.DeleteFunc(parts, part.isEmpty)
+}
+
+// isEmpty reports whether there are only comments and directives in a part.
+func (p part) isEmpty() bool {
+	for line := range bytes.Lines(p.data) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && line[0] != '%' {
+			return false
+		}
+	}
+	return true
 }
 
 func isSeparator(line []byte) bool {

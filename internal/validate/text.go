@@ -3,6 +3,7 @@ package validate
 import (
 	"bytes"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -137,5 +138,17 @@ func doubleQuotedUnit(data []byte) (string, int) {
 	if err != nil {
 		return "", 0
 	}
+	if low, is := lowSurrogate(data[2+digits:]); is && digits == 4 && utf16.IsSurrogate(rune(code)) {
+		return string(utf16.DecodeRune(rune(code), low)), 2 * (2 + digits)
+	}
 	return string(utf8.AppendRune(nil, rune(code))), 2 + digits
+}
+
+// lowSurrogate reads the second half of a character that JSON writes as two escapes.
+func lowSurrogate(data []byte) (rune, bool) {
+	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
+		return 0, false
+	}
+	code, err := strconv.ParseUint(string(data[2:6]), 16, 32)
+	return rune(code), err == nil && code >= 0xdc00 && code < 0xe000
 }

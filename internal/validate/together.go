@@ -134,17 +134,18 @@ func checkGateway(r *run, n, other *network) bool {
 func (w wire) isMaster() bool { return w.kind == "macvlan" || w.kind == "ipvlan" }
 
 func (n *network) sameConfig(other *network) bool {
-	a, err := n.conf.Bytes()
-	b, otherErr := other.conf.Bytes()
-	return err == nil && otherErr == nil && bytes.Equal(canonical(a), canonical(b))
+	return bytes.Equal(n.canonical(), other.canonical())
 }
 
-// canonical gives JSON that is equal where the values are: without white space, with sorted keys.
-func canonical(data []byte) []byte {
-	var v any
-	if json.Unmarshal(data, &v) != nil {
-		return data
+// canonical gives the configuration as it is equal where the values are: without white space, with
+// sorted keys.
+func (n *network) canonical() []byte {
+	if n.sorted != nil {
+		return n.sorted
 	}
-	data, _ = json.Marshal(v) // it was JSON
-	return data
+	var v any
+	if data, err := n.conf.Bytes(); err == nil && json.Unmarshal(data, &v) == nil {
+		n.sorted, _ = json.Marshal(v) // it was JSON
+	}
+	return n.sorted
 }
