@@ -150,7 +150,7 @@ func (r *run) readNetwork(o *object) {
 	default:
 		n.config = o.doc.text(spec)
 	}
-	r.networks = append(r.networks, n)
+	r.networks, r.byRef[n.ref] = append(r.networks, n), n
 }
 
 func describe(n *yaml.Node) string {

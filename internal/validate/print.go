@@ -23,7 +23,7 @@ func Text(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", f.File, f.Line, f.Column, f.Severity, oneLine(f.Message), f.Rule)
+		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", oneLine(f.File), f.Line, f.Column, f.Severity, oneLine(f.Message), f.Rule)
 		if place := f.place(); place != "" {
 			fmt.Fprintf(&b, "    in %s\n", oneLine(place))
 		}
@@ -101,7 +101,11 @@ func GitHub(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		text := f.Message + " (" + f.place() + ")\n" + f.Do
+		text := oneLine(f.Message)
+		if place := f.place(); place != "" {
+			text += " (" + oneLine(place) + ")"
+		}
+		text += "\n" + f.Do
 		fmt.Fprintf(&b, "::%s file=%s,line=%d,col=%d,title=%s::%s\n", gitHubLevels[f.Severity],
 			gitHubProperty.Replace(f.File), f.Line, f.Column, gitHubProperty.Replace("plexus "+f.Rule), gitHubText.Replace(text))
 	}

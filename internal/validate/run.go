@@ -13,6 +13,7 @@ type run struct {
 	options  Options
 	order    map[string]int // of the files
 	networks []*network
+	byRef    map[types.Ref]*network
 	pods     []*pod
 	findings []Finding
 	// everyPod are the faults that every pod has, from the configuration of Plexus.
@@ -41,7 +42,7 @@ type pod struct {
 }
 
 func newRun(files []File, o Options) *run {
-	r := &run{options: o, order: map[string]int{}, everyPod: map[string]bool{}, config: o.Config}
+	r := &run{options: o, order: map[string]int{}, byRef: map[types.Ref]*network{}, everyPod: map[string]bool{}, config: o.Config}
 	for i, f := range files {
 		r.order[f.Name] = i
 	}
@@ -91,11 +92,4 @@ const assumedConfig = `{"cniVersion": "1.0.0", "name": "assumed", "type": "assum
 
 // lookup gives the network of a name, nil if it is in no file. Of two it is the last one, as of
 // two that are applied one after the other.
-func (r *run) lookup(ref types.Ref) *network {
-	for i := len(r.networks) - 1; i >= 0; i-- {
-		if r.networks[i].ref == ref {
-			return r.networks[i]
-		}
-	}
-	return nil
-}
+func (r *run) lookup(ref types.Ref) *network { return r.byRef[ref] }
