@@ -74,6 +74,36 @@ func (e *FieldError) Error() string {
 	return e.Field + ": " + e.Problem
 }
 
+// AnnotationError says which annotation of a pod is wrong.
+type AnnotationError struct {
+	Annotation string
+	Err        error
+}
+
+// Error gives "annotation name: problem".
+func (e *AnnotationError) Error() string { return "annotation " + e.Annotation + ": " + e.Err.Error() }
+
+// Unwrap gives the error inside.
+func (e *AnnotationError) Unwrap() error { return e.Err }
+
+// ElementError says which element of an annotation is wrong.
+type ElementError struct {
+	Index   int    // the first element is 0
+	Network string // "" if the element names none that can be read
+	Err     error
+}
+
+// Error counts the elements from 1, as people do.
+func (e *ElementError) Error() string {
+	if e.Network == "" {
+		return fmt.Sprintf("element %d: %s", e.Index+1, e.Err)
+	}
+	return fmt.Sprintf("element %d (%s): %s", e.Index+1, e.Network, e.Err)
+}
+
+// Unwrap gives the error inside.
+func (e *ElementError) Unwrap() error { return e.Err }
+
 // faults is several errors that are all reported, in one line.
 type faults []error
 

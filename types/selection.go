@@ -121,7 +121,7 @@ func parseSelections(annotation, value, namespace string) ([]Selection, []string
 }
 
 func annotationError(annotation string, err error) error {
-	return WithCode(CodeInvalidConfig, fmt.Errorf("annotation %s: %w", annotation, err))
+	return WithCode(CodeInvalidConfig, &AnnotationError{Annotation: annotation, Err: err})
 }
 
 // parseShortForm reads [namespace/]name[@interface],… Space around each part is dropped,
@@ -135,7 +135,7 @@ func parseShortForm(value, namespace string) ([]Selection, []string, error) {
 	for i, element := range strings.Split(value, ",") {
 		s, err := parseShort(strings.TrimSpace(element), namespace)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("element %d: %w", i+1, err))
+			faults = append(faults, &ElementError{Index: i, Err: err})
 			continue
 		}
 		selections = append(selections, s)
@@ -181,7 +181,8 @@ func checkTogether(selections []Selection) error {
 		me := fmt.Sprintf("element %d (%s)", i+1, s.Ref())
 		if len(s.DefaultRoute) > 0 {
 			if gateways != "" {
-				faults = append(faults, fmt.Errorf("%s: default-route: %s asks for it already, only one network may", me, gateways))
+				problem := gateways + " asks for it already, only one network may"
+				faults = append(faults, &ElementError{Index: i, Network: s.Ref().String(), Err: &FieldError{Field: "default-route", Problem: problem}})
 			}
 			gateways = me
 		}
@@ -189,7 +190,8 @@ func checkTogether(selections []Selection) error {
 			continue
 		}
 		if other, taken := interfaces[s.Interface]; taken {
-			faults = append(faults, fmt.Errorf("%s: interface: %q is taken by %s", me, s.Interface, other))
+			problem := fmt.Sprintf("%q is taken by %s", s.Interface, other)
+			faults = append(faults, &ElementError{Index: i, Network: s.Ref().String(), Err: &FieldError{Field: "interface", Problem: problem}})
 		}
 		interfaces[s.Interface] = me
 	}

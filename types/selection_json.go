@@ -3,6 +3,7 @@ package types
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -27,12 +28,12 @@ func parseJSONForm(value, namespace string) ([]Selection, []string, error) {
 	for i, element := range elements {
 		s, more, err := parseElement(element, namespace)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("element %d%s: %w", i+1, nameOf(s), err))
+			faults = append(faults, &ElementError{Index: i, Network: nameOf(s), Err: err})
 			continue
 		}
 		selections = append(selections, s)
 		for _, key := range more {
-			unknown = append(unknown, fmt.Sprintf("element %d%s: %s", i+1, nameOf(s), key))
+			unknown = append(unknown, (&ElementError{Index: i, Network: nameOf(s), Err: errors.New(key)}).Error())
 		}
 	}
 	return selections, unknown, Join(faults...)
@@ -42,7 +43,7 @@ func nameOf(s Selection) string {
 	if s.Name == "" {
 		return ""
 	}
-	return " (" + brief(s.Ref().String()).String() + ")"
+	return brief(s.Ref().String()).String()
 }
 
 func parseElement(data json.RawMessage, namespace string) (Selection, []string, error) {

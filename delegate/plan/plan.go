@@ -137,7 +137,7 @@ func (b *builder) nodeFault(err error) { b.fault(types.WithFault(types.FaultNode
 // faultOf notes a fault of one network.
 func (b *builder) faultOf(label string, err error) {
 	if err != nil {
-		b.fault(fmt.Errorf("network %s: %w", label, err))
+		b.fault(&NetworkError{Network: label, Err: err})
 	}
 }
 
@@ -198,8 +198,9 @@ func (b *builder) checkFirstName(chosen *types.Selection) error {
 	if chosen.Interface == "" || chosen.Interface == b.sandbox.IfName {
 		return nil
 	}
-	return fmt.Errorf("annotation %s: network %s: asks for interface %q, but the runtime names the pod's first interface %q: leave the name out",
-		types.AnnotationDefaultNetwork, chosen.Ref(), chosen.Interface, b.sandbox.IfName)
+	return &types.AnnotationError{Annotation: types.AnnotationDefaultNetwork, Err: fmt.Errorf(
+		"network %s: asks for interface %q, but the runtime names the pod's first interface %q: leave the name out",
+		chosen.Ref(), chosen.Interface, b.sandbox.IfName)}
 }
 
 func (b *builder) collectSelected(ctx context.Context) {

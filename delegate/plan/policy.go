@@ -31,8 +31,8 @@ func (b *builder) mayBeDefault(namespace string) error {
 	if b.Config.NamespaceIsolation && b.isOwnOrGlobal(namespace) {
 		return nil
 	}
-	return fmt.Errorf("annotation %s: only a network of namespace %s may be a default network (key defaultNetworkNamespaces of the node's configuration)",
-		types.AnnotationDefaultNetwork, list(allowed))
+	return &types.AnnotationError{Annotation: types.AnnotationDefaultNetwork, Err: fmt.Errorf(
+		"only a network of namespace %s may be a default network (key defaultNetworkNamespaces of the node's configuration)", list(allowed))}
 }
 
 func (b *builder) isOwnOrGlobal(namespace string) bool {

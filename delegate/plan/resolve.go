@@ -186,7 +186,7 @@ type request struct {
 // require hands a request over, or says that no plugin takes it.
 func require(w *wanted, a *types.Attachment, r request) error {
 	if r.given && !w.conf.HasCapability(r.capability) {
-		return fmt.Errorf("%s: the pod asks for it, but no plugin of the network declares the capability %q", r.key, r.capability)
+		return &AskedError{Key: r.key, Capability: r.capability, Problem: fmt.Sprintf("the pod asks for it, but no plugin of the network declares the capability %q", r.capability)}
 	}
 	return offer(w, a, r)
 }
@@ -276,7 +276,7 @@ func (b *builder) checkInterfaces() {
 			b.faultOf(a.Network, err)
 		}
 		if other, taken := owner[a.Interface]; taken {
-			b.faultOf(a.Network, fmt.Errorf("interface: %q is taken by network %s", a.Interface, other))
+			b.faultOf(a.Network, &AskedError{Key: "interface", Problem: fmt.Sprintf("%q is taken by network %s", a.Interface, other)})
 			continue
 		}
 		owner[a.Interface] = a.Network
@@ -294,7 +294,7 @@ func (b *builder) checkDefaultRoutes() {
 			owner = a.Network
 			continue
 		}
-		b.faultOf(a.Network, fmt.Errorf("default-route: network %s asks for it already, only one may", owner))
+		b.faultOf(a.Network, &AskedError{Key: "default-route", Problem: fmt.Sprintf("network %s asks for it already, only one may", owner)})
 	}
 }
 

@@ -1,0 +1,236 @@
+package validate
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// object is an object of Kubernetes in a file.
+type object struct {
+	doc      *document
+	node     *yaml.Node
+	kind     string
+	ref      types.Ref
+	template string // of Helm
+}
+
+func (o *object) String() string { return o.kind + " " + o.ref.String() }
+
+// document is one document of a file.
+type document struct {
+	src  *source
+	line int // lines of YAML's before it
+}
+
+func (d *document) offset(n *yaml.Node) int { return d.src.offset(d.line+n.Line, n.Column) }
+
+// text gives a scalar with the places of its bytes, nil if it is none.
+func (d *document) text(n *yaml.Node) *text {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return nil
+	}
+	return newText(d.src, n, d.offset(n))
+}
+
+// read finds the networks and the pods of a file.
+func (r *run) read(f File) {
+	src := newSource(f)
+	for _, part := range src.parts() {
+		doc := &document{src: src, line: part.line}
+		root, err := part.parse(src)
+		if err != nil {
+			r.syntaxFault(doc, part, err)
+			continue
+		}
+		o := &object{doc: doc, node: deref(root), template: helmTemplate(part.data)}
+		switch {
+		case o.node.Kind == 0 || o.node.Tag == "!!null":
+		case o.node.Kind != yaml.MappingNode:
+			r.add(ruleObject, o, doc.offset(o.node), "", "the document is no object of Kubernetes")
+		default:
+			r.readObject(o, true)
+		}
+	}
+}
+
+// yamlLine is all that YAML's parser says about the place of an error.
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+func (r *run) syntaxFault(doc *document, part part, err error) {
+	message, at := err.Error(), part.at
+	found := yamlLine.FindStringSubmatch(message)
+	if found != nil {
+		message = message[len(found[0]):]
+	}
+	if line, err := strconv.Atoi(strings.Join(found[min(1, len(found)):], "")); err == nil {
+		at = doc.src.offset(doc.line+line, 1)
+	}
+	r.add(ruleYAML, &object{doc: doc, template: helmTemplate(part.data)}, at, "", "is not valid YAML: "+message)
+}
+
+// helmTemplate gives the file of the chart, of a document that Helm has made.
+func helmTemplate(data []byte) string {
+	for line := range bytes.Lines(data[:min(len(data), 1000)]) {
+		if template, found := bytes.CutPrefix(line, []byte("# Source: ")); found {
+			return string(bytes.TrimSpace(template))
+		}
+	}
+	return ""
+}
+
+func (r *run) readObject(o *object, mayBeList bool) {
+	o.kind = scalar(get(o.node, "kind"))
+	items := get(o.node, "items")
+	if mayBeList && strings.HasSuffix(o.kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
+		for _, item := range items.Content {
+			if item = deref(item); item.Kind == yaml.MappingNode {
+				r.readItem(o, item)
+			}
+		}
+		return
+	}
+	group, _, _ := strings.Cut(scalar(get(o.node, "apiVersion")), "/")
+	switch {
+	case o.kind == "NetworkAttachmentDefinition" && group == "k8s.cni.cncf.io":
+		r.readNetwork(o)
+	case podPaths[o.kind] != nil:
+		r.readPod(o)
+	}
+}
+
+// readItem reads an item of a list, which may leave out the kind that the list's kind says.
+func (r *run) readItem(list *object, item *yaml.Node) {
+	o := &object{doc: list.doc, node: item, template: list.template}
+	if get(item, "kind") == nil && list.kind != "List" {
+		kind := yaml.Node{Kind: yaml.ScalarNode, Value: strings.TrimSuffix(list.kind, "List")}
+		version := yaml.Node{Kind: yaml.ScalarNode, Value: scalar(get(list.node, "apiVersion"))}
+		filled := *item
+		filled.Content = append([]*yaml.Node{key("kind"), &kind, key("apiVersion"), &version}, item.Content...)
+		o.node = &filled
+	}
+	r.readObject(o, false)
+}
+
+func key(name string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: name} }
+
+// name reads the name and the namespace of an object, and reports whether it has a name.
+func (r *run) name(o *object) bool {
+	metadata := get(o.node, "metadata")
+	o.ref = types.Ref{Namespace: scalar(get(metadata, "namespace")), Name: scalar(get(metadata, "name"))}
+	if o.ref.Namespace == "" {
+		o.ref.Namespace = "default"
+	}
+	if o.ref.Name == "" && scalar(get(metadata, "generateName")) != "" {
+		o.ref.Name = scalar(get(metadata, "generateName")) + "*"
+	}
+	if o.ref.Name == "" {
+		r.add(ruleObject, o, o.doc.offset(o.node), "metadata.name", "is missing")
+	}
+	return o.ref.Name != ""
+}
+
+func (r *run) readNetwork(o *object) {
+	if !r.name(o) {
+		return
+	}
+	n := &network{object: o}
+	spec := get(o.node, "spec", "config")
+	switch {
+	case spec == nil || spec.Kind == yaml.ScalarNode && spec.Tag == "!!null":
+	case spec.Kind != yaml.ScalarNode || spec.Tag != "!!str":
+		n.broken = true
+		r.add(ruleObject, o, o.doc.offset(spec), "spec.config", "must be a string with JSON in it, got "+describe(spec))
+	default:
+		n.config = o.doc.text(spec)
+	}
+	r.networks, r.byRef[n.ref] = append(r.networks, n), n
+}
+
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "an object: write it as a block, `config: |-`"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return fmt.Sprintf("a value of the type %s", strings.TrimPrefix(n.Tag, "!!"))
+}
+
+// podPaths are the kinds that have pods, each with the path of what becomes one.
+var podPaths = map[string][]string{
+	"Pod": {}, "PodTemplate": {"template"}, "CronJob": {"spec", "jobTemplate", "spec", "template"},
+	"Deployment": {"spec", "template"}, "StatefulSet": {"spec", "template"}, "DaemonSet": {"spec", "template"},
+	"ReplicaSet": {"spec", "template"}, "Job": {"spec", "template"}, "ReplicationController": {"spec", "template"},
+}
+
+func (r *run) readPod(o *object) {
+	path := podPaths[o.kind]
+	if !r.name(o) {
+		return
+	}
+	p := &pod{object: o, path: strings.Join(append(path, "metadata", "annotations"), "."), values: map[string]*text{}}
+	annotations := get(get(o.node, path...), "metadata", "annotations")
+	for i := 0; annotations != nil && annotations.Kind == yaml.MappingNode && i+1 < len(annotations.Content); i += 2 {
+		key, value := annotations.Content[i], deref(annotations.Content[i+1])
+		r.checkAnnotationKey(p, key)
+		switch {
+		case key.Value != types.AnnotationNetworks && key.Value != types.AnnotationDefaultNetwork:
+		case value.Kind != yaml.ScalarNode || value.Tag != "!!str":
+			r.add(ruleObject, o, o.doc.offset(value), p.path+"."+key.Value, "must be a string, got "+describe(value))
+		default:
+			p.values[key.Value] = o.doc.text(value)
+		}
+	}
+	r.pods = append(r.pods, p)
+}
+
+// deref follows an alias.
+func deref(n *yaml.Node) *yaml.Node {
+	for i := 0; n != nil && n.Kind == yaml.AliasNode && i < 10; i++ {
+		n = n.Alias
+	}
+	return n
+}
+
+// get follows keys into mappings, nil if one is not there.
+func get(n *yaml.Node, keys ...string) *yaml.Node {
+	for _, key := range keys {
+		if n = entry(n, key, 0); n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// maxMerges bounds how deep mappings may be merged into one another.
+const maxMerges = 4
+
+func entry(n *yaml.Node, key string, depth int) *yaml.Node {
+	if n = deref(n); n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var merged *yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch name := n.Content[i]; {
+		case name.Value == key:
+			return deref(n.Content[i+1])
+		case name.Tag == "!!merge" && merged == nil && depth < maxMerges:
+			merged = entry(n.Content[i+1], key, depth+1)
+		}
+	}
+	return merged
+}
+
+func scalar(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
