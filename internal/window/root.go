@@ -1,0 +1,88 @@
+// Package window is the commands of kubectl-plexus, one file a command.
+package window
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/plexus-cni/plexus/internal/version"
+)
+
+// program is the executable's name. kubectl runs it as `kubectl plexus`.
+const program = "kubectl-plexus"
+
+// Run runs one command line, and gives the exit code.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
+	root := New(streams)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	report(streams.ErrOut, err)
+	return exitCode(err)
+}
+
+// New gives the root command.
+func New(streams genericiooptions.IOStreams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   program,
+		Short: "What Plexus attaches to a pod, and what is wrong with it",
+		Long: `kubectl plexus answers one question per command about the networks of pods.
+
+Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not look.`,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl plexus"},
+		Version:       version.String(program),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // runRoot refuses them in the words of the other refusals
+		RunE:          runRoot,
+
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse(err) })
+	cluster := genericclioptions.NewConfigFlags(true)
+	cluster.AddFlags(root.PersistentFlags())
+	addCommands(root, cluster)
+	return root
+}
+
+// addCommands adds every command. One that asks the API server is given the flags that say how.
+func addCommands(root *cobra.Command, _ *genericclioptions.ConfigFlags) {
+	root.AddCommand(newVersion())
+}
+
+// runRoot prints the help, unless there are arguments: then no command has their name.
+func runRoot(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	problem := fmt.Sprintf("there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		problem += ", perhaps " + strings.Join(near, " or ") + " is meant"
+	}
+	return misuse(fmt.Errorf("%s; see %s --help", problem, program))
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.String(program))
+			return err
+		},
+	}
+}
+
+// usageArgs makes the error of a check of arguments one of usage.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error { return misuse(check(cmd, args)) }
+}

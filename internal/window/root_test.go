@@ -1,0 +1,88 @@
+package window
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/version"
+)
+
+// ran is what a command line gave.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+// runWith runs a command line, with a standard input.
+func runWith(t *testing.T, stdin string, args ...string) ran {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := Run(t.Context(), genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &stdout, ErrOut: &stderr}, args)
+	return ran{code, stdout.String(), stderr.String()}
+}
+
+func TestRoot(t *testing.T) {
+	versionLine := version.String(program) + "\n"
+	for name, tc := range map[string]struct {
+		args []string
+		want ran
+	}{
+		"the flag":              {[]string{"--version"}, ran{exitFine, versionLine, ""}},
+		"the command":           {[]string{"version"}, ran{exitFine, versionLine, ""}},
+		"no such command":       {[]string{"ghost"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"ghost\"; see kubectl-plexus --help\n"}},
+		"a misspelt command":    {[]string{"verzion"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"verzion\", perhaps version is meant; see kubectl-plexus --help\n"}},
+		"no such flag":          {[]string{"--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
+		"no such flag, beneath": {[]string{"version", "--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
+		"an argument too many":  {[]string{"version", "x"}, ran{exitUsage, "", "kubectl-plexus: unknown command \"x\" for \"kubectl plexus version\"\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := runWith(t, "", tc.args...); diff != tc.want {
+				t.Errorf("got  %+v\nwant %+v", diff, tc.want)
+			}
+		})
+	}
+}
+
+// The help is for whoever types it into kubectl, and completion for the executable.
+func TestRootHelp(t *testing.T) {
+	got := runWith(t, "")
+	check.Equal(t, "exit code", got.code, exitFine)
+	check.Contains(t, "help", got.stdout, "kubectl plexus [command]", "--kubeconfig", "--namespace", "--as ", "3 could not look")
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		got := runWith(t, "", "completion", shell)
+		check.Equal(t, "exit code for "+shell, got.code, exitFine)
+		check.Contains(t, "completion for "+shell, got.stdout, "kubectl-plexus")
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	plain := errors.New("no answer")
+	for name, tc := range map[string]struct {
+		err    error
+		code   int
+		stderr string
+	}{
+		"nothing wrong":      {nil, 0, ""},
+		"wrong":              {wrong(plain), 1, "kubectl-plexus: no answer\n"},
+		"wrong, and shown":   {fmt.Errorf("pod a/b: %w", errShown), 1, ""},
+		"usage":              {misuse(plain), 2, "kubectl-plexus: no answer\n"},
+		"usage, wrapped":     {fmt.Errorf("--x: %w", misuse(plain)), 2, "kubectl-plexus: --x: no answer\n"},
+		"could not look":     {plain, 3, "kubectl-plexus: no answer\n"},
+		"was told to stop":   {context.Canceled, 3, "kubectl-plexus: context canceled\n"},
+		"no error is marked": {errors.Join(wrong(nil), misuse(nil)), 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			report(&stderr, tc.err)
+			check.Equal(t, "exit code", exitCode(tc.err), tc.code)
+			check.Equal(t, "stderr", stderr.String(), tc.stderr)
+		})
+	}
+}
