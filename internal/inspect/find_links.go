@@ -18,15 +18,23 @@ func hostEndOffBridge(s subject) []Finding {
 					evidence = append(evidence, at(s.ref, "neighbours["+gateway+"].mac", n.MAC+" (that of "+end.Name+", not of "+bridge.Name+": "+bridge.MAC+")"))
 				}
 			}
-			return s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and its gateway %s is the address of bridge %s", s.link.Name, end.Name, gateway, bridge.Name), evidence...)
+			return putBack(end, bridge, s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and its gateway %s is the address of bridge %s", s.link.Name, end.Name, gateway, bridge.Name), evidence...))
 		}
 	}
 	bridge := s.recordedBridge(peer.Namespace, end.Name)
 	if bridge == nil {
 		return nil
 	}
-	return s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and the plugins put it on bridge %s", s.link.Name, end.Name, bridge.Name),
-		at(peer, "master", end.Master), at(s.ref, "records.interfaces", bridge.Name))
+	return putBack(end, bridge, s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and the plugins put it on bridge %s", s.link.Name, end.Name, bridge.Name),
+		at(peer, "master", end.Master), at(s.ref, "records.attachments.interfaces", bridge.Name)))
+}
+
+// putBack gives the findings with the command that mends them.
+func putBack(end, bridge *Link, findings []Finding) []Finding {
+	for i := range findings {
+		findings[i].Do = fmt.Sprintf("Put it back on the node with `ip link set %s master %s`, and find out who took it off: often a network manager of the node.", end.Name, bridge.Name)
+	}
+	return findings
 }
 
 // recordedBridge gives the bridge that the plugins' result names beside the host end.

@@ -54,8 +54,8 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 }
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
-func addCommands(root *cobra.Command, _ *genericclioptions.ConfigFlags) {
-	root.AddCommand(newVersion())
+func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
+	root.AddCommand(newVersion(), newSnapshot(), newInspect(cluster.Namespace))
 }
 
 // runRoot prints the help, unless there are arguments: then no command has their name.

@@ -1,0 +1,70 @@
+package inspect
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+func TestParse(t *testing.T) {
+	data, err := healthy().Bytes()
+	check.Must(t, err)
+	s, err := Parse(data)
+	check.Must(t, err)
+	check.Equal(t, "what was written", s, healthy())
+	for text, want := range map[string]error{
+		``: ErrNoSnapshot, `{}`: ErrNoSnapshot, `[]`: ErrNoSnapshot, `{"kind":"Pod","version":1}`: ErrNoSnapshot,
+		`{"kind":"PlexusSnapshot"}`: ErrOtherVersion, `{"kind":"PlexusSnapshot","version":2,"namespaces":"new"}`: ErrOtherVersion,
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":7}`: ErrNoSnapshot,
+	} {
+		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", text, err, want)
+		}
+	}
+	_, err = Parse([]byte(`{"kind":"PlexusSnapshot","version":2}`))
+	check.Error(t, err, "version 2", "reads version 1")
+}
+
+// Whatever is in a snapshot, it is answered from, and written as it was read.
+func FuzzSnapshot(f *testing.F) {
+	for _, test := range findingCases {
+		s := healthy()
+		test.breakIt(s)
+		data, err := s.Bytes()
+		check.Must(f, err)
+		f.Add(data)
+	}
+	saved, err := filepath.Glob("testdata/*.json")
+	check.Must(f, err)
+	for _, path := range saved {
+		data, err := os.ReadFile(path)
+		check.Must(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Parse(data)
+		if err != nil {
+			return
+		}
+		_ = Findings(s)
+		for _, ns := range s.Namespaces {
+			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}))
+		}
+		for _, r := range s.Records {
+			_, _ = s.FindPod(r.Pod)
+			_, _ = s.FindContainer(r.ContainerID)
+			_, _ = s.FindPath(r.Path)
+		}
+		first, err := s.Bytes()
+		check.Must(t, err)
+		again, err := Parse(first)
+		check.Must(t, err)
+		second, err := again.Bytes()
+		check.Must(t, err)
+		check.Equal(t, "written again", string(second), string(first))
+	})
+}
