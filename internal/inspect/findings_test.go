@@ -212,3 +212,8 @@ func TestFindingsOf(t *testing.T) {
 	check.Equal(t, "a notice is no fault", Wrong([]Finding{{Severity: Notice}}), false)
 	check.Equal(t, "a warning is one", Wrong([]Finding{{Severity: Notice}, {Severity: Warning}}), true)
 }
+
+// The page is what the program says. Run the test with -update after a change.
+func TestFindingsPage(t *testing.T) {
+	check.Golden(t, "../../docs/findings.md", []byte(FindingsPage()))
+}
