@@ -40,6 +40,7 @@ type manifestMeta struct {
 // manifestSet is what the manifests of a folder define.
 type manifestSet struct {
 	pods     map[types.Ref]PodObject
+	specs    map[types.Ref]json.RawMessage // of the pods
 	networks map[types.Ref]types.Network
 	where    map[string]string // kind and name to where it is defined
 }
@@ -47,9 +48,27 @@ type manifestSet struct {
 func newManifestSet() *manifestSet {
 	return &manifestSet{
 		pods:     map[types.Ref]PodObject{},
+		specs:    map[types.Ref]json.RawMessage{},
 		networks: map[types.Ref]types.Network{},
 		where:    map[string]string{},
 	}
+}
+
+// facts gives the facts of a pod, which has been found or whose annotations the request has.
+func (s *manifestSet) facts(req *types.FactsRequest, found *PodObject) (*types.Facts, error) {
+	pod, err := mergePod(req, found)
+	if err != nil {
+		return nil, err
+	}
+	facts := &types.Facts{Pod: pod}
+	for _, ref := range wantedRefs(req, &pod) {
+		network, known := s.networks[ref]
+		if !known {
+			network = types.Network{Ref: ref, Missing: true}
+		}
+		facts.Networks = append(facts.Networks, network)
+	}
+	return facts, nil
 }
 
 // addFile adds every document of a file.
@@ -58,6 +77,11 @@ func (s *manifestSet) addFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("manifests: %w", err)
 	}
+	return s.add(path, data)
+}
+
+// add adds every document of a manifest.
+func (s *manifestSet) add(path string, data []byte) error {
 	for i, document := range documents(data) {
 		where := fmt.Sprintf("manifest %s, document %d", path, i+1)
 		if err := s.addDocument(where, document); err != nil {
@@ -134,7 +158,7 @@ func (s *manifestSet) addPod(where string, object manifest) error {
 	if err != nil {
 		return err
 	}
-	s.pods[ref] = PodObject{UID: meta.UID, Annotations: meta.Annotations}
+	s.pods[ref], s.specs[ref] = PodObject{UID: meta.UID, Annotations: meta.Annotations}, object.Spec
 	return nil
 }
 

@@ -34,17 +34,9 @@ func (m Manifests) Facts(_ context.Context, req *types.FactsRequest) (*types.Fac
 	if err != nil {
 		return nil, err
 	}
-	pod, err := mergePod(req, found)
+	facts, err := set.facts(req, found)
 	if err != nil {
 		return nil, fmt.Errorf("manifests in %s: %w", m.Dir, err)
-	}
-	facts := &types.Facts{Pod: pod}
-	for _, ref := range wantedRefs(req, &pod) {
-		network, known := set.networks[ref]
-		if !known {
-			network = types.Network{Ref: ref, Missing: true}
-		}
-		facts.Networks = append(facts.Networks, network)
 	}
 	return facts, nil
 }

@@ -18,7 +18,7 @@ import (
 // The folders that the device information specification names: one for the files of CNI plugins, one
 // for those of device plugins.
 const (
-	DefaultDeviceInfoDir       = "/var/run/k8s.cni.cncf.io/devinfo/cni"
+	DefaultDeviceInfoDir       = types.DefaultDeviceInfoDir
 	DefaultDevicePluginInfoDir = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 )
 
@@ -34,11 +34,7 @@ type DeviceInfoDir string
 // Path gives the file of an attachment, under the name that Multus gives it too. The file and its
 // folder need not exist.
 func (d DeviceInfoDir) Path(network, containerID, ifName string) string {
-	name := strings.ReplaceAll(fmt.Sprintf("%s-%s_%s", network, containerID, ifName), "/", "-")
-	if sum := hash(name); len(name) > maxFileName {
-		name = name[:maxFileName-len(sum)-1] + "-" + sum
-	}
-	return filepath.Join(string(d), name)
+	return filepath.Join(string(d), types.DeviceInfoName(network, containerID, ifName))
 }
 
 // hash gives 16 hexadecimal digits.

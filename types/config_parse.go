@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -236,7 +236,7 @@ func (c *Config) validatePaths(o *object) {
 		{"readinessindicatorfile", c.ReadinessIndicatorFile},
 		{"logFile", c.LogFile},
 	} {
-		if p.path != "" && !filepath.IsAbs(p.path) {
+		if p.path != "" && !path.IsAbs(p.path) {
 			o.fault(p.key, fmt.Sprintf("must be an absolute path, got %q: a runtime calls plugins from a folder of its choice", p.path))
 		}
 	}

@@ -14,6 +14,8 @@ import (
 type NetConf struct {
 	Name    string
 	Plugins []PluginConf
+	// File is what it was read from; "" if that was no file.
+	File string
 	// rest holds the keys of the list other than name and plugins.
 	rest map[string]json.RawMessage
 }

@@ -29,6 +29,8 @@ type Attachment struct {
 	// Selected is true if the pod selects the network, false if the node attaches every pod to it.
 	// Only the ADD that planned it asks.
 	Selected bool `json:"-"`
+	// Origin is where it comes from. Only what explains a plan asks.
+	Origin Origin `json:"-"`
 	// Config is the configuration list, its exact bytes before libcni injects name,
 	// prevResult and runtimeConfig. A single configuration was made a list.
 	Config string `json:"config"`
@@ -45,6 +47,16 @@ type Attachment struct {
 	// DeviceInfoFile is where the plugins may describe the device; "" if none does.
 	DeviceInfoFile string `json:"deviceInfoFile,omitempty"`
 	ResourceName   string `json:"resourceName,omitempty"`
+}
+
+// Origin says which input names a network, and where its configuration stands.
+type Origin struct {
+	// Field is a key of the node's configuration, as `delegates[1]`, or an annotation of the pod.
+	Field   string
+	Element int // of the annotation, counted from 1; 0 for a key of the node's configuration
+	// Definition is the NetworkAttachmentDefinition, nil if there is none.
+	Definition *Ref
+	File       string // of the node that has the configuration; "" if it stands elsewhere
 }
 
 // CNIArgs gives the CNI_ARGS of the attachment: the runtime's, in which its own replace those

@@ -29,7 +29,13 @@ type networkLoader struct {
 type folderSearch struct {
 	begun  bool
 	unread []string
-	found  map[string][]byte // by JSON name, the first file of it
+	found  map[string]*confFile // by JSON name, the first file of it
+}
+
+// confFile is a file with a configuration.
+type confFile struct {
+	path string
+	data []byte
 }
 
 // fromDefinition gives the configuration of a NetworkAttachmentDefinition, by the
@@ -54,24 +60,28 @@ func (l *networkLoader) fromDefinition(network *types.Network) (*types.NetConf, 
 // none. Lists come before single configurations; a file that cannot be read is
 // skipped, since it is another network's trouble.
 func (l *networkLoader) byName(name string) (*types.NetConf, error) {
-	data, err := l.find(&l.lists, name, ".conflist")
-	if err == nil && data == nil {
-		data, err = l.find(&l.singles, name, ".conf", ".json")
+	file, err := l.find(&l.lists, name, ".conflist")
+	if err == nil && file == nil {
+		file, err = l.find(&l.singles, name, ".conf", ".json")
 	}
-	if err != nil || data == nil {
+	if err != nil || file == nil {
 		return nil, err
 	}
-	return types.ParseNetConf(data, "")
+	conf, err := types.ParseNetConf(file.data, "")
+	if err == nil {
+		conf.File = file.path
+	}
+	return conf, err
 }
 
 // find gives the configuration of a name among the files with these extensions.
-func (l *networkLoader) find(s *folderSearch, name string, extensions ...string) ([]byte, error) {
+func (l *networkLoader) find(s *folderSearch, name string, extensions ...string) (*confFile, error) {
 	if !s.begun {
 		files, err := l.filesIn(l.confDir, extensions...)
 		if err != nil {
 			return nil, fmt.Errorf("confDir: %w", err)
 		}
-		*s = folderSearch{begun: true, unread: files, found: map[string][]byte{}}
+		*s = folderSearch{begun: true, unread: files, found: map[string]*confFile{}}
 	}
 	for s.found[name] == nil && len(s.unread) > 0 {
 		file := s.unread[0]
@@ -81,7 +91,7 @@ func (l *networkLoader) find(s *folderSearch, name string, extensions ...string)
 			l.warn("skip a network configuration: %v", err)
 			l.skipped = append(l.skipped, file)
 		} else if s.found[conf.Name] == nil {
-			s.found[conf.Name] = data
+			s.found[conf.Name] = &confFile{file, data}
 		}
 	}
 	return s.found[name], nil
@@ -136,6 +146,9 @@ func (l *networkLoader) filesIn(dir string, extensions ...string) ([]string, err
 
 func (l *networkLoader) fromFile(path string) (*types.NetConf, error) {
 	_, conf, err := l.readFile(path)
+	if err == nil {
+		conf.File = path
+	}
 	return conf, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -44,12 +43,8 @@ func (*LocalNode) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDi
 // ReadFile is os.ReadFile.
 func (*LocalNode) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 
-const (
-	// executable is access(2)'s X_OK. The package links no golang.org/x/sys.
-	executable = 1
-	// copying is how long an empty file may be one that is just being filled.
-	copying = 10 * time.Second
-)
+// copying is how long an empty file may be one that is just being filled.
+const copying = 10 * time.Second
 
 // CheckPlugin looks for the plugin in Path. It must be executable, where it is mounted, and
 // another file than Plexus.
@@ -69,7 +64,7 @@ func (n *LocalNode) CheckPlugin(name string) error {
 	case info.Size() == 0 && time.Since(info.ModTime()) > copying: // left by a full disk or a power cut
 		return fmt.Errorf("plugin %q (%s) is an empty file", name, path)
 	}
-	if err := syscall.Access(path, executable); err != nil {
+	if err := checkAccess(path); err != nil {
 		return fmt.Errorf("plugin %q (%s) cannot be executed, perhaps because its file system is mounted noexec: %w", name, path, err)
 	}
 	return nil

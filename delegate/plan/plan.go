@@ -95,12 +95,20 @@ func (p *Planner) warn(format string, args ...any) {
 // wanted is a network that is to be attached, before it is resolved.
 type wanted struct {
 	label        string // for status, events and errors
+	origin       origin
 	ref          *types.Ref
 	conf         *types.NetConf
 	selection    *types.Selection // what the pod asks of it; nil for the node's own
 	resourceName string
 	isDefault    bool
 	chained      bool // its first plugin was given a result to follow
+}
+
+// origin is the input that names a network: a key of the node's configuration, or an
+// annotation and the element of it, counted from 1.
+type origin struct {
+	field   string
+	element int
 }
 
 // builder is one planning under way. Every fault is collected; what has one is
@@ -176,7 +184,7 @@ func (b *builder) collectDefault() {
 			b.faultOf(chosen.Ref().String(), err)
 			return
 		}
-		b.addSelected(chosen, true)
+		b.addSelected(chosen, origin{types.AnnotationDefaultNetwork, 1})
 	case b.Config.ClusterNetwork != "":
 		b.addConfigured("clusterNetwork", b.Config.ClusterNetwork)
 	default:
@@ -206,7 +214,7 @@ func (b *builder) collectSelected(ctx context.Context) {
 			b.faultOf(selections[i].Ref().String(), err)
 			continue
 		}
-		b.addSelected(&selections[i], false)
+		b.addSelected(&selections[i], origin{types.AnnotationNetworks, i + 1})
 	}
 }
 
@@ -246,7 +254,7 @@ func (b *builder) addDelegate(i int, isDefault bool) {
 		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
-	b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, isDefault: isDefault})
+	b.wanted = append(b.wanted, wanted{label: conf.Name, origin: origin{field: field}, conf: conf, isDefault: isDefault})
 }
 
 // addConfigured adds a network that a field of the node's configuration names: a path,
@@ -257,7 +265,7 @@ func (b *builder) addConfigured(field, name string) {
 		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
-	w.isDefault = field == "clusterNetwork"
+	w.origin, w.isDefault = origin{field: field}, field == "clusterNetwork"
 	b.wanted = append(b.wanted, *w)
 }
 
@@ -316,7 +324,7 @@ func (b *builder) defined(network *types.Network) (*wanted, error) {
 	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
 }
 
-func (b *builder) addSelected(s *types.Selection, isDefault bool) {
+func (b *builder) addSelected(s *types.Selection, from origin) {
 	network, err := b.facts.Network(s.Ref())
 	if err != nil {
 		b.fault(err)
@@ -327,7 +335,7 @@ func (b *builder) addSelected(s *types.Selection, isDefault bool) {
 		b.faultOf(s.Ref().String(), err)
 		return
 	}
-	w.selection, w.isDefault = s, isDefault
+	w.selection, w.origin, w.isDefault = s, from, from.field == types.AnnotationDefaultNetwork
 	b.wanted = append(b.wanted, *w)
 }
 
@@ -350,6 +358,6 @@ func (b *builder) addAuxiliaryChain() {
 		return
 	}
 	if conf != nil {
-		b.wanted = append(b.wanted, wanted{label: conf.Name, conf: conf, chained: true})
+		b.wanted = append(b.wanted, wanted{label: conf.Name, origin: origin{field: "auxiliaryCNIChainName"}, conf: conf, chained: true})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/worlds"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -93,12 +95,15 @@ func (w *planWorld) planIn(t *testing.T, dir string) *plannedWorld {
 
 func (w *planWorld) parseConfig(t *testing.T, dir string) *types.Config {
 	t.Helper()
-	text := `{"cniVersion": "1.1.0", "name": "outer", "type": "plexus", "confDir": "$DIR/net.d", ` + w.config + `}`
-	config, unknown, err := types.ParseConfig([]byte(strings.ReplaceAll(text, "$DIR", dir)))
+	config, unknown, err := types.ParseConfig([]byte(strings.ReplaceAll(w.configText(), "$DIR", dir)))
 	if err != nil || len(unknown) > 0 {
 		t.Fatalf("configuration: %v, unknown keys %q", err, unknown)
 	}
 	return config
+}
+
+func (w *planWorld) configText() string {
+	return `{"cniVersion": "1.1.0", "name": "outer", "type": "plexus", "confDir": "$DIR/net.d", ` + w.config + `}`
 }
 
 func (w *planWorld) makeFacts(t *testing.T) *types.Facts {
@@ -197,6 +202,7 @@ type refusal struct {
 // for the pod.
 func runRefused(t *testing.T, refusals map[string]refusal) {
 	t.Helper()
+	written := map[string]worlds.World{}
 	for name, r := range refusals {
 		t.Run(name, func(t *testing.T) {
 			got := r.make(t)
@@ -204,7 +210,30 @@ func runRefused(t *testing.T, refusals map[string]refusal) {
 				t.Fatalf("planned:\n%s", got.render(t))
 			}
 			checkRefusal(t, got, &r)
+			if r.taken == nil && r.ifName == "" {
+				written[name] = got.written(t, &r.planWorld)
+			}
 		})
+	}
+	// A run of a few of them writes and compares nothing.
+	if len(written) == len(refusals) {
+		worlds.Write(t, filepath.Join("testdata", "refused", t.Name()+".json"), written)
+	}
+}
+
+// written gives a world and its verdict for the tests of other ways to a verdict.
+func (got *plannedWorld) written(t *testing.T, w *planWorld) worlds.World {
+	t.Helper()
+	facts := w.makeFacts(t)
+	slices.SortFunc(facts.Networks, func(a, b types.Network) int { return cmp.Compare(a.String(), b.String()) })
+	files := map[string]string{}
+	for _, plugin := range planPlugins {
+		files["bin/"+plugin] = ""
+	}
+	maps.Copy(files, w.files)
+	return worlds.World{
+		Config: w.configText(), Files: files, Pod: facts.Pod, Facts: facts.Networks, Devices: facts.Devices,
+		Error: strings.ReplaceAll(got.err.Error(), got.dir, worlds.Dir), Code: types.CodeOf(got.err, 0),
 	}
 }
 

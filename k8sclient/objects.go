@@ -1,0 +1,38 @@
+package k8sclient
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Objects are the pods and networks of manifests that somebody names one by one. A node reads a
+// folder of them at each call: [Manifests].
+type Objects struct{ set *manifestSet }
+
+// NewObjects gives no objects yet.
+func NewObjects() *Objects { return &Objects{newManifestSet()} }
+
+// Add adds every object of a manifest, YAML or JSON. name is for errors.
+func (o *Objects) Add(name string, data []byte) error { return o.set.add(name, data) }
+
+// Pods names the pods, sorted.
+func (o *Objects) Pods() []types.Ref {
+	return slices.SortedFunc(maps.Keys(o.set.pods), func(a, b types.Ref) int { return cmp.Compare(a.String(), b.String()) })
+}
+
+// PodSpec gives the spec of a pod as JSON, nil if it has none.
+func (o *Objects) PodSpec(ref types.Ref) json.RawMessage { return o.set.specs[ref] }
+
+// Facts gives the facts of a pod. A network that no manifest has is missing.
+func (o *Objects) Facts(req *types.FactsRequest) (*types.Facts, error) {
+	found, known := o.set.pods[types.Ref{Namespace: req.Pod.Namespace, Name: req.Pod.Name}]
+	if !known {
+		return nil, fmt.Errorf("pod %s: %w: no manifest has it", &req.Pod, ErrPodNotFound)
+	}
+	return o.set.facts(req, &found)
+}
