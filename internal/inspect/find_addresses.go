@@ -188,20 +188,20 @@ func forwardingOff(s subject) []Finding {
 		return nil
 	}
 	for _, route := range s.ns.Routes {
-		if route.To != "default" || route.Index != s.ref.Index || route.Via == "" {
+		if route.To != "default" || route.Index != s.ref.Index {
 			continue
 		}
-		family, name := "ipv4", "all"
 		_, owner := s.OwnerOf(peer.Namespace, route.Via)
 		if owner == nil {
 			continue
 		}
-		if name = owner.Name; route.Family == 6 {
-			family, name = "ipv6", "all"
+		setting := Sysctl("ipv4", owner.Name, "forwarding")
+		if route.Family == 6 {
+			setting = Sysctl("ipv6", "all", "forwarding") // the only one that counts
 		}
-		if node.SysctlOf(family, name, "forwarding") == "0" {
+		if node.Sysctls[setting] == "0" {
 			return s.finding(fmt.Sprintf("%s: its default route leads to %s on the node, which does not forward", s.link.Name, owner.Name),
-				at(Ref{Namespace: node.Inode}, "sysctls["+Sysctl(family, name, "forwarding")+"]", 0))
+				at(Ref{Namespace: node.Inode}, "sysctls["+setting+"]", 0))
 		}
 	}
 	return nil

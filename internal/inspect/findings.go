@@ -49,7 +49,7 @@ type Entry struct {
 func Findings(s *Snapshot) []Finding {
 	graph := NewGraph(s)
 	findings := []Finding{}
-	for _, rule := range Catalogue() {
+	for _, rule := range Catalogue {
 		for _, finding := range rule.check(graph) {
 			finding.ID = rule.ID
 			finding.Severity = cmp.Or(finding.Severity, rule.Severity)

@@ -47,8 +47,10 @@ var findingCases = map[string]struct {
 		s.Records = nil
 		s.at(podA, "net0").Up = false
 	}, []string{"error interface-down: pod default/a, net0"}},
-	"carrier lost": {func(s *Snapshot) { s.at(podA, "eth0").Carrier = false },
-		[]string{"error no-carrier: pod default/a, eth0"}},
+	"carrier lost": {
+		func(s *Snapshot) { s.at(podA, "eth0").Carrier = false },
+		[]string{"error no-carrier: pod default/a, eth0"},
+	},
 	"a bridge in a pod without ports": {func(s *Snapshot) {
 		s.ns(podA).Links = append(s.ns(podA).Links, Link{Index: 9, Name: "docker0", Kind: "bridge", Up: true, MTU: 1500})
 	}, []string{}},
@@ -59,26 +61,40 @@ var findingCases = map[string]struct {
 	"parent of a VLAN in the pod is down": {func(s *Snapshot) {
 		s.ns(podA).Links = append(s.ns(podA).Links, Link{Index: 9, Name: "v9", Kind: "vlan", VLAN: 9, Up: true, Link: &Ref{podA, 4}})
 	}, []string{"error parent-down: pod default/a, v9"}},
-	"bridge down": {func(s *Snapshot) { s.at(hostNS, "cbr0").Up = false },
-		[]string{"error bridge-down: pod default/a, eth0", "error bridge-down: pod default/b, eth0"}},
-	"MTU above the host end's": {func(s *Snapshot) { s.at(podA, "eth0").MTU = 1501 },
-		[]string{"error mtu-above-host-side: pod default/a, eth0"}},
+	"bridge down": {
+		func(s *Snapshot) { s.at(hostNS, "cbr0").Up = false },
+		[]string{"error bridge-down: pod default/a, eth0", "error bridge-down: pod default/b, eth0"},
+	},
+	"MTU above the host end's": {
+		func(s *Snapshot) { s.at(podA, "eth0").MTU = 1501 },
+		[]string{"error mtu-above-host-side: pod default/a, eth0"},
+	},
 	"MTU below the host end's": {func(s *Snapshot) { s.at(podA, "eth0").MTU = 1400 }, []string{}},
-	"MTU above the bridge's": {func(s *Snapshot) { s.at(hostNS, "cbr0").MTU, s.at(podB, "eth0").MTU = 1499, 1400 },
-		[]string{"warning mtu-above-bridge: pod default/a, eth0"}},
-	"MTU of the overlay": {func(s *Snapshot) { s.at(hostNS, "up0").MTU = 1499 },
-		[]string{"error overlay-mtu: the node, vx0"}},
-	"MTU of the overlay over IPv6": {func(s *Snapshot) { s.at(hostNS, "vx0").VXLAN.Local = "2001:db8::1" },
-		[]string{"error overlay-mtu: the node, vx0"}},
-	"FDB entry missing": {func(s *Snapshot) { s.ns(hostNS).FDB = nil },
-		[]string{"error vtep-fdb-missing: the node, vx0"}},
+	"MTU above the bridge's": {
+		func(s *Snapshot) { s.at(hostNS, "cbr0").MTU, s.at(podB, "eth0").MTU = 1499, 1400 },
+		[]string{"warning mtu-above-bridge: pod default/a, eth0"},
+	},
+	"MTU of the overlay": {
+		func(s *Snapshot) { s.at(hostNS, "up0").MTU = 1499 },
+		[]string{"error overlay-mtu: the node, vx0"},
+	},
+	"MTU of the overlay over IPv6": {
+		func(s *Snapshot) { s.at(hostNS, "vx0").VXLAN.Local = "2001:db8::1" },
+		[]string{"error overlay-mtu: the node, vx0"},
+	},
+	"FDB entry missing": {
+		func(s *Snapshot) { s.ns(hostNS).FDB = nil },
+		[]string{"error vtep-fdb-missing: the node, vx0"},
+	},
 	"FDB entry for all": {func(s *Snapshot) { s.ns(hostNS).FDB[0].MAC = "00:00:00:00:00:00" }, []string{}},
 	"FDB of a VTEP that learns": {func(s *Snapshot) {
 		s.ns(hostNS).FDB = nil
 		s.at(hostNS, "vx0").VXLAN.Learning = true
 	}, []string{}},
-	"interface gone": {func(s *Snapshot) { s.at(podA, "net0").Name = "other" },
-		[]string{"error interface-gone: pod default/a, -"}},
+	"interface gone": {
+		func(s *Snapshot) { s.at(podA, "net0").Name = "other" },
+		[]string{"error interface-gone: pod default/a, -"},
+	},
 	"interface gone of a result without interfaces": {func(s *Snapshot) {
 		s.at(podA, "net0").Name = "other"
 		s.Records[0].Attachments[1].Interfaces = nil
@@ -91,8 +107,10 @@ var findingCases = map[string]struct {
 		s.at(podA, "net0").Name = "other"
 		s.Records[0].Complete = false
 	}, []string{}},
-	"address missing": {func(s *Snapshot) { s.at(podA, "eth0").Addresses[0].Address = "10.1.0.9/16" },
-		[]string{"error address-missing: pod default/a, eth0"}},
+	"address missing": {
+		func(s *Snapshot) { s.at(podA, "eth0").Addresses[0].Address = "10.1.0.9/16" },
+		[]string{"error address-missing: pod default/a, eth0"},
+	},
 	"one address on a bridge": {func(s *Snapshot) {
 		s.Records = nil
 		s.at(podB, "eth0").Addresses = s.at(podA, "eth0").Addresses
@@ -123,14 +141,18 @@ var findingCases = map[string]struct {
 		s.ns(hostNS).Routes[0].Type = "blackhole"
 	}, []string{"error proxy-arp-without-route: pod default/a, eth0"}},
 	"gateway that nobody has, and a route to it": {nobodysGateway, []string{}},
-	"forwarding off": {func(s *Snapshot) { s.ns(hostNS).Sysctls["net.ipv4.conf.cbr0.forwarding"] = "0" },
-		[]string{"warning forwarding-off: pod default/a, eth0", "warning forwarding-off: pod default/b, eth0"}},
+	"forwarding off": {
+		func(s *Snapshot) { s.ns(hostNS).Sysctls["net.ipv4.conf.cbr0.forwarding"] = "0" },
+		[]string{"warning forwarding-off: pod default/a, eth0", "warning forwarding-off: pod default/b, eth0"},
+	},
 	"forwarding of IPv6 off": {func(s *Snapshot) {
 		s.at(hostNS, "cbr0").Addresses = append(s.at(hostNS, "cbr0").Addresses, Address{"fd00::1/64", "global"})
 		s.ns(podA).Routes = append(s.ns(podA).Routes, Route{Table: mainTable, Family: 6, To: "default", Via: "fd00::1", Index: 2})
 	}, []string{"warning forwarding-off: pod default/a, eth0"}},
-	"strict filter": {func(s *Snapshot) { s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"] = "1" },
-		[]string{"warning rp-filter-strict: pod default/a, net0"}},
+	"strict filter": {
+		func(s *Snapshot) { s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"] = "1" },
+		[]string{"warning rp-filter-strict: pod default/a, net0"},
+	},
 	"strict filter of all": {func(s *Snapshot) {
 		s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"], s.ns(podA).Sysctls["net.ipv4.conf.all.rp_filter"] = "0", "1"
 	}, []string{"warning rp-filter-strict: pod default/a, net0"}},
@@ -148,8 +170,10 @@ var findingCases = map[string]struct {
 	"legacy tables beside others": {func(s *Snapshot) {
 		s.ns(hostNS).Netfilter = Netfilter{Legacy: []string{"ip filter"}, NFT: []string{"inet x"}}
 	}, []string{"warning legacy-iptables: the node, -"}},
-	"legacy tables alone": {func(s *Snapshot) { s.ns(hostNS).Netfilter = Netfilter{Legacy: []string{"ip filter"}} },
-		[]string{"notice legacy-iptables: the node, -"}},
+	"legacy tables alone": {
+		func(s *Snapshot) { s.ns(hostNS).Netfilter = Netfilter{Legacy: []string{"ip filter"}} },
+		[]string{"notice legacy-iptables: the node, -"},
+	},
 }
 
 // nobodysGateway makes pod a one of Calico's.
@@ -183,7 +207,7 @@ func TestFindingsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, entry := range Catalogue() {
+	for _, entry := range Catalogue {
 		if !seen[entry.ID] || entry.Meaning == "" || !slices.Contains(severities, entry.Severity) {
 			t.Errorf("%s is not whole, or no case has it", entry.ID)
 		}

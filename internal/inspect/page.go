@@ -19,10 +19,10 @@ The exit code is 1 for errors and warnings.
 | finding | severity |
 |---|---|
 `)
-	for _, entry := range Catalogue() {
+	for _, entry := range Catalogue {
 		fmt.Fprintf(&page, "| [%s](#%s) | %s |\n", entry.ID, entry.ID, entry.Severity)
 	}
-	for _, entry := range Catalogue() {
+	for _, entry := range Catalogue {
 		fmt.Fprintf(&page, "\n## %s\n\n%s\n\nWhat to do: %s\n", entry.ID, entry.Meaning, entry.Do)
 	}
 	return page.String()

@@ -11,8 +11,8 @@ func newSnapshot() *cobra.Command {
 		Use:   "snapshot [--save FILE]",
 		Short: "Read the network of this node and of its pods into one document",
 		Long: `snapshot answers: how is the network of this node and of its pods, right now? It prints one JSON
-document, of which inspect --from is a function. The document has addresses, names and MACs,
-and no configuration of a network.
+document, which inspect --from reads. The document has addresses, names and MACs, and no
+configuration of a network.
 
 ` + onTheNode,
 		Example: `  sudo kubectl-plexus snapshot --save node1.json

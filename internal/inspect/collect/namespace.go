@@ -133,9 +133,17 @@ func flags(raw uint32) []string {
 		bit  uint32
 		name string
 	}{
-		{unix.IFF_LOOPBACK, "LOOPBACK"}, {unix.IFF_BROADCAST, "BROADCAST"}, {unix.IFF_POINTOPOINT, "POINTOPOINT"},
-		{unix.IFF_MULTICAST, "MULTICAST"}, {unix.IFF_NOARP, "NOARP"}, {unix.IFF_ALLMULTI, "ALLMULTI"}, {unix.IFF_PROMISC, "PROMISC"},
-		{unix.IFF_MASTER, "MASTER"}, {unix.IFF_SLAVE, "SLAVE"}, {unix.IFF_UP, "UP"}, {unix.IFF_LOWER_UP, "LOWER_UP"},
+		{unix.IFF_LOOPBACK, "LOOPBACK"},
+		{unix.IFF_BROADCAST, "BROADCAST"},
+		{unix.IFF_POINTOPOINT, "POINTOPOINT"},
+		{unix.IFF_MULTICAST, "MULTICAST"},
+		{unix.IFF_NOARP, "NOARP"},
+		{unix.IFF_ALLMULTI, "ALLMULTI"},
+		{unix.IFF_PROMISC, "PROMISC"},
+		{unix.IFF_MASTER, "MASTER"},
+		{unix.IFF_SLAVE, "SLAVE"},
+		{unix.IFF_UP, "UP"},
+		{unix.IFF_LOWER_UP, "LOWER_UP"},
 	} {
 		if raw&flag.bit != 0 {
 			names = append(names, flag.name)

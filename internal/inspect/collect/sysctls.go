@@ -26,7 +26,7 @@ func (r *reader) readSysctls() {
 	for _, name := range names {
 		for _, setting := range perInterface {
 			path := strings.Replace(setting, "%", "conf/"+name, 1)
-			if data, err := os.ReadFile(filepath.Join("/proc/sys/net", path)); err == nil {
+			if data, err := os.ReadFile("/proc/sys/net/" + path); err == nil {
 				r.ns.Sysctls[inspect.Sysctl(strings.Split(setting, "/")[0], name, filepath.Base(setting))] = strings.TrimSpace(string(data))
 			}
 		}

@@ -32,6 +32,7 @@ func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/
 // rule holds the packages at or below a folder.
 type rule struct {
 	folder string
+	alone  bool     // of these the one at the folder
 	ours   []string // the folders of our packages that may be linked; its own always may
 	any    bool     // any of our packages may be
 	never  []string // what may not be linked: a path, what is below it, or "*word*" anywhere in a path
@@ -64,10 +65,18 @@ var rules = []rule{
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, []string{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
 	})},
+	// Findings and texts are functions of a Snapshot, also on machines without Linux. Only collect
+	// asks the kernel.
+	{folder: "internal/inspect", alone: true, std: true, never: []string{"net/http"}},
+	{folder: "internal/inspect", ours: []string{"types", "sriov", "delegate/journal", "internal/host"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/containernetworking", "net/http"})},
 	// Both commands that stay serve by it, and one of them asks no API server.
 	{folder: "internal/probes", ours: []string{"internal/host"}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
 	// The agent runs no plugin and enters no namespace.
 	{folder: "internal/agent", any: true, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
+	// What is for a person at a terminal is not in what runs for each pod, or for ever.
+	{folder: "cmd/plexus", any: true, never: windows},
+	{folder: "cmd/plexus-once", any: true, never: windows},
+	{folder: "cmd/plexus-agent", any: true, never: windows},
 	// Nor does it drive a switch, and what does asks no API server.
 	{folder: "cmd/plexus-agent", any: true, never: ovsdb},
 	{folder: "cmd/plexus-vhostuser", ours: []string{"types", "sriov", "internal/plugin", "internal/host", "internal/version"}, never: slices.Concat(kubernetes, []string{module + "/internal/plugin/vf"})},
@@ -81,13 +90,14 @@ var rules = []rule{
 }
 
 var (
+	windows    = []string{module + "/internal/inspect", module + "/internal/window"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
 
 // rulesOf gives the rules that hold for one of our packages.
 func rulesOf(path string) []rule {
-	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) })
+	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) || r.alone && path != r.folder })
 }
 
 func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
@@ -258,6 +268,16 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/internal/plugin", ""},
 		{"cmd/plexus", module + "/internal/plugin/vf", "cmd/plexus links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
 		{"cmd/plexus", module + "/internal/plugin/vhostuser", "cmd/plexus links " + module + "/internal/plugin/vhostuser: it must not link " + module + "/internal/plugin/vhostuser"},
+		{"internal/inspect", "github.com/vishvananda/netlink", "internal/inspect links github.com/vishvananda/netlink: it may link the standard library alone"},
+		{"internal/inspect", module + "/internal/host", "internal/inspect links " + module + "/internal/host: of ours it may link []"},
+		{"internal/inspect", "net/http", "internal/inspect links net/http: it must not link net/http"},
+		{"internal/inspect/collect", "github.com/vishvananda/netlink", ""},
+		{"internal/inspect/collect", module + "/delegate/journal", ""},
+		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/host"]`},
+		{"internal/inspect/collect", "k8s.io/client-go/rest", "internal/inspect/collect links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"cmd/plexus", module + "/internal/inspect/collect", "cmd/plexus links " + module + "/internal/inspect/collect: it must not link " + module + "/internal/inspect"},
+		{"cmd/plexus-once", module + "/internal/window", "cmd/plexus-once links " + module + "/internal/window: it must not link " + module + "/internal/window"},
+		{"cmd/plexus-agent", module + "/internal/inspect", "cmd/plexus-agent links " + module + "/internal/inspect: it must not link " + module + "/internal/inspect"},
 		{"cmd/plexus-once", "net/http", ""},
 		{"internal/agent", module + "/k8sclient", ""},
 		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},

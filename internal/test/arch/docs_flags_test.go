@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -81,12 +82,17 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"plexus-agent interfaces", "docs/agent.md", "### Flags of plexus-agent interfaces"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
+		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of kubectl-plexus inspect"},
+		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of kubectl-plexus snapshot"},
 	} {
 		t.Run(tc.command, func(t *testing.T) {
 			words := strings.Fields(tc.command)
 			out, err := exec.Command(filepath.Join(bin, words[0]), append(words[1:], "--help")...).Output()
 			if err != nil {
 				t.Fatal(err)
+			}
+			if words[0] == "kubectl-plexus" {
+				out, _, _ = bytes.Cut(out, []byte("\nGlobal Flags:")) // of the cluster, as kubectl has them
 			}
 			flags := flagsOf(string(out))
 			if len(flags) < 2 {
