@@ -9,12 +9,12 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/test/check"
-	"github.com/plexus-cni/plexus/internal/test/node"
+	nodetest "github.com/plexus-cni/plexus/internal/test/node"
 )
 
 // The commands read a node as root, with neither a cluster nor a runtime.
 func TestNetnsInspect(t *testing.T) {
-	n := node.New(t)
+	n := nodetest.New(t)
 	n.PodWith("web", "")
 	web := n.Sandbox("web")
 	n.Add(web, n.Conf(nil)).OK()

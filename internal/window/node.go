@@ -1,61 +1,281 @@
 package window
 
 import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 
-	"github.com/spf13/cobra"
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/delegate/plan"
+	"github.com/plexus-cni/plexus/internal/explain"
 	"github.com/plexus-cni/plexus/types"
 )
 
-// onTheNode is what the help of each command says that reads the node.
-const onTheNode = `It runs on the node, as root, and reads the node that it runs on; no cluster and
-no container runtime is asked. It changes nothing.`
+// unknownNetwork stands for the default network of a node whose configuration is not known.
+const unknownNetwork = "default-network"
 
-// nodeFlags say where a command reads a node.
-type nodeFlags struct {
-	stateDir  string
-	netnsDirs []string
+// assumedConfig is Plexus's configuration where none is known: its own defaults.
+const assumedConfig = `{"cniVersion": "1.1.0", "name": "plexus", "type": "plexus",
+	"delegates": [{"cniVersion": "1.0.0", "name": "` + unknownNetwork + `", "type": "` + unknownNetwork + `"}]}`
+
+// node is the node that pods are planned for, as far as this machine knows it.
+type node struct {
+	file     string        // of the configuration; "" if one is assumed
+	config   *types.Config // nil beside a fault
+	fault    error         // that ADD has with the configuration
+	warnings []string
+	assumed  []string
+	files    plan.Node
 }
 
-func (f *nodeFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
-	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
-}
-
-// load reads a saved snapshot; "-" is standard input.
-func load(cmd *cobra.Command, path string) (*inspect.Snapshot, error) {
-	data, err := os.ReadFile(path)
-	if path == "-" {
-		data, err = io.ReadAll(cmd.InOrStdin())
+// openNode reads Plexus's configuration from a file, or from the first of the runtime's folder.
+func openNode(file, confDir string) (*node, error) {
+	data, err := []byte(nil), error(nil)
+	if file != "" {
+		data, err = readConfig(file)
+		if err == nil && data == nil {
+			err = errors.New("no plugin in it has the type plexus")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--config %s: %w", file, err)
+		}
+	} else if file, data, err = findConfig(confDir); err != nil {
+		return nil, err
 	}
+	n := &node{file: file}
+	if file == "" {
+		data = []byte(assumedConfig)
+		n.assume("the configuration of plexus has its defaults, and a default network that is not known: none was given (--config), and there is none in %s", confDir)
+	}
+	n.parse(data)
+	return n, nil
+}
+
+func (n *node) assume(format string, args ...any) {
+	n.assumed = append(n.assumed, fmt.Sprintf(format, args...))
+}
+
+// parse reads the configuration as ADD does.
+func (n *node) parse(data []byte) {
+	config, unknown, err := types.ParseConfig(data)
 	if err != nil {
-		return nil, fmt.Errorf("--from: %w", err)
+		n.fault = types.WithCode(types.CodeInvalidConfig, err)
+		return
 	}
-	snapshot, err := inspect.Parse(data)
+	for _, key := range unknown {
+		n.warnings = append(n.warnings, "configuration of plexus: unknown, ignored: "+key)
+	}
+	n.config = config
+	n.files = n.chooseFiles()
+}
+
+// chooseFiles takes this machine for the node if it has the folder of plugins.
+func (n *node) chooseFiles() plan.Node {
+	folders := append([]string{n.config.BinDir}, filepath.SplitList(os.Getenv("CNI_PATH"))...)
+	if info, err := os.Stat(n.config.BinDir); err == nil && info.IsDir() {
+		local := &plan.LocalNode{Path: folders}
+		if self, err := invoke.FindInPath("plexus", folders); err == nil {
+			local.Self, _ = os.Stat(self)
+		}
+		return local
+	}
+	n.assume("every plugin is there: this machine has no %s", n.config.BinDir)
+	return &elsewhere{binDir: n.config.BinDir}
+}
+
+func (n *node) describe() explain.Node {
+	return explain.Node{Configuration: n.file, Assumed: n.assumed, Warnings: n.warnings}
+}
+
+// errElsewhere is the error for a file that only the node has.
+var errElsewhere = errors.New("it is a file of the node, and this machine is none: run this on the node")
+
+// explain plans a pod, and gives what ADD would do, or its error.
+func (n *node) explain(ctx context.Context, facts *types.Facts, showSecrets bool) (explain.Pod, error) {
+	ref := types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name}
+	if n.fault != nil {
+		return explain.OfError(ref, n.fault), nil
+	}
+	p := n.newPlanning()
+	made, err := p.planner.Plan(ctx, facts, sandboxOf(&facts.Pod))
+	switch {
+	case err == nil:
+	case errors.Is(err, errElsewhere) || ctx.Err() != nil:
+		return explain.Pod{}, err
+	default:
+		pod := explain.OfError(ref, err)
+		pod.Warnings, pod.Assumed = p.warnings, p.assumed()
+		return pod, nil
+	}
+	opts := explain.Options{ShowSecrets: showSecrets}
+	if n.file == "" {
+		opts.Unknown = unknownNetwork
+	}
+	pod, err := explain.OfPlan(ctx, made, opts)
+	pod.Warnings, pod.Assumed, pod.AddKnows = p.warnings, p.assumed(), n.addKnows(&pod)
+	return pod, err
+}
+
+// addKnows says what only the ADD can know.
+func (n *node) addKnows(pod *explain.Pod) []string {
+	knows := []string{"what each plugin answers: addresses, routes, MAC addresses; the next plugin of the network gets it as prevResult"}
+	handed := slices.DeleteFunc(slices.Sorted(maps.Keys(n.config.Capabilities)), func(capability string) bool {
+		return capability == types.CapabilityPodAnnotations || !n.config.Capabilities[capability]
+	})
+	if len(handed) > 0 {
+		knows = append(knows, "what the runtime hands over for the default network: "+strings.Join(handed, ", "))
+	}
+	if slices.ContainsFunc(pod.Attachments, func(a explain.Attachment) bool { return len(a.IPs) > 0 || a.MAC != "" }) {
+		knows = append(knows, "whether the plugins give the addresses that the pod asks for: it fails if not")
+	}
+	if slices.ContainsFunc(pod.Attachments, func(a explain.Attachment) bool { return a.CNIArgs != "" }) {
+		knows = append(knows, "the runtime's own CNI_ARGS, which every plugin gets too")
+	}
+	if slices.ContainsFunc(pod.Attachments, func(a explain.Attachment) bool { return a.DeviceFile != "" }) {
+		knows = append(knows, "the ID of the container, for which zeros stand in the name of a file")
+	}
+	if file := n.config.ReadinessIndicatorFile; file != "" {
+		knows = append(knows, "when "+file+" is there, for which it waits")
+	}
+	return knows
+}
+
+// sandboxOf is the sandbox that a runtime would make for a pod. Its container ID has the length of
+// those of every runtime.
+func sandboxOf(pod *types.Pod) types.Sandbox {
+	const length = 64
+	sandbox := types.Sandbox{ContainerID: strings.Repeat("0", length), IfName: "eth0", Args: [][2]string{{"IgnoreUnknown", "1"}}}
+	if pod.Known() {
+		sandbox.Args = append(sandbox.Args, [][2]string{
+			{types.ArgPodNamespace, pod.Namespace},
+			{types.ArgPodName, pod.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", sandbox.ContainerID},
+			{types.ArgPodUID, pod.UID},
+		}...)
+	}
+	return sandbox
+}
+
+// planning is the planning of one pod, and what is noted meanwhile.
+type planning struct {
+	planner  *plan.Planner
+	warnings []string
+	mu       sync.Mutex
+	unasked  []string // plugins that ADD would ask for their versions
+}
+
+func (n *node) newPlanning() *planning {
+	p := &planning{}
+	p.planner = &plan.Planner{
+		Config: n.config, Node: n.files,
+		DeviceInfoPath: func(network, containerID, ifName string) string {
+			return path.Join(types.DefaultDeviceInfoDir, types.DeviceInfoName(network, containerID, ifName))
+		},
+		Speak: func(_ context.Context, plugin string) ([]string, error) { return p.speak(plugin, n.config.CNIVersion) },
+		Warn: func(format string, args ...any) {
+			p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+		},
+	}
+	return p
+}
+
+// speak answers for a plugin, whose VERSION is not run, with the versions up to that of the call.
+func (p *planning) speak(plugin, callVersion string) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unasked = append(p.unasked, plugin)
+	all := version.All.SupportedVersions()
+	return all[:max(slices.Index(all, callVersion), 0)+1], nil
+}
+
+func (p *planning) assumed() []string {
+	if len(p.unasked) == 0 {
+		return nil
+	}
+	slices.Sort(p.unasked)
+	return []string{fmt.Sprintf("the plugins of a network without a cniVersion speak that of the runtime's call, %s; ADD asks them: %s",
+		p.planner.Config.CNIVersion, strings.Join(slices.Compact(p.unasked), ", "))}
+}
+
+// elsewhere is a node that nobody can ask: its plugins are taken for there, and its files are not known.
+type elsewhere struct{ binDir string }
+
+var _ plan.Node = (*elsewhere)(nil)
+
+func (*elsewhere) Stat(file string) (fs.FileInfo, error)        { return nil, notHere(file) }
+func (*elsewhere) ReadDir(folder string) ([]fs.DirEntry, error) { return nil, notHere(folder) }
+func (*elsewhere) ReadFile(file string) ([]byte, error)         { return nil, notHere(file) }
+func notHere(file string) error                                 { return fmt.Errorf("%s: %w", file, errElsewhere) }
+
+// CheckPlugin refuses plexus itself alone.
+func (e *elsewhere) CheckPlugin(name string) error {
+	if name != "plexus" {
+		return nil
+	}
+	return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path.Join(e.binDir, name))
+}
+
+// findConfig gives the first file of a folder with Plexus's configuration, in the order in which a
+// runtime takes them; none if no file has it.
+func findConfig(confDir string) (file string, data []byte, err error) {
+	files, err := libcni.ConfFiles(confDir, []string{".conf", ".conflist", ".json"})
 	if err != nil {
-		return nil, fmt.Errorf("--from %s: %w", path, err)
+		return "", nil, err
 	}
-	return snapshot, nil
+	slices.SortFunc(files, cmp.Compare)
+	for _, file := range files {
+		if data, err := readConfig(file); err == nil && data != nil { // a broken one is another's trouble
+			return file, data, nil
+		}
+	}
+	return "", nil, nil
 }
 
-// save writes a file for root alone: a snapshot has the addresses of the whole node.
-func save(path string, data []byte) error {
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return fmt.Errorf("--save: %w", err)
+// readConfig gives the configuration of Plexus in a file, as a runtime hands it over; nil if the
+// file has none.
+func readConfig(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// absolute gives the path as the snapshot has it.
-func absolute(path string) string {
-	if full, err := filepath.Abs(path); err == nil {
-		return full
+	var conf struct {
+		Type    string            `json:"type"`
+		Plugins []json.RawMessage `json:"plugins"`
 	}
-	return path
+	if err := json.Unmarshal(data, &conf); err != nil {
+		return nil, err
+	}
+	if conf.Plugins == nil {
+		if conf.Type != "plexus" {
+			return nil, nil
+		}
+		return data, nil
+	}
+	list, err := libcni.NetworkConfFromBytes(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, plugin := range list.Plugins {
+		if plugin.Network.Type == "plexus" {
+			injected, err := libcni.InjectConf(plugin, map[string]any{"name": list.Name, "cniVersion": list.CNIVersion})
+			if err != nil {
+				return nil, err
+			}
+			return injected.Bytes, nil
+		}
+	}
+	return nil, nil
 }

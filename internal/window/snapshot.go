@@ -5,7 +5,7 @@ import (
 )
 
 func newSnapshot() *cobra.Command {
-	var node nodeFlags
+	var where nodeFlags
 	var path string
 	cmd := &cobra.Command{
 		Use:   "snapshot [--save FILE]",
@@ -19,7 +19,7 @@ configuration of a network.
   kubectl-plexus inspect --from node1.json shop/web`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			snapshot, err := node.read()
+			snapshot, err := where.read()
 			if err != nil {
 				return err
 			}
@@ -34,7 +34,7 @@ configuration of a network.
 			return err
 		},
 	}
-	node.add(cmd)
+	where.add(cmd)
 	cmd.Flags().StringVar(&path, "save", "", "write into this `file`, readable for its owner alone, and print nothing")
 	return cmd
 }

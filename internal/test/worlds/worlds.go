@@ -23,7 +23,7 @@ type World struct {
 	Files   map[string]string   `json:"files,omitempty"`   // of the node, by path below Dir; plugins are in bin
 	Pod     types.Pod           `json:"pod,omitzero"`      // zero for no pod
 	Facts   []types.Network     `json:"networks"`          // as the source of facts gives them
-	Devices map[string][]string `json:"devices,omitempty"` // of the pod; nil if no kubelet was asked
+	Devices map[string][]string `json:"devices,omitzero"` // of the pod; nil if no kubelet was asked
 	Error   string              `json:"error"`
 	Code    uint                `json:"code"`
 }

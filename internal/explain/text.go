@@ -1,0 +1,124 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Write writes the document for people.
+func (d *Document) Write(w io.Writer) error {
+	var b strings.Builder
+	for i := range d.Pods {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		d.Pods[i].write(&b, d.Node.Configuration)
+	}
+	writeList(&b, "Warnings about the node's configuration", d.Node.Warnings)
+	writeList(&b, "Assumed of the node", d.Node.Assumed)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *Pod) write(b *strings.Builder, file string) {
+	if p.Refused != nil {
+		fmt.Fprintf(b, "pod %s/%s would fail: ADD answers with code %d\n  %s\n", p.Namespace, p.Name, p.Refused.Code, p.Refused.Message)
+	} else {
+		fmt.Fprintf(b, "pod %s/%s gets %s\n", p.Namespace, p.Name, count(len(p.Attachments), "attachment"))
+	}
+	for i := range p.Attachments {
+		p.Attachments[i].write(b, file)
+	}
+	writeList(b, "Warnings", p.Warnings)
+	writeList(b, "Assumed", p.Assumed)
+	writeList(b, "Only the ADD knows", p.AddKnows)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func writeList(b *strings.Builder, title string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n", title)
+	for _, line := range lines {
+		fmt.Fprintf(b, "  - %s\n", line)
+	}
+}
+
+func (a *Attachment) write(b *strings.Builder, file string) {
+	fmt.Fprintf(b, "\n%s  network %s", a.Interface, a.Network)
+	if a.Default {
+		b.WriteString(" (the pod's first interface)")
+	}
+	b.WriteString("\n")
+	if a.Assumed {
+		writeFact(b, "from", "the node's configuration, which is not known")
+		return
+	}
+	writeFact(b, "from", a.From.text(file))
+	for _, fact := range a.facts() {
+		writeFact(b, fact[0], fact[1])
+	}
+	for i := range a.Plugins {
+		writeFact(b, fmt.Sprintf("plugin %d", i+1), a.Plugins[i].text())
+	}
+}
+
+// writeFact writes a line; one without a text is left out.
+func writeFact(b *strings.Builder, name, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "  %-9s %s\n", name, text)
+	}
+}
+
+// text names the input. file has the node's configuration.
+func (o *Origin) text(file string) string {
+	text := o.Field + " of " + cmp.Or(file, "the node's configuration")
+	if o.Element > 0 {
+		text = fmt.Sprintf("annotation %s, element %d", o.Field, o.Element)
+	}
+	if o.Definition != "" {
+		text += "; NetworkAttachmentDefinition " + o.Definition
+	}
+	if o.File != "" {
+		text += "; file " + o.File
+	}
+	return text
+}
+
+func (a *Attachment) facts() [][2]string {
+	facts := [][2]string{
+		{"addresses", strings.Join(a.IPs, ", ")}, {"MAC", a.MAC}, {"gateways", strings.Join(a.Gateways, ", ")},
+		{"CNI_ARGS", a.CNIArgs},
+	}
+	if a.Device != nil {
+		text := a.Device.ID
+		if a.Device.Resource != "" {
+			text += " of resource " + a.Device.Resource
+		}
+		facts = append(facts, [2]string{"device", text})
+	}
+	return append(facts, [2]string{"devinfo", a.DeviceFile})
+}
+
+func (p *Plugin) text() string {
+	parts := []string{p.Type}
+	for _, run := range p.Runs {
+		parts = append(parts, fmt.Sprintf("runs %s (%s)", run.Type, run.Key))
+	}
+	if len(p.RuntimeConfig) > 0 {
+		parts = append(parts, "gets runtimeConfig "+strings.Join(p.RuntimeConfig, ", "))
+	}
+	if len(p.Args) > 0 {
+		parts = append(parts, "gets args.cni "+strings.Join(p.Args, ", "))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,164 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/plexus-cni/plexus/internal/explain"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// runtimeConfDir is where a runtime has its CNI configuration.
+const runtimeConfDir = "/etc/cni/net.d"
+
+// explainOptions are the flags of explain.
+type explainOptions struct {
+	files       []string
+	config      string
+	showSecrets bool
+	output      *output
+	cluster     *genericclioptions.ConfigFlags
+	confDir     string // the runtime's, where Plexus's configuration is looked for
+}
+
+func newExplain(cluster *genericclioptions.ConfigFlags) *cobra.Command {
+	o := &explainOptions{cluster: cluster, confDir: runtimeConfDir}
+	cmd := &cobra.Command{
+		Use:   "explain pod [NAMESPACE/]NAME | -f FILE...",
+		Short: "Show what ADD would do for a pod, without running anything",
+		Long: `explain answers: to which networks will this pod be attached, in which order, and what
+will each plugin get? If the pod would fail, it answers with the error of ADD, word for
+word, and its CNI code.
+
+It plans as plexus does on the node, and runs nothing: no plugin, not even to ask for its
+version. The pod and its networks come from the API server, or from files. What belongs
+to the node comes from this machine where this is a node: Plexus's configuration, the
+executables, the networks that are files. What is assumed for want of a node is listed.
+
+Values of configurations that look like secrets are masked.`,
+		Example: `  # a pod of the cluster
+  kubectl plexus explain pod shop/web
+  # every pod of these files, before they are applied
+  kubectl plexus explain -f pod.yaml -f networks/ --config 00-plexus.conflist
+  # one of them, with the exact configuration that each plugin will get
+  kubectl plexus explain pod web -f pod.yaml -o json`,
+		Args: usageArgs(o.checkArgs),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder with pods and networks, \"-\" for the standard input; instead of the API server")
+	cmd.Flags().StringVar(&o.config, "config", "", "`file` with Plexus's CNI configuration; without it, the first one in "+runtimeConfDir+", else one is assumed")
+	cmd.Flags().BoolVar(&o.showSecrets, "show-secrets", false, "show values that look like secrets")
+	o.output = addOutput(cmd)
+	return cmd
+}
+
+func (o *explainOptions) checkArgs(_ *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0 && len(o.files) == 0:
+		return errors.New("which pod? Name one (pod NAMESPACE/NAME), or files (-f)")
+	case len(args) == 0:
+		return nil
+	case args[0] != "pod":
+		return fmt.Errorf("%q cannot be explained, a pod can: explain pod NAMESPACE/NAME", args[0])
+	case len(args) != 2:
+		return fmt.Errorf("explain pod takes one name, got %d", len(args)-1)
+	}
+	_, err := parsePodName(args[1], "default")
+	return err
+}
+
+// parsePodName reads [NAMESPACE/]NAME.
+func parsePodName(name, namespace string) (types.Ref, error) {
+	ref := types.Ref{Namespace: namespace, Name: name}
+	if before, after, found := strings.Cut(name, "/"); found {
+		ref = types.Ref{Namespace: before, Name: after}
+	}
+	if ref.Namespace == "" || ref.Name == "" || strings.Contains(ref.Name, "/") {
+		return types.Ref{}, fmt.Errorf("%q is not the name of a pod, which is NAMESPACE/NAME or NAME", name)
+	}
+	return ref, nil
+}
+
+func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.output.check(); err != nil {
+		return err
+	}
+	source, pods, err := o.open(cmd, args)
+	if err != nil {
+		return err
+	}
+	node, err := openNode(o.config, o.confDir)
+	if err != nil {
+		return err
+	}
+	document, err := o.explain(cmd.Context(), node, source, pods)
+	if err != nil {
+		return err
+	}
+	if err := o.output.write(cmd.OutOrStdout(), document, document.Write); err != nil {
+		return err
+	}
+	if document.HasRefused() {
+		return errShown
+	}
+	return nil
+}
+
+// open gives the source of facts, and the pods to explain.
+func (o *explainOptions) open(cmd *cobra.Command, args []string) (podSource, []types.Ref, error) {
+	if len(o.files) == 0 {
+		namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
+		if err != nil {
+			return nil, nil, err
+		}
+		pod, err := parsePodName(args[1], namespace)
+		if err != nil {
+			return nil, nil, misuse(err)
+		}
+		source, err := openCluster(o.cluster)
+		return source, []types.Ref{pod}, err
+	}
+	source, err := openFiles(o.files, cmd.InOrStdin())
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(args) == 0 {
+		pods := source.objects.Pods()
+		if len(pods) == 0 {
+			return nil, nil, fmt.Errorf("there is no Pod in %s", strings.Join(o.files, ", "))
+		}
+		return source, pods, nil
+	}
+	pod, err := parsePodName(args[1], o.fileNamespace())
+	return source, []types.Ref{pod}, err
+}
+
+// fileNamespace is where a pod of files is looked up that is named without a namespace.
+func (o *explainOptions) fileNamespace() string {
+	if given := o.cluster.Namespace; given != nil && *given != "" {
+		return *given
+	}
+	return "default"
+}
+
+func (o *explainOptions) explain(ctx context.Context, node *node, source podSource, pods []types.Ref) (*explain.Document, error) {
+	document := explain.New(node.describe())
+	for _, ref := range pods {
+		facts, assumed, err := gather(ctx, node, source, ref)
+		if err != nil {
+			return nil, err
+		}
+		pod, err := node.explain(ctx, facts, o.showSecrets)
+		if err != nil {
+			return nil, err
+		}
+		pod.Assumed = append(assumed, pod.Assumed...)
+		document.Pods = append(document.Pods, pod)
+	}
+	return document, nil
+}

@@ -1,0 +1,180 @@
+package window
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/plexus-cni/plexus/delegate/plan"
+	"github.com/plexus-cni/plexus/internal/version"
+	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/types"
+)
+
+// podSource is where pods and networks come from.
+type podSource interface {
+	// Facts gives the pod and its networks, without devices.
+	Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error)
+	// Spec gives the spec of a pod.
+	Spec(ctx context.Context, pod types.Ref) (*corev1.PodSpec, error)
+}
+
+// gather gives the facts of a pod, and what is assumed in them.
+func gather(ctx context.Context, n *node, source podSource, pod types.Ref) (*types.Facts, []string, error) {
+	req := &types.FactsRequest{Pod: types.Pod{Namespace: pod.Namespace, Name: pod.Name}, MultusNamespace: types.DefaultNamespace}
+	if n.config != nil {
+		req.Networks, req.MultusNamespace = plan.ConfiguredRefs(n.config), n.config.MultusNamespace
+	}
+	facts, err := source.Facts(ctx, req)
+	if err == nil {
+		err = unreadable(facts)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	assumed, err := addDevices(ctx, n, source, facts)
+	return facts, assumed, err
+}
+
+// unreadable reports networks that could not be read: whether ADD can read them is not known.
+func unreadable(facts *types.Facts) error {
+	var faults []error
+	for i := range facts.Networks {
+		if network := &facts.Networks[i]; network.Problem != "" && !network.Missing {
+			faults = append(faults, fmt.Errorf("network %s: %s", network.Ref, network.Problem))
+		}
+	}
+	return types.Join(faults...)
+}
+
+// fileSource is objects of files.
+type fileSource struct{ objects *k8sclient.Objects }
+
+// openFiles reads files, the manifests of folders, and the standard input.
+func openFiles(names []string, stdin io.Reader) (*fileSource, error) {
+	s := &fileSource{k8sclient.NewObjects()}
+	for _, name := range names {
+		if err := s.add(name, stdin); err != nil {
+			return nil, fmt.Errorf("-f %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *fileSource) add(name string, stdin io.Reader) error {
+	if name == "-" {
+		data, err := io.ReadAll(stdin)
+		if err != nil {
+			return err
+		}
+		return s.objects.Add("of the standard input", data)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	files := []string{name}
+	if info.IsDir() {
+		if files, err = manifestsIn(name); err != nil {
+			return err
+		}
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = s.objects.Add(file, data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// manifestsIn gives the manifests of a folder, without those of its folders.
+func manifestsIn(folder string) ([]string, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, entry := range entries {
+		if !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(entry.Name())) {
+			files = append(files, filepath.Join(folder, entry.Name()))
+		}
+	}
+	return files, nil
+}
+
+func (s *fileSource) Facts(_ context.Context, req *types.FactsRequest) (*types.Facts, error) {
+	return s.objects.Facts(req)
+}
+
+func (s *fileSource) Spec(_ context.Context, pod types.Ref) (*corev1.PodSpec, error) {
+	var spec corev1.PodSpec
+	if data := s.objects.PodSpec(pod); data != nil {
+		if err := json.Unmarshal(data, &spec); err != nil {
+			return nil, fmt.Errorf("pod %s: spec: %w", pod, err)
+		}
+	}
+	return &spec, nil
+}
+
+// clusterSource is an API server.
+type clusterSource struct {
+	client  *k8sclient.Client
+	pods    corev1client.PodsGetter
+	timeout time.Duration
+}
+
+// askTimeout is how long an API server is asked, again and again, unless --request-timeout says it.
+// ADD has more patience than who waits before a screen.
+const askTimeout = 10 * time.Second
+
+// openCluster makes a client as the flags say.
+func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
+	config, err := flags.ToRESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = program + "/" + version.Version
+	shared, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	client, err := k8sclient.NewResident(config, shared, k8sclient.Options{UserAgent: config.UserAgent})
+	if err != nil {
+		return nil, err
+	}
+	pods, err := corev1client.NewForConfigAndClient(config, shared)
+	if err != nil {
+		return nil, err
+	}
+	return &clusterSource{client, pods, cmp.Or(config.Timeout, askTimeout)}, nil
+}
+
+func (s *clusterSource) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
+	patient := *req
+	patient.Timeout = types.Duration(s.timeout)
+	return s.client.Facts(ctx, &patient)
+}
+
+func (s *clusterSource) Spec(ctx context.Context, ref types.Ref) (*corev1.PodSpec, error) {
+	pod, err := s.pods.Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return &pod.Spec, nil
+}
