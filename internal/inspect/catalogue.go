@@ -58,7 +58,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"interface-gone", Error,
-		"The journal has an interface that was attached, and the pod has it no longer. The interface of a VF is not missed: a program may drive the device. Where its parent is deleted, the kernel deletes a macvlan, ipvlan or VLAN interface too.",
+		"The journal has an interface that was attached, and the pod has it no longer. That of a VF and of a vhost-user port is not missed: a program may drive it. Where its parent is deleted, the kernel deletes a macvlan, ipvlan or VLAN interface too.",
 		"Delete the pod, to have it attached anew; find out who deleted the interface.",
 		interfaceGone,
 	},

@@ -36,7 +36,7 @@ func (g *Graph) eachAttachment(check func(*Namespace, *Attachment) []Finding) (a
 func interfaceGone(g *Graph) []Finding {
 	return g.eachAttachment(func(ns *Namespace, a *Attachment) (all []Finding) {
 		for _, recorded := range a.inSandbox() {
-			if ns.LinkNamed(recorded.Name) == nil && a.DeviceID == "" {
+			if ns.LinkNamed(recorded.Name) == nil && a.isOfTheKernel(recorded) {
 				all = append(all, Finding{
 					At: Ref{Namespace: ns.Inode}, Text: fmt.Sprintf("%s of network %s is gone", recorded.Name, a.Network),
 					Evidence: []Evidence{at(Ref{Namespace: ns.Inode}, "records.attachments.interfaces", recorded.Name), at(Ref{Namespace: ns.Inode}, "links", "no "+recorded.Name)},
@@ -45,6 +45,12 @@ func interfaceGone(g *Graph) []Finding {
 		}
 		return all
 	})
+}
+
+// isOfTheKernel reports whether the kernel must have the interface: a program may drive a VF or
+// a vhost-user port. Where the plugins named no interface, only an address says that there was one.
+func (a *Attachment) isOfTheKernel(i RecordedInterface) bool {
+	return a.DeviceID == "" && i.Socket == "" && len(a.Interfaces)+len(a.Addresses) > 0
 }
 
 func addressMissing(g *Graph) []Finding {

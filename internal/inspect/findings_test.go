@@ -103,6 +103,14 @@ var findingCases = map[string]struct {
 		s.at(podA, "net0").Name = "other"
 		s.Records[0].Attachments[1].DeviceID = "0000:01:10.0"
 	}, []string{}},
+	"vhost-user port, which is no interface of the kernel": {func(s *Snapshot) {
+		s.at(podA, "net0").Name = "other"
+		s.Records[0].Attachments[1].Interfaces[0].Socket = "/run/vhost/net0.sock"
+	}, []string{}},
+	"plugin that made no interface": {func(s *Snapshot) {
+		s.at(podA, "net0").Name = "other"
+		s.Records[0].Attachments[1].Interfaces, s.Records[0].Attachments[1].Addresses = nil, nil
+	}, []string{}},
 	"interface gone of an ADD under way": {func(s *Snapshot) {
 		s.at(podA, "net0").Name = "other"
 		s.Records[0].Complete = false

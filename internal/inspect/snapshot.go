@@ -254,6 +254,7 @@ type RecordedInterface struct {
 	Name      string `json:"name"`
 	MAC       string `json:"mac,omitempty"`
 	InSandbox bool   `json:"inSandbox,omitempty"`
+	Socket    string `json:"socket,omitempty"` // of a vhost-user port, which is no interface of the kernel
 }
 
 // RecordedAddress is an address of a CNI result.

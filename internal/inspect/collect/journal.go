@@ -85,6 +85,7 @@ func readResult(a *inspect.Attachment, result json.RawMessage) {
 			Name    string `json:"name"`
 			MAC     string `json:"mac"`
 			Sandbox string `json:"sandbox"`
+			Socket  string `json:"socketPath"`
 		} `json:"interfaces"`
 		IPs []struct {
 			Interface *int   `json:"interface"`
@@ -94,7 +95,7 @@ func readResult(a *inspect.Attachment, result json.RawMessage) {
 	}
 	_ = json.Unmarshal(result, &parsed)
 	for _, i := range parsed.Interfaces {
-		a.Interfaces = append(a.Interfaces, inspect.RecordedInterface{Name: i.Name, MAC: i.MAC, InSandbox: i.Sandbox != ""})
+		a.Interfaces = append(a.Interfaces, inspect.RecordedInterface{Name: i.Name, MAC: i.MAC, InSandbox: i.Sandbox != "", Socket: i.Socket})
 	}
 	for _, ip := range parsed.IPs {
 		address := inspect.RecordedAddress{Address: ip.Address, Gateway: ip.Gateway}
