@@ -32,6 +32,7 @@ func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/
 // rule holds the packages at or below a folder.
 type rule struct {
 	folder string
+	alone  bool     // of these the one at the folder
 	ours   []string // the folders of our packages that may be linked; its own always may
 	any    bool     // any of our packages may be
 	never  []string // what may not be linked: a path, what is below it, or "*word*" anywhere in a path
@@ -62,12 +63,16 @@ var rules = []rule{
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
 	// The commands plan, and attach nothing.
-	{folder: "internal/window", ours: []string{"types", "delegate/plan", "k8sclient", "internal/explain", "internal/version"}, never: slices.Concat(ovsdb, []string{"github.com/vishvananda"})},
+	{folder: "internal/window", ours: []string{"types", "delegate/plan", "delegate/journal", "k8sclient", "internal/explain", "internal/validate", "internal/inspect", "internal/host", "internal/version", "sriov"}, never: ovsdb},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
 		"k8s.io/api", "k8s.io/client-go/tools/cache", "k8s.io/client-go/kubernetes", "github.com/spf13/cobra", "github.com/prometheus", "go.opentelemetry.io",
 	})},
+	// Findings and texts are functions of a Snapshot, also on machines without Linux. Only collect
+	// asks the kernel.
+	{folder: "internal/inspect", alone: true, std: true, never: []string{"net/http"}},
+	{folder: "internal/inspect", ours: []string{"types", "sriov", "delegate/journal", "internal/host"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/containernetworking", "net/http"})},
 	// Both commands that stay serve by it, and one of them asks no API server.
 	{folder: "internal/probes", ours: []string{"internal/host"}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
 	// The agent runs no plugin and enters no namespace.
@@ -86,14 +91,14 @@ var rules = []rule{
 
 var (
 	// window is what kubectl-plexus is made of, and no program of a node.
-	window     = []string{module + "/internal/window", module + "/internal/explain", "k8s.io/cli-runtime"}
+	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/inspect", module + "/internal/validate", "k8s.io/cli-runtime"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
 
 // rulesOf gives the rules that hold for one of our packages.
 func rulesOf(path string) []rule {
-	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) })
+	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !within(path, r.folder) || r.alone && path != r.folder })
 }
 
 func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
@@ -264,6 +269,16 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/internal/plugin", ""},
 		{"cmd/plexus", module + "/internal/plugin/vf", "cmd/plexus links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
 		{"cmd/plexus", module + "/internal/plugin/vhostuser", "cmd/plexus links " + module + "/internal/plugin/vhostuser: it must not link " + module + "/internal/plugin/vhostuser"},
+		{"internal/inspect", "github.com/vishvananda/netlink", "internal/inspect links github.com/vishvananda/netlink: it may link the standard library alone"},
+		{"internal/inspect", module + "/internal/host", "internal/inspect links " + module + "/internal/host: of ours it may link []"},
+		{"internal/inspect", "net/http", "internal/inspect links net/http: it must not link net/http"},
+		{"internal/inspect/collect", "github.com/vishvananda/netlink", ""},
+		{"internal/inspect/collect", module + "/delegate/journal", ""},
+		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/host"]`},
+		{"internal/inspect/collect", "k8s.io/client-go/rest", "internal/inspect/collect links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"cmd/plexus", module + "/internal/inspect/collect", "cmd/plexus links " + module + "/internal/inspect/collect: it must not link " + module + "/internal/inspect"},
+		{"cmd/plexus-once", module + "/internal/window", "cmd/plexus-once links " + module + "/internal/window: it must not link " + module + "/internal/window"},
+		{"cmd/plexus-agent", module + "/internal/inspect", "cmd/plexus-agent links " + module + "/internal/inspect: it must not link " + module + "/internal/inspect"},
 		{"cmd/plexus-once", "net/http", ""},
 		{"internal/agent", module + "/k8sclient", ""},
 		{"internal/agent", "github.com/vishvananda/netns", "internal/agent links github.com/vishvananda/netns: it must not link github.com/vishvananda"},
@@ -282,7 +297,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
 		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "k8sclient" "internal/explain" "internal/version"]`},
+		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "delegate/journal" "k8sclient" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
 		{"internal/window", module + "/delegate/plan", ""},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {

@@ -1,0 +1,190 @@
+//go:build linux
+
+// Package collect reads a Snapshot from the node that it runs on, as root. It changes nothing.
+package collect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/sriov"
+)
+
+// Options say where to look.
+type Options struct {
+	StateDir  string   // of the journal
+	NetNSDirs []string // folders in which runtimes mount namespaces
+	NetNS     []string // namespaces besides
+	Sysfs     sriov.Sysfs
+}
+
+// DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
+var DefaultNetNSDirs = []string{"/run/netns", "/var/run/docker/netns"}
+
+// collector reads one Snapshot.
+type collector struct {
+	options  Options
+	snapshot *inspect.Snapshot
+	opened   []*opened // the node's own is the first
+}
+
+// opened is a namespace that is held open, so that it cannot become another one meanwhile.
+type opened struct {
+	handle netns.NsHandle
+	inode  uint64
+	paths  []string
+}
+
+// Node reads the node. What cannot be read of it is a note of the Snapshot, except for the
+// node's own namespace. It must run on a thread of the node's namespaces.
+func Node(options Options) (*inspect.Snapshot, error) {
+	c := &collector{options: options, snapshot: inspect.New()}
+	defer c.close()
+	c.snapshot.Machine = machine()
+	c.readJournal()
+	if err := c.openHost(); err != nil {
+		return nil, err
+	}
+	c.openSandboxes()
+	for i, ns := range c.opened {
+		read, err := c.namespace(ns, i == 0)
+		if i == 0 && err != nil {
+			return nil, fmt.Errorf("the node's network namespace: %w", err)
+		}
+		if err != nil {
+			c.note(ns.paths[0], err)
+			continue
+		}
+		c.snapshot.Namespaces = append(c.snapshot.Namespaces, *read)
+	}
+	c.locate()
+	return c.snapshot, nil
+}
+
+func (c *collector) close() {
+	for _, ns := range c.opened {
+		_ = ns.handle.Close()
+	}
+}
+
+func (c *collector) note(about string, err error) {
+	c.snapshot.Notes = append(c.snapshot.Notes, inspect.Note{About: about, Text: err.Error()})
+}
+
+func machine() inspect.Machine {
+	m := inspect.Machine{Taken: time.Now().UTC().Truncate(time.Second)}
+	m.Hostname, _ = os.Hostname()
+	m.BootID, _ = host.BootID()
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		m.Kernel = unix.ByteSliceToString(name.Release[:])
+	}
+	return m
+}
+
+func (c *collector) openHost() error {
+	handle, err := netns.Get()
+	if err != nil {
+		return fmt.Errorf("the node's network namespace: %w", err)
+	}
+	return c.hold(handle, "")
+}
+
+// hold keeps a namespace, or only its path if it is there already.
+func (c *collector) hold(handle netns.NsHandle, path string) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(handle), &stat); err != nil {
+		_ = handle.Close()
+		return err
+	}
+	known := slices.IndexFunc(c.opened, func(ns *opened) bool { return ns.inode == stat.Ino })
+	if known < 0 {
+		c.opened = append(c.opened, &opened{handle: handle, inode: stat.Ino})
+		known = len(c.opened) - 1
+	} else {
+		_ = handle.Close()
+	}
+	if path != "" {
+		c.opened[known].paths = append(c.opened[known].paths, path)
+	}
+	return nil
+}
+
+// openSandboxes opens the namespaces that the options and the journal name.
+func (c *collector) openSandboxes() {
+	for _, path := range c.paths() {
+		if _, exists := host.NetNS(path); !exists {
+			if slices.Contains(c.options.NetNS, path) {
+				c.note(path, errors.New("there is no network namespace"))
+			}
+			continue
+		}
+		handle, err := netns.GetFromPath(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			c.note(path, errors.New("it went away meanwhile"))
+			continue
+		}
+		if err == nil {
+			err = c.hold(handle, path)
+		}
+		if err != nil {
+			c.note(path, err)
+		}
+	}
+}
+
+// paths gives the paths of all namespaces, each once.
+func (c *collector) paths() []string {
+	paths := slices.Clone(c.options.NetNS)
+	for _, record := range c.snapshot.Records {
+		if record.Live {
+			paths = append(paths, record.Path)
+		}
+	}
+	for _, dir := range c.options.NetNSDirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.note(dir, err)
+		}
+		for _, entry := range entries {
+			paths = append(paths, filepath.Join(dir, entry.Name()))
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// locate says of each namespace whose it is.
+func (c *collector) locate() {
+	for i := range c.snapshot.Namespaces {
+		ns := &c.snapshot.Namespaces[i]
+		for _, record := range c.snapshot.Records {
+			if record.Live && record.Inode == ns.Inode && !ns.Host {
+				sandbox := record.Sandbox
+				ns.Sandbox = &sandbox
+			}
+		}
+	}
+	slices.SortStableFunc(c.snapshot.Namespaces, func(a, b inspect.Namespace) int {
+		return cmp.Compare(order(a), order(b))
+	})
+}
+
+// order puts the node first, and the others in the order of their paths.
+func order(ns inspect.Namespace) string {
+	if ns.Host || len(ns.Paths) == 0 {
+		return ""
+	}
+	return ns.Paths[0]
+}

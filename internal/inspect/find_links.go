@@ -1,0 +1,182 @@
+package inspect
+
+import (
+	"fmt"
+	"slices"
+)
+
+func hostEndOffBridge(s subject) []Finding {
+	peer, end := s.PeerOf(s.ref)
+	if end == nil || end.Master != 0 || peer.Namespace == s.ref.Namespace {
+		return nil
+	}
+	for _, gateway := range s.gateways() {
+		if owner, bridge := s.OwnerOf(peer.Namespace, gateway); bridge != nil && bridge.Kind == "bridge" {
+			evidence := []Evidence{at(peer, "master", end.Master), at(owner, "addresses", gateway)}
+			for _, n := range s.ns.Neighbours {
+				if n.Index == s.ref.Index && n.Address == gateway && n.MAC == end.MAC {
+					evidence = append(evidence, at(s.ref, "neighbours["+gateway+"].mac", n.MAC+" (that of "+end.Name+", not of "+bridge.Name+": "+bridge.MAC+")"))
+				}
+			}
+			return putBack(end, bridge, s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and its gateway %s is the address of bridge %s", s.link.Name, end.Name, gateway, bridge.Name), evidence...))
+		}
+	}
+	bridge := s.recordedBridge(peer.Namespace, end.Name)
+	if bridge == nil {
+		return nil
+	}
+	return putBack(end, bridge, s.finding(fmt.Sprintf("%s: its host end %s is on no bridge, and the plugins put it on bridge %s", s.link.Name, end.Name, bridge.Name),
+		at(peer, "master", end.Master), at(s.ref, "records.attachments.interfaces", bridge.Name)))
+}
+
+// putBack gives the findings with the command that mends them.
+func putBack(end, bridge *Link, findings []Finding) []Finding {
+	for i := range findings {
+		findings[i].Do = fmt.Sprintf("Put it back on the node with `ip link set %s master %s`, and find out who took it off: often a network manager of the node.", end.Name, bridge.Name)
+	}
+	return findings
+}
+
+// recordedBridge gives the bridge that the plugins' result names beside the host end.
+func (s subject) recordedBridge(inode uint64, hostEnd string) *Link {
+	if s.attachment == nil || s.Namespace(inode) == nil {
+		return nil
+	}
+	names := []string{}
+	for _, i := range s.attachment.Interfaces {
+		if !i.InSandbox {
+			names = append(names, i.Name)
+		}
+	}
+	for _, name := range names {
+		if link := s.Namespace(inode).LinkNamed(name); link != nil && link.Kind == "bridge" && slices.Contains(names, hostEnd) {
+			return link
+		}
+	}
+	return nil
+}
+
+func interfaceDown(s subject) []Finding {
+	if s.link.Up {
+		return nil
+	}
+	return s.finding(s.link.Name+" is down", at(s.ref, "up", s.link.Up))
+}
+
+// hasOtherEnd reports whether the interface without carrier is a fault: a bridge in a pod, for
+// one, has none as long as it has no port.
+func (s subject) hasOtherEnd() bool {
+	return s.attachment != nil || isPair(s.link.Kind) || isChild(s.link.Kind) || s.link.Kind == "device"
+}
+
+func noCarrier(s subject) []Finding {
+	if !s.link.Up || s.link.Carrier || !s.hasOtherEnd() || parentDown(s) != nil {
+		return nil
+	}
+	text, evidence := s.link.Name+" has no carrier", []Evidence{at(s.ref, "carrier", s.link.Carrier)}
+	if peer, end := s.PeerOf(s.ref); end != nil && !end.Up {
+		text += ": its host end " + end.Name + " is down"
+		evidence = append(evidence, at(peer, "up", end.Up))
+	}
+	return s.finding(text, evidence...)
+}
+
+func parentDown(s subject) []Finding {
+	ref, parent := s.ParentOf(s.ref)
+	switch {
+	case parent == nil || parent.Up && parent.Carrier:
+		return nil
+	case !parent.Up:
+		return s.finding(fmt.Sprintf("%s: its parent %s is down", s.link.Name, parent.Name), at(ref, "up", parent.Up))
+	}
+	return s.finding(fmt.Sprintf("%s: its parent %s has no carrier", s.link.Name, parent.Name), at(ref, "carrier", parent.Carrier))
+}
+
+func bridgeDown(s subject) []Finding {
+	ref, bridge := s.BridgeOf(s.ref)
+	if bridge == nil || bridge.Up {
+		return nil
+	}
+	return s.finding(fmt.Sprintf("%s: its bridge %s is down", s.link.Name, bridge.Name), at(ref, "up", bridge.Up))
+}
+
+func mtuAboveHostSide(s subject) []Finding {
+	ref, end := s.PeerOf(s.ref)
+	if end == nil || s.link.MTU <= end.MTU {
+		return nil
+	}
+	return s.finding(fmt.Sprintf("%s has MTU %d, its host end %s has %d", s.link.Name, s.link.MTU, end.Name, end.MTU),
+		at(s.ref, "mtu", s.link.MTU), at(ref, "mtu", end.MTU))
+}
+
+func mtuAboveBridge(s subject) []Finding {
+	ref, bridge := s.BridgeOf(s.ref)
+	if bridge == nil || s.link.MTU <= bridge.MTU || mtuAboveHostSide(s) != nil {
+		return nil
+	}
+	return s.finding(fmt.Sprintf("%s has MTU %d, its bridge %s has %d", s.link.Name, s.link.MTU, bridge.Name, bridge.MTU),
+		at(s.ref, "mtu", s.link.MTU), at(ref, "mtu", bridge.MTU))
+}
+
+// What VXLAN adds to a packet, over IPv4 and over IPv6.
+const (
+	vxlanOverhead  = 50
+	vxlanOverhead6 = 70
+)
+
+func overlayMTU(g *Graph) (all []Finding) {
+	for _, ref := range g.vteps() {
+		vtep := g.Link(ref)
+		lowerRef, lower := g.LowerOf(ref)
+		overhead := vxlanOverhead
+		if familyOf(parseIP(vtep.VXLAN.Local)) == 6 {
+			overhead = vxlanOverhead6
+		}
+		if lower == nil || vtep.MTU+overhead <= lower.MTU {
+			continue
+		}
+		all = append(all, Finding{
+			At: ref, Text: fmt.Sprintf("VTEP %s has MTU %d, and with %d bytes of VXLAN more than the %d of %s", vtep.Name, vtep.MTU, overhead, lower.MTU, lower.Name),
+			Evidence: []Evidence{at(ref, "mtu", vtep.MTU), at(lowerRef, "mtu", lower.MTU)},
+		})
+	}
+	return all
+}
+
+// vteps gives the VXLAN interfaces that are up.
+func (g *Graph) vteps() (refs []Ref) {
+	for _, ns := range g.snapshot.Namespaces {
+		for _, link := range ns.Links {
+			if link.VXLAN != nil && link.Up {
+				refs = append(refs, Ref{ns.Inode, link.Index})
+			}
+		}
+	}
+	return refs
+}
+
+func missingFDB(g *Graph) (all []Finding) {
+	for _, ref := range g.vteps() {
+		vtep, ns := g.Link(ref), g.Namespace(ref.Namespace)
+		if vtep.VXLAN.Learning || vtep.VXLAN.Group != "" {
+			continue
+		}
+		for _, n := range ns.Neighbours {
+			if n.Index == ref.Index && n.State == "permanent" && n.MAC != "" && !ns.sends(ref.Index, n.MAC) {
+				all = append(all, Finding{
+					At: ref, Text: fmt.Sprintf("VTEP %s has no FDB entry for %s, the MAC of its neighbour %s", vtep.Name, n.MAC, n.Address),
+					Evidence: []Evidence{at(ref, "neighbours["+n.Address+"].mac", n.MAC), at(ref, "fdb["+n.MAC+"]", "none")},
+				})
+			}
+		}
+	}
+	return all
+}
+
+// sends reports whether a VTEP knows where to send what is for a MAC. An entry of zeros is for
+// all.
+func (n *Namespace) sends(vtep int, mac string) bool {
+	return slices.ContainsFunc(n.FDB, func(e FDBEntry) bool {
+		return e.Index == vtep && e.Destination != "" && (e.MAC == mac || e.MAC == "00:00:00:00:00:00")
+	})
+}

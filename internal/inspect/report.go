@@ -1,0 +1,108 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ReportKind is in every Report.
+const ReportKind = "PlexusInspection"
+
+// ErrNotFound is the error for a pod, container or path that is not in a Snapshot.
+var ErrNotFound = errors.New("not found on this node")
+
+// Report is what inspect says of one namespace.
+type Report struct {
+	Kind      string     `json:"kind"`
+	Version   int        `json:"version"`
+	Subject   string     `json:"subject"`
+	Findings  []Finding  `json:"findings"`
+	Namespace *Namespace `json:"namespace"`
+	Related   []Related  `json:"related"` // interfaces of other namespaces that its own lead to
+	Records   []*Record  `json:"records,omitempty"`
+	Notes     []Note     `json:"notes,omitempty"`
+	graph     *Graph
+}
+
+// Related is an interface of another namespace.
+type Related struct {
+	Ref
+	In   string `json:"in"`
+	Link *Link  `json:"link"`
+}
+
+// NewReport gives the report of a namespace of a Snapshot.
+func NewReport(s *Snapshot, inode uint64) *Report {
+	graph := NewGraph(s)
+	ns := graph.Namespace(inode)
+	report := &Report{
+		Kind: ReportKind, Version: Version, Subject: ns.Title(), Namespace: ns, Findings: FindingsOf(Findings(s), s, inode),
+		Related: []Related{}, Records: graph.RecordsOf(ns), Notes: s.Notes, graph: graph,
+	}
+	for i := range ns.Links {
+		report.relate(Ref{inode, ns.Links[i].Index})
+	}
+	return report
+}
+
+// relate adds the interfaces that one leads to.
+func (r *Report) relate(ref Ref) {
+	for _, of := range []func(Ref) (Ref, *Link){r.graph.PeerOf, r.graph.ParentOf, r.graph.BridgeOf} {
+		other, link := of(ref)
+		known := slices.ContainsFunc(r.Related, func(known Related) bool { return known.Ref == other })
+		if link != nil && other.Namespace != ref.Namespace && !known {
+			r.Related = append(r.Related, Related{other, r.graph.Namespace(other.Namespace).Title(), link})
+		}
+	}
+}
+
+// FindPod gives the namespace of a pod. Of several sandboxes it is the newest.
+func (s *Snapshot) FindPod(name string) (uint64, error) {
+	return s.findRecord("pod "+name, func(r *Record) bool { return r.Pod == name })
+}
+
+// FindContainer gives the namespace of a container, by its ID or the beginning of it.
+func (s *Snapshot) FindContainer(id string) (uint64, error) {
+	return s.findRecord("container "+id, func(r *Record) bool { return id != "" && strings.HasPrefix(r.ContainerID, id) })
+}
+
+func (s *Snapshot) findRecord(what string, is func(*Record) bool) (uint64, error) {
+	var newest *Record
+	for i := range s.Records {
+		r := &s.Records[i]
+		if !is(r) {
+			continue
+		}
+		if newest != nil && newest.Pod != r.Pod {
+			return 0, fmt.Errorf("%s: it may be %s or %s: give more of its ID", what, newest.ContainerID, r.ContainerID)
+		}
+		if newest == nil || r.Live && !newest.Live || r.Live == newest.Live && r.Created.After(newest.Created) {
+			newest = r
+		}
+	}
+	switch {
+	case newest == nil:
+		return 0, fmt.Errorf("%s: %w: the journal has no record of it", what, ErrNotFound)
+	case NewGraph(s).Namespace(newest.Inode) == nil:
+		return 0, fmt.Errorf("%s: %w: the journal has a record of it, and its network namespace %s is gone", what, ErrNotFound, newest.Path)
+	}
+	return newest.Inode, nil
+}
+
+// FindPath gives the namespace that is mounted at a path.
+func (s *Snapshot) FindPath(path string) (uint64, error) {
+	for _, ns := range s.Namespaces {
+		if slices.Contains(ns.Paths, filepath.Clean(path)) {
+			return ns.Inode, nil
+		}
+	}
+	for _, note := range s.Notes {
+		if note.About == filepath.Clean(path) {
+			return 0, fmt.Errorf("network namespace %s: %w: %s", path, ErrNotFound, note.Text)
+		}
+	}
+	return 0, fmt.Errorf("network namespace %s: %w", path, ErrNotFound)
+}

@@ -1,0 +1,67 @@
+package inspect
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+func TestParse(t *testing.T) {
+	data, err := healthy().Bytes()
+	check.Must(t, err)
+	s, err := Parse(data)
+	check.Must(t, err)
+	check.Equal(t, "what was written", s, healthy())
+	for text, want := range map[string]error{
+		``: ErrNoSnapshot, `{}`: ErrNoSnapshot, `[]`: ErrNoSnapshot, `{"kind":"Pod","version":1}`: ErrNoSnapshot,
+		`{"kind":"PlexusSnapshot"}`: ErrOtherVersion, `{"kind":"PlexusSnapshot","version":2,"namespaces":"new"}`: ErrOtherVersion,
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":7}`: ErrNoSnapshot,
+		// Nothing could refer to these.
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5},{"inode":5}]}`:                              ErrNoSnapshot,
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{}]}`:                                                   ErrNoSnapshot,
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5,"links":[{"index":2},{"index":2}]}]}`:        ErrNoSnapshot,
+		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5,"links":[{"name":"eth0"}]}],"records":null}`: ErrNoSnapshot,
+	} {
+		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", text, err, want)
+		}
+	}
+	_, err = Parse([]byte(`{"kind":"PlexusSnapshot","version":2}`))
+	check.Error(t, err, "version 2", "reads version 1")
+}
+
+// Whatever is in a snapshot, it is answered from, and written as it was read.
+func FuzzSnapshot(f *testing.F) {
+	for _, test := range findingCases {
+		s := healthy()
+		test.breakIt(s)
+		data, err := json.Marshal(s) // without the spaces: they are much to minimise
+		check.Must(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Parse(data)
+		if err != nil {
+			return
+		}
+		_ = Findings(s)
+		for _, ns := range s.Namespaces {
+			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}))
+		}
+		for _, r := range s.Records {
+			_, _ = s.FindPod(r.Pod)
+			_, _ = s.FindContainer(r.ContainerID)
+			_, _ = s.FindPath(r.Path)
+		}
+		first, err := s.Bytes()
+		check.Must(t, err)
+		again, err := Parse(first)
+		check.Must(t, err)
+		second, err := again.Bytes()
+		check.Must(t, err)
+		check.Equal(t, "written again", string(second), string(first))
+	})
+}

@@ -1,0 +1,117 @@
+package window
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+)
+
+// inspection is one call of inspect: exactly one of pod, container and netns is set.
+type inspection struct {
+	node                        nodeFlags
+	from, pod, container, netns string
+}
+
+func newInspect(namespace *string) *cobra.Command {
+	i := &inspection{}
+	cmd := &cobra.Command{
+		Use:   "inspect NAMESPACE/POD | --container ID | --netns PATH",
+		Short: "Say what is wrong with the network of a pod, and show all of it",
+		Long: `inspect answers: what is wrong with the network of this pod? It prints the findings first, each with
+what was seen and what to do, then every interface with what it leads to on the node. docs/findings.md
+has all findings. The exit code is 1 if there is an error or a warning among them.
+
+` + onTheNode + `
+With --from it reads a saved snapshot instead, as any user, anywhere.`,
+		Example: `  sudo kubectl-plexus inspect shop/web
+  sudo kubectl-plexus inspect --netns /run/netns/blue
+  sudo kubectl-plexus inspect --container 4f1d
+  kubectl-plexus inspect --from node1.json shop/web -o json`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+	}
+	i.node.add(cmd)
+	cmd.Flags().StringVar(&i.from, "from", "", "read this saved `file`, - is standard input, and not the node")
+	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
+	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, of a record or not")
+	out := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			i.pod = podName(args[0], *namespace)
+		}
+		if err := errors.Join(i.check(), out.check()); err != nil {
+			return err
+		}
+		report, err := i.run(cmd)
+		if err != nil {
+			return err
+		}
+		if err := out.write(cmd.OutOrStdout(), report, func(w io.Writer) error { return report.WriteText(w) }); err != nil {
+			return err
+		}
+		if inspect.Wrong(report.Findings) {
+			return errShown
+		}
+		return nil
+	}
+	return cmd
+}
+
+// podName gives NAMESPACE/POD of an argument that may be the pod's name alone.
+func podName(argument, namespace string) string {
+	if strings.Contains(argument, "/") {
+		return argument
+	}
+	if namespace == "" {
+		namespace = "default"
+	}
+	return namespace + "/" + argument
+}
+
+func (i *inspection) check() error {
+	given := 0
+	for _, choice := range []string{i.pod, i.container, i.netns} {
+		if choice != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return misuse(errors.New("name exactly one: NAMESPACE/POD, --container ID or --netns PATH"))
+	}
+	return nil
+}
+
+func (i *inspection) run(cmd *cobra.Command) (*inspect.Report, error) {
+	snapshot, err := i.snapshot(cmd)
+	if err != nil {
+		return nil, err
+	}
+	inode, err := i.find(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	return inspect.NewReport(snapshot, inode), nil
+}
+
+func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
+	switch {
+	case i.from != "":
+		return load(cmd, i.from)
+	case i.netns != "":
+		return i.node.read(absolute(i.netns))
+	}
+	return i.node.read()
+}
+
+func (i *inspection) find(s *inspect.Snapshot) (uint64, error) {
+	switch {
+	case i.container != "":
+		return s.FindContainer(i.container)
+	case i.netns != "":
+		return s.FindPath(absolute(i.netns))
+	}
+	return s.FindPod(i.pod)
+}

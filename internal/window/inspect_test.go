@@ -1,0 +1,86 @@
+package window
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+const (
+	saved = "../inspect/testdata/host-end-off-bridge.json"
+	page  = "../../docs/inspect.md"
+)
+
+// The page shows what the command prints. Run the test with -update after a change.
+func TestInspectExample(t *testing.T) {
+	got := runWith(t, "", "inspect", "--from", saved, "default/web")
+	check.Equal(t, "exit code", got.code, exitWrong)
+	text, err := os.ReadFile(page)
+	check.Must(t, err)
+	const start, end = "```\n$ kubectl-plexus inspect --from internal/inspect/testdata/host-end-off-bridge.json default/web\n", "```\n"
+	before, rest, found := strings.Cut(string(text), start)
+	_, after, ended := strings.Cut(rest, end)
+	check.Equal(t, "the page has the example", found && ended, true)
+	check.Golden(t, page, []byte(before+start+strings.TrimRight(got.stdout, "\n")+"\n"+end+after))
+}
+
+func TestInspect(t *testing.T) {
+	data, err := os.ReadFile(saved)
+	check.Must(t, err)
+	for name, tc := range map[string]struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"a pod with a fault":         {[]string{"default/web"}, exitWrong, "host-end-off-bridge", ""},
+		"a pod without one":          {[]string{"default/db"}, exitFine, "Nothing is wrong.", ""},
+		"a pod of the namespace":     {[]string{"db", "-n", "default"}, exitFine, "pod default/db", ""},
+		"a pod of default":           {[]string{"db"}, exitFine, "pod default/db", ""},
+		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node"},
+		"a container":                {[]string{"--container", "w"}, exitWrong, "pod default/web", ""},
+		"a path":                     {[]string{"--netns", "/run/netns/db"}, exitFine, "pod default/db", ""},
+		"a path that is not there":   {[]string{"--netns", "/run/netns/x"}, exitBlind, "", "network namespace /run/netns/x: not found"},
+		"nothing named":              {nil, exitUsage, "", "name exactly one"},
+		"two named":                  {[]string{"default/web", "--netns", "/x"}, exitUsage, "", "name exactly one"},
+		"a format that is not one":   {[]string{"default/web", "-o", "svg"}, exitUsage, "", `"svg"`},
+		"two pods":                   {[]string{"a/b", "c/d"}, exitUsage, "", "accepts at most 1"},
+		"a file that is not there":   {[]string{"a/b", "--from", "/nonexistent"}, exitBlind, "", "--from: open /nonexistent"},
+		"a file that is no snapshot": {[]string{"a/b", "--from", "inspect.go"}, exitBlind, "", "--from inspect.go: this is not a snapshot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := runWith(t, string(data), append([]string{"inspect", "--from", "-"}, tc.args...)...)
+			check.Equal(t, "exit code", got.code, tc.code)
+			check.Contains(t, "output", got.stdout, tc.stdout)
+			check.Contains(t, "error", got.stderr, tc.stderr)
+			if (got.stderr == "") != (tc.stderr == "") {
+				t.Errorf("error: %q", got.stderr)
+			}
+		})
+	}
+}
+
+func TestInspectJSON(t *testing.T) {
+	got := runWith(t, "", "inspect", "--from", saved, "default/web", "-o", "json")
+	check.Equal(t, "exit code", got.code, exitWrong)
+	var report inspect.Report
+	check.Must(t, json.Unmarshal([]byte(got.stdout), &report))
+	check.Equal(t, "kind", report.Kind, inspect.ReportKind)
+	check.Equal(t, "finding", report.Findings[0].ID, "host-end-off-bridge")
+	check.Equal(t, "host end", report.Related[0].In, "the node")
+}
+
+// The addresses of the whole node are for root alone.
+func TestSave(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.json")
+	check.Must(t, save(path, []byte("{}")))
+	info, err := os.Stat(path)
+	check.Must(t, err)
+	check.Equal(t, "mode", info.Mode().String(), "-rw-------")
+	check.Error(t, save(filepath.Join(path, "below"), nil), "--save: ")
+}

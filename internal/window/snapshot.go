@@ -1,0 +1,40 @@
+package window
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newSnapshot() *cobra.Command {
+	var where nodeFlags
+	var path string
+	cmd := &cobra.Command{
+		Use:   "snapshot [--save FILE]",
+		Short: "Read the network of this node and of its pods into one document",
+		Long: `snapshot answers: how is the network of this node and of its pods, right now? It prints one JSON
+document, which inspect --from reads. The document has addresses, names and MACs, and no
+configuration of a network.
+
+` + onTheNode,
+		Example: `  sudo kubectl-plexus snapshot --save node1.json
+  kubectl-plexus inspect --from node1.json shop/web`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			snapshot, err := where.read()
+			if err != nil {
+				return err
+			}
+			data, err := snapshot.Bytes()
+			if err != nil {
+				return err
+			}
+			if path != "" {
+				return save(path, data)
+			}
+			_, err = cmd.OutOrStdout().Write(data)
+			return err
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().StringVar(&path, "save", "", "write into this `file`, readable for its owner alone, and print nothing")
+	return cmd
+}
