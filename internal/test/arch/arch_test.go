@@ -59,10 +59,14 @@ var rules = []rule{
 	{folder: "delegate/plan", ours: []string{"types"}, never: []string{"github.com/vishvananda", "golang.org/x/sys/unix"}},
 	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
+	// Files alone, of any machine: no node, no cluster.
+	{folder: "internal/validate", ours: []string{"types", "delegate/plan"}, never: slices.Concat(kubernetes, ovsdb, []string{
+		"github.com/vishvananda", "golang.org/x/sys/unix", "net/http", "github.com/spf13",
+	})},
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
 	// The commands plan, and attach nothing.
-	{folder: "internal/window", ours: []string{"types", "delegate/plan", "k8sclient", "internal/explain", "internal/version"}, never: slices.Concat(ovsdb, []string{"github.com/vishvananda"})},
+	{folder: "internal/window", ours: []string{"types", "delegate/plan", "k8sclient", "internal/explain", "internal/validate", "internal/version"}, never: slices.Concat(ovsdb, []string{"github.com/vishvananda"})},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
@@ -86,7 +90,7 @@ var rules = []rule{
 
 var (
 	// window is what kubectl-plexus is made of, and no program of a node.
-	window     = []string{module + "/internal/window", module + "/internal/explain", "k8s.io/cli-runtime"}
+	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/validate", "k8s.io/cli-runtime"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
@@ -282,8 +286,14 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
 		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "k8sclient" "internal/explain" "internal/version"]`},
+		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "k8sclient" "internal/explain" "internal/validate" "internal/version"]`},
 		{"internal/window", module + "/delegate/plan", ""},
+		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["types" "delegate/plan"]`},
+		{"internal/validate", "k8s.io/client-go/rest", "internal/validate links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"internal/validate", "go.yaml.in/yaml/v3", ""},
+		{"cmd/plexus-once", module + "/internal/validate", "cmd/plexus-once links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
+		{"cmd/plexus-agent", module + "/internal/validate", "cmd/plexus-agent links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
+		{"cmd/plexus", module + "/internal/validate", "cmd/plexus links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {
