@@ -83,3 +83,32 @@ func TestShorten(t *testing.T) {
 		}
 	}
 }
+
+// A fault of an annotation knows which annotation and which element it is of, beside its text.
+func TestSelectionFaultsKnowTheirPlace(t *testing.T) {
+	for name, tc := range map[string]struct {
+		value, network, field string
+		element               int
+	}{
+		"short form":      {"a,b,C", "", "", 2},
+		"JSON form":       {`[{"name": "a"}, {"name": "b", "ips": ["x"]}]`, "ns/b", "ips[0]", 1},
+		"interface twice": {"a@x,b,c@x", "ns/c", "interface", 2},
+		"route twice":     {`[{"name": "a", "default-route": ["10.0.0.1"]}, {"name": "b", "default-route": ["10.0.0.1"]}]`, "ns/b", "default-route", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := ParseSelections(tc.value, "ns")
+			var annotation *AnnotationError
+			var element *ElementError
+			if !errors.As(err, &annotation) || annotation.Annotation != AnnotationNetworks || !errors.As(err, &element) {
+				t.Fatalf("no annotation or element in %v", err)
+			}
+			if element.Index != tc.element || element.Network != tc.network {
+				t.Errorf("element %d (%s) of %v", element.Index, element.Network, err)
+			}
+			var field *FieldError
+			if errors.As(err, &field) != (tc.field != "") || field != nil && field.Field != tc.field {
+				t.Errorf("field %+v of %v", field, err)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -123,10 +124,8 @@ func key(name string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Valu
 // name reads the name and the namespace of an object, and reports whether it has a name.
 func (r *run) name(o *object) bool {
 	metadata := get(o.node, "metadata")
-	o.ref = types.Ref{Namespace: scalar(get(metadata, "namespace")), Name: scalar(get(metadata, "name"))}
-	if o.ref.Namespace == "" {
-		o.ref.Namespace = "default"
-	}
+	namespace := cmp.Or(scalar(get(metadata, "namespace")), r.options.Namespace, "default")
+	o.ref = types.Ref{Namespace: namespace, Name: scalar(get(metadata, "name"))}
 	if o.ref.Name == "" && scalar(get(metadata, "generateName")) != "" {
 		o.ref.Name = scalar(get(metadata, "generateName")) + "*"
 	}

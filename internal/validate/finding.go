@@ -25,6 +25,8 @@ type Options struct {
 	Config *types.Config
 	// ConfigFile is where Config comes from, for findings about it.
 	ConfigFile string
+	// Namespace is that of objects which name none; "" is "default".
+	Namespace string
 }
 
 // Severity says how sure it is that something fails.

@@ -103,10 +103,12 @@ func (r *run) fact(ref types.Ref) types.Network {
 
 // assumeNodeNetworks replaces the networks that are files of the node: they are not here.
 func (r *run) assumeNodeNetworks(config *types.Config) {
+	if strings.Contains(config.ClusterNetwork, "/") {
+		config.AuxiliaryCNIChainName = "" // a folder beside that file
+	}
 	if strings.Contains(config.ClusterNetwork, "/") || config.ClusterNetwork == "" && len(config.Delegates) == 0 {
 		config.ClusterNetwork = "assumed"
 	}
-	config.AuxiliaryCNIChainName = ""
 	config.DefaultNetworks = slices.Clone(config.DefaultNetworks)
 	for i, name := range config.DefaultNetworks {
 		if _, err := types.ParseRef(name, config.MultusNamespace); err != nil || strings.Contains(name, "/") {
@@ -129,8 +131,9 @@ func (r *run) checkConfig(ctx context.Context) {
 	}
 	o := &object{doc: &document{src: newSource(File{Name: r.options.ConfigFile})}}
 	for _, f := range r.plan(ctx, types.Pod{Namespace: "default", Name: "any"}) {
-		r.everyPod[f.message] = true
-		if f.network == "" || r.lookup(refOf(f.network)) == nil && (f.field == "" || !r.isAssumed(f.network)) {
+		isElsewhere := r.lookup(refOf(f.network)) != nil || f.field != "" && r.isAssumed(f.network)
+		if f.network == "" || !isElsewhere {
+			r.everyPod[f.message] = true
 			r.add(ruleNodeConfig, o, 0, f.field, f.message)
 		}
 	}

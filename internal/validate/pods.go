@@ -16,6 +16,7 @@ type element struct {
 	types.Selection
 	annotation string
 	text       *text
+	index      int    // from 0
 	at         int    // in the text
 	json       *value // nil in the short form
 }
@@ -83,7 +84,7 @@ func (r *run) elementsOf(annotation string, t *text, namespace string) []element
 	}
 	var all []element
 	add := func(raw string, at int, json *value) {
-		e := element{annotation: annotation, text: t, at: at, json: json}
+		e := element{annotation: annotation, text: t, index: len(all), at: at, json: json}
 		if selections, _, err := types.ParseSelections(raw, namespace); err == nil && len(selections) == 1 {
 			e.Selection = selections[0]
 		}
@@ -126,23 +127,22 @@ func (r *run) podFault(p *pod, elements []element, f fault) {
 	r.add(id, p.object, e.place(path), p.field(e, path), f.message)
 }
 
+// field is the path of a key of an element, which counts from 0.
 func (p *pod) field(e *element, path string) string {
-	return strings.TrimSuffix(fmt.Sprintf("%s.%s: %s", p.path, e.annotation, path), ": ")
+	return strings.TrimSuffix(fmt.Sprintf("%s.%s: [%d].%s", p.path, e.annotation, e.index, path), ".")
 }
 
 // chooseElement gives the element of a fault: the one that it names, else the last one of its
 // network, if possible one that has the key: an earlier one has what the later one wants too.
 func chooseElement(elements []element, f fault) *element {
 	var best *element
-	index := -1
 	for i := range elements {
 		e := &elements[i]
 		if f.annotation != "" && e.annotation != f.annotation {
 			continue
 		}
-		index++
 		if f.element >= 0 && f.annotation != "" {
-			if index == f.element {
+			if e.index == f.element {
 				return e
 			}
 			continue

@@ -68,16 +68,19 @@ func count(n int, what string) string {
 }
 
 // JSON writes a report with its kind and version.
-func JSON(w io.Writer, r *Report) error {
+func JSON(w io.Writer, r *Report) error { return encode(w, Versioned(r)) }
+
+// Versioned gives a report with its kind and version, to be encoded.
+func Versioned(r *Report) any {
 	shown := *r
 	if shown.Findings == nil {
 		shown.Findings = []Finding{}
 	}
-	return encode(w, struct {
+	return struct {
 		Kind       string `json:"kind"`
 		APIVersion string `json:"apiVersion"`
 		*Report
-	}{reportKind, reportVersion, &shown})
+	}{reportKind, reportVersion, &shown}
 }
 
 func encode(w io.Writer, v any) error {

@@ -1,6 +1,10 @@
 package validate
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Rule is one kind of finding.
 type Rule struct {
@@ -57,7 +61,7 @@ var rules = []Rule{
 	{ruleAnnotation, Error, "an annotation of a pod that Plexus refuses", "The parser of Plexus gives the message: the ADD gives the same, and the pod does not start.", "Change the element and the key that are named."},
 	{ruleUnknownKey, Warning, "a key of the annotation that has no effect", "Unknown keys are ignored, as Multus does it. A misspelt key loses what the pod asked for.", "Correct or remove the key."},
 	{rulePod, Error, "a pod that Plexus refuses together with its networks", "The planner of Plexus gives the message: the ADD gives the same. It is about isolation, interfaces, default routes and plugins that a pod may have once.", "Change the element of the annotation that is named."},
-	{ruleCapability, Error, "something that a pod asks for and no plugin of the network takes", "A plugin gets it only by a capability that it declares. Port mappings, bandwidth and GUID are refused (error). Addresses and a MAC also go by CNI_ARGS, which few plugins read (warning): the ADD fails if the attachment has others.", "Add the capability to the plugin that does it, as \"capabilities\": {\"ips\": true}."},
+	{ruleCapability, Error, "something that a pod asks for and no plugin of the network takes", "A plugin gets it only by a capability that it declares. Port mappings, bandwidth and GUID are refused (error). Addresses and a MAC also go by CNI_ARGS, which few plugins read (warning): the ADD fails if the attachment has others.", "Add the capability to the plugin that does it, as \"capabilities\": {\"NAME\": true} with the name in the message."},
 	{ruleNotGiven, Note, "a network that a pod selects and that is in none of the files", "It may be in the cluster. Of a misspelt name the pod fails. It is reported only if at least one network is in the files.", "Add its file to the command line, or correct the name."},
 	{ruleConfigOnNode, Note, "a network without spec.config", "Its configuration is a file in confDir on each node, which is not examined here.", "Put the configuration into spec.config if it is the same on all nodes."},
 }
@@ -77,4 +81,25 @@ func RuleOf(id string) (Rule, bool) {
 // Explain gives the text on a rule.
 func (r Rule) Explain() string {
 	return r.ID + " (" + string(r.Severity) + ")\n\nFinds " + r.Finds + ".\n\nWhy: " + r.Why + "\n\nWhat to do: " + r.Do + "\n"
+}
+
+// Document gives docs/validate-rules.md.
+func Document() string {
+	var b strings.Builder
+	b.WriteString(`# The rules of validate
+
+Generated of the rules in internal/validate: to write it anew, run ` + "`go test ./internal/window -run ValidateRules -update`" + `.
+[validate.md](validate.md) explains the command. An *error* fails when the pod starts, or is refused by a plugin. A *warning* may work, and
+then not as it was meant. A *note* is what is not known here. ` + "`kubectl plexus validate --explain RULE`" + ` prints the same.
+
+| rule | severity |
+|---|---|
+`)
+	for _, rule := range rules {
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", rule.ID, rule.ID, rule.Severity)
+	}
+	for _, rule := range rules {
+		fmt.Fprintf(&b, "\n## %s\n\nFinds %s.\n\n%s\n\nWhat to do: %s\n", rule.ID, rule.Finds, rule.Why, rule.Do)
+	}
+	return b.String()
 }

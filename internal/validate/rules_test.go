@@ -83,99 +83,102 @@ func selects(annotation string) string {
 	return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    k8s.v1.cni.cncf.io/networks: '" + annotation + "'\n---\n"
 }
 
-// Each rule finds two faults of its kind, at the place of each, and lets pass what is right.
+// ruleCases are two faults of the kind of each rule, with the place of each, and what is right.
+var ruleCases = map[string][]string{
+	"yaml: an open bracket":        {"kind: Pod\nmetadata:\n  name: a\n⟦yaml⟧spec: [\n---\n" + nad("a", bridge(""))},
+	"yaml: a second document":      {nad("a", bridge("")) + "a: b\n⟦yaml⟧c: d: e\n"},
+	"object: no name":              {"⟦object⟧kind: Pod\nmetadata: {}\n"},
+	"object: no map":               {"⟦object⟧- 1\n"},
+	"object: config is an object":  {"kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {name: a}\nspec:\n  config:\n    ⟦object⟧type: bridge\n"},
+	"object: annotation is a list": {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    k8s.v1.cni.cncf.io/networks: ⟦object⟧[a, b]\n"},
+	"object: name is no label":     {"kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {name: ⟦object⟧Net_A}\nspec: {config: '" + bridge("") + "'}\n"},
+	"object: of other kinds":       {"kind: Service\nmetadata: {}\n---\n# nothing\n---\n"},
+
+	"object-twice":                  {nad("a", bridge("")), nad("⟦object-twice⟧a", bridge(""))},
+	"object-twice: in one file":     {nad("a", bridge("")) + nad("b", bridge("")) + nad("⟦object-twice⟧a", bridge(""))},
+	"object-twice: two namespaces":  {nad("a", bridge("")), nad("a\n  namespace: other", bridge(""))},
+	"config-json: a comma too many": {nad("a", `{"type": "bridge",⟦config-json⟧}`)},
+	"config-json: a key without":    {nad("a", `{"type": "bridge", ⟦config-json⟧mtu: 1}`)},
+	"config-json: cut":              {nad("a", `{"type": "bridge⟦config-json⟧"`)},
+	"config: no type":               {nad("a", `⟦config⟧{"cniVersion": "1.0.0"}`)},
+	"config: a path":                {nad("a", `{"plugins": [{"type": "bridge"}, {"type": ⟦config⟧"../x"}]}`)},
+	"config: of IPAM":               {nad("a", bridge(`, "ipam": {"type": ⟦config⟧1}`))},
+	"config: plexus itself":         {nad("a", `{"type": ⟦config⟧"plexus"}`)},
+	"config: two faults":            {nad("a", `{"name": ⟦config⟧1, "plugins": [{"type": "a"}, ⟦config⟧{"tipe": "b"}]}`)},
+	"config: a name CNI refuses":    {nad("a", `{"name": ⟦config⟧"a b", "type": "bridge"}`)},
+	"cni-version":                   {nad("a", `{"cniVersion": ⟦cni-version⟧"1.0", "type": "bridge"}`)},
+	"cni-version: of a list":        {nad("a", `{"cniVersion": ⟦cni-version⟧"2.0.0", "plugins": [{"type": "bridge"}]}`)},
+	"cni-version: the newest":       {nad("a", `{"cniVersion": "1.1.0", "type": "bridge"}`)},
+	"cni-version-old":               {nad("a", `{"cniVersion": ⟦cni-version-old⟧"0.2.0", "type": "bridge"}`)},
+	"cni-version-old: the oldest":   {nad("a", `{"cniVersion": ⟦cni-version-old⟧"0.1.0", "plugins": [{"type": "bridge"}]}`)},
+	"key-twice":                     {nad("a", `{"type": "bridge", "mtu": 1, ⟦key-twice⟧"mtu": 2}`)},
+	"key-twice: deep":               {nad("a", `{"plugins": [{"type": "bridge", "args": {"a": 1, ⟦key-twice⟧"a": 1}}]}`)},
+	"key-twice: of an element":      {selects(`[{"name": "a", "interface": "x", ⟦key-twice⟧"interface": "y"}]`)},
+	"key-twice: in two objects":     {nad("a", `{"plugins": [{"type": "bridge"}, {"type": "tuning"}]}`)},
+
+	"name-twice":                  {nad("a", bridge(`, "name": "n"`)) + nad("b", bridge(`, "mtu": 1400, "name": ⟦name-twice⟧"n"`))},
+	"name-twice: no name":         {nad("a", bridge("")), nad("a\n  namespace: other", `⟦name-twice⟧{"type": "bridge", "mtu": 1}`)},
+	"name-twice: the same config": {nad("a", bridge(`, "name": "n", "mtu": 1`)) + nad("b", bridge(`, "mtu":1,  "name": "n"`))},
+	"range: host bits":            {nad("a", onBridge("a", `"subnet": ⟦range⟧"10.0.0.1/24"`))},
+	"range: start outside":        {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": ⟦range⟧"10.0.1.1"}]]`))},
+	"range: end before start":     {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": ⟦range⟧"10.0.0.3"`))},
+	"range: no subnet":            {nad("a", onBridge("a", `"ranges": [[⟦range⟧{}]]`))},
+	"range: too small":            {nad("a", onBridge("a", `"subnet": ⟦range⟧"fd00::/127"`))},
+	"range: overlaps itself":      {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24"}, ⟦range⟧{"subnet": "10.0.0.0/24", "rangeEnd": "10.0.0.9"}]]`))},
+	"range: both families":        {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]`))},
+
+	"range-reserved: gateway":   {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.5", "gateway": ⟦range-reserved⟧"10.0.0.9"`))},
+	"range-reserved: network":   {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": ⟦range-reserved⟧"10.0.0.0"`))},
+	"range-reserved: broadcast": {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24", "rangeEnd": ⟦range-reserved⟧"10.0.0.255"}]]`))},
+	"range-reserved: of another": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeEnd": "10.0.0.99", "rangeStart": "10.0.0.9", "gateway": "10.0.0.100"`)) +
+		nad("b", onBridge("b", `"ranges": [[⟦range-reserved⟧{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.100"}]]`))},
+	"range-reserved: outside": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.5", "gateway": "10.0.0.1"`))},
+	"range-overlap":           {nad("a", onBridge("a", `"subnet": "10.0.0.0/24"`)), nad("b", onBridge("b", `"ranges": [[⟦range-overlap⟧{"subnet": "10.0.0.0/25"}]]`))},
+	"range-overlap: IPv6":     {nad("a", onBridge("a", `"subnet": "fd00::/64"`)) + nad("b", onBridge("b", `"ranges": [[⟦range-overlap⟧{"subnet": "fd00::/112", "rangeStart": "fd00::5"}]]`))},
+	"range-overlap: apart":    {nad("a", onBridge("a", `"subnet": "10.0.0.0/25"`)) + nad("b", onBridge("b", `"subnet": "10.0.0.128/25"`))},
+	"range-overlap: two bridges": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24"`)) +
+		nad("b", strings.Replace(onBridge("b", `"subnet": "10.0.0.0/24"`), "br1", "br2", 1))},
+	"range-per-node":              {nad("a", `{"type": "macvlan", "ipam": ⟦range-per-node⟧{"type": "host-local", "subnet": "10.0.0.0/24"}}`)},
+	"range-per-node: a VLAN":      {nad("a", `{"plugins": [{"type": "vlan", "master": "eth1", "vlanId": 5, "ipam": {"type": "host-local", "ranges": [[⟦range-per-node⟧{"subnet": "fd00::/64"}]]}}]}`)},
+	"range-per-node: whereabouts": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24"}}`)},
+
+	"master-shared":              {nad("a", `{"type": "macvlan", "master": "eth1"}`), nad("b", `{"type": "ipvlan", "master": ⟦master-shared⟧"eth1"}`)},
+	"master-shared: of lists":    {nad("a", `{"plugins": [{"type": "ipvlan", "master": "eth1"}]}`) + nad("b", `{"plugins": [{"master": ⟦master-shared⟧"eth1", "type": "macvlan"}]}`)},
+	"master-shared: two masters": {nad("a", `{"type": "macvlan", "master": "eth1"}`) + nad("b", `{"type": "ipvlan", "master": "eth1.5"}`)},
+	"deprecated":                 {selects(`[{"name": "a", ⟦deprecated⟧"interfaceRequest": "x"}]`)},
+	"deprecated: annotation":     {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    ⟦deprecated⟧kubernetes.v1.cni.cncf.io/networks: a\n"},
+
+	"annotation: a comma too many": {selects(`a, ⟦annotation⟧,b`)},
+	"annotation: an address":       {selects(`[{"name": "a"}, {"name": "b", "ips": ["10.0.0.1", ⟦annotation⟧"10.0.0"]}]`)},
+	"annotation: not JSON":         {selects(`[{"name": "a"}, {"name": "b"⟦annotation⟧]`)},
+	"annotation: interface twice":  {selects(`a@x,⟦annotation⟧b@x`)},
+	"annotation: of a short form":  {selects(`a,⟦annotation⟧B@x`)},
+	"annotation: route twice":      {selects(`[{"name": "a", "default-route": ["10.0.0.1"]}, {"name": "b", "default-route": ⟦annotation⟧["10.0.0.1"]}]`)},
+	"annotation: the default":      {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    v1.multus-cni.io/default-network: ⟦annotation⟧a,b\n"},
+	"annotation-key":               {selects(`[{"name": "a", ⟦annotation-key⟧"intf": "x"}]`)},
+	"annotation-key: the second":   {selects(`[{"name": "a"}, {"name": "b", "ips": ["10.0.0.1"], ⟦annotation-key⟧"macs": "x"}]`)},
+	"annotation-key: another case": {selects(`[{"name": "a", "Interface": "x"}]`)},
+	"pod: a made-up name is taken": {nad("a", bridge("")) + nad("b", bridge("")) + selects(`a,⟦pod⟧b@net0`)},
+	"pod: calico twice":            {nad("a", `{"type": "calico"}`) + nad("b", `{"type": "calico"}`) + selects(`a,⟦pod⟧b`)},
+	"pod: two names":               {nad("a", bridge("")) + nad("b", bridge("")) + selects(`a,b@net5`)},
+
+	"capability: ports":                 {nad("a", bridge("")) + selects(`[{"name": "a", "portMappings": ⟦capability⟧[{"hostPort": 1, "containerPort": 1}]}]`)},
+	"capability: rates":                 {nad("a", bridge("")) + selects(`[{"name": "a", "bandwidth": ⟦capability⟧{"ingressRate": 1}}]`)},
+	"capability: a MAC":                 {nad("a", `{"type": "ipvlan"}`) + selects(`[{"name": "a", "mac": ⟦capability⟧"02:00:00:00:00:01"}]`)},
+	"capability: addresses":             {nad("a", bridge(`, "ipam": {"type": "dhcp"}`)) + selects(`[{"name": "a", "ips": ⟦capability⟧["10.0.0.1"]}]`)},
+	"capability: declared":              {nad("a", bridge(`, "capabilities": {"portMappings": true, "ips": true}`)) + selects(`[{"name": "a", "ips": ["10.0.0.1"], "portMappings": [{"hostPort": 1, "containerPort": 1}]}]`)},
+	"capability: by CNI_ARGS":           {nad("a", bridge(`, "ipam": {"type": "static"}`)) + selects(`[{"name": "a", "ips": ["10.0.0.1/24"], "mac": "02:00:00:00:00:01"}]`)},
+	"network-not-given":                 {nad("a", bridge("")) + selects(`a,⟦network-not-given⟧b`)},
+	"network-not-given: JSON":           {nad("a", bridge("")) + selects(`[{"namespace": "x", "name": ⟦network-not-given⟧"a"}]`)},
+	"network-not-given: none are":       {selects(`a,b`)},
+	"config-on-node":                    {"⟦config-on-node⟧apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {name: a}\n"},
+	"config-on-node: an empty one":      {"⟦config-on-node⟧" + nad("a", " ")},
+	"a broken network is reported once": {nad("a", `{"type": ⟦config⟧1}`) + selects(`a`) + selects(`a`)},
+}
+
+// Each rule finds what is of its kind, at its place, and lets pass what is right.
 func TestRules(t *testing.T) {
-	for name, texts := range map[string][]string{
-		"yaml: an open bracket":        {"kind: Pod\nmetadata:\n  name: a\n⟦yaml⟧spec: [\n---\n" + nad("a", bridge(""))},
-		"yaml: a second document":      {nad("a", bridge("")) + "a: b\n⟦yaml⟧c: d: e\n"},
-		"object: no name":              {"⟦object⟧kind: Pod\nmetadata: {}\n"},
-		"object: no map":               {"⟦object⟧- 1\n"},
-		"object: config is an object":  {"kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {name: a}\nspec:\n  config:\n    ⟦object⟧type: bridge\n"},
-		"object: annotation is a list": {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    k8s.v1.cni.cncf.io/networks: ⟦object⟧[a, b]\n"},
-		"object: name is no label":     {"kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {name: ⟦object⟧Net_A}\nspec: {config: '" + bridge("") + "'}\n"},
-		"object: of other kinds":       {"kind: Service\nmetadata: {}\n---\n# nothing\n---\n"},
-
-		"object-twice":                  {nad("a", bridge("")), nad("⟦object-twice⟧a", bridge(""))},
-		"object-twice: in one file":     {nad("a", bridge("")) + nad("b", bridge("")) + nad("⟦object-twice⟧a", bridge(""))},
-		"object-twice: two namespaces":  {nad("a", bridge("")), nad("a\n  namespace: other", bridge(""))},
-		"config-json: a comma too many": {nad("a", `{"type": "bridge",⟦config-json⟧}`)},
-		"config-json: a key without":    {nad("a", `{"type": "bridge", ⟦config-json⟧mtu: 1}`)},
-		"config-json: cut":              {nad("a", `{"type": "bridge⟦config-json⟧"`)},
-		"config: no type":               {nad("a", `⟦config⟧{"cniVersion": "1.0.0"}`)},
-		"config: a path":                {nad("a", `{"plugins": [{"type": "bridge"}, {"type": ⟦config⟧"../x"}]}`)},
-		"config: of IPAM":               {nad("a", bridge(`, "ipam": {"type": ⟦config⟧1}`))},
-		"config: plexus itself":         {nad("a", `{"type": ⟦config⟧"plexus"}`)},
-		"config: two faults":            {nad("a", `{"name": ⟦config⟧1, "plugins": [{"type": "a"}, ⟦config⟧{"tipe": "b"}]}`)},
-		"config: a name CNI refuses":    {nad("a", `{"name": ⟦config⟧"a b", "type": "bridge"}`)},
-		"cni-version":                   {nad("a", `{"cniVersion": ⟦cni-version⟧"1.0", "type": "bridge"}`)},
-		"cni-version: of a list":        {nad("a", `{"cniVersion": ⟦cni-version⟧"2.0.0", "plugins": [{"type": "bridge"}]}`)},
-		"cni-version: the newest":       {nad("a", `{"cniVersion": "1.1.0", "type": "bridge"}`)},
-		"cni-version-old":               {nad("a", `{"cniVersion": ⟦cni-version-old⟧"0.2.0", "type": "bridge"}`)},
-		"cni-version-old: the oldest":   {nad("a", `{"cniVersion": ⟦cni-version-old⟧"0.1.0", "plugins": [{"type": "bridge"}]}`)},
-		"key-twice":                     {nad("a", `{"type": "bridge", "mtu": 1, ⟦key-twice⟧"mtu": 2}`)},
-		"key-twice: deep":               {nad("a", `{"plugins": [{"type": "bridge", "args": {"a": 1, ⟦key-twice⟧"a": 1}}]}`)},
-		"key-twice: of an element":      {selects(`[{"name": "a", "interface": "x", ⟦key-twice⟧"interface": "y"}]`)},
-		"key-twice: in two objects":     {nad("a", `{"plugins": [{"type": "bridge"}, {"type": "tuning"}]}`)},
-
-		"name-twice":                  {nad("a", bridge(`, "name": "n"`)) + nad("b", bridge(`, "mtu": 1400, "name": ⟦name-twice⟧"n"`))},
-		"name-twice: no name":         {nad("a", bridge("")), nad("a\n  namespace: other", `⟦name-twice⟧{"type": "bridge", "mtu": 1}`)},
-		"name-twice: the same config": {nad("a", bridge(`, "name": "n", "mtu": 1`)) + nad("b", bridge(`, "mtu":1,  "name": "n"`))},
-		"range: host bits":            {nad("a", onBridge("a", `"subnet": ⟦range⟧"10.0.0.1/24"`))},
-		"range: start outside":        {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": ⟦range⟧"10.0.1.1"}]]`))},
-		"range: end before start":     {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": ⟦range⟧"10.0.0.3"`))},
-		"range: no subnet":            {nad("a", onBridge("a", `"ranges": [[⟦range⟧{}]]`))},
-		"range: too small":            {nad("a", onBridge("a", `"subnet": ⟦range⟧"fd00::/127"`))},
-		"range: overlaps itself":      {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24"}, ⟦range⟧{"subnet": "10.0.0.0/24", "rangeEnd": "10.0.0.9"}]]`))},
-		"range: both families":        {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]`))},
-
-		"range-reserved: gateway":   {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.5", "gateway": ⟦range-reserved⟧"10.0.0.9"`))},
-		"range-reserved: network":   {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": ⟦range-reserved⟧"10.0.0.0"`))},
-		"range-reserved: broadcast": {nad("a", onBridge("a", `"ranges": [[{"subnet": "10.0.0.0/24", "rangeEnd": ⟦range-reserved⟧"10.0.0.255"}]]`))},
-		"range-reserved: of another": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeEnd": "10.0.0.99", "rangeStart": "10.0.0.9", "gateway": "10.0.0.100"`)) +
-			nad("b", onBridge("b", `"ranges": [[⟦range-reserved⟧{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.100"}]]`))},
-		"range-reserved: outside": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.5", "gateway": "10.0.0.1"`))},
-		"range-overlap":           {nad("a", onBridge("a", `"subnet": "10.0.0.0/24"`)), nad("b", onBridge("b", `"ranges": [[⟦range-overlap⟧{"subnet": "10.0.0.0/25"}]]`))},
-		"range-overlap: IPv6":     {nad("a", onBridge("a", `"subnet": "fd00::/64"`)) + nad("b", onBridge("b", `"ranges": [[⟦range-overlap⟧{"subnet": "fd00::/112", "rangeStart": "fd00::5"}]]`))},
-		"range-overlap: apart":    {nad("a", onBridge("a", `"subnet": "10.0.0.0/25"`)) + nad("b", onBridge("b", `"subnet": "10.0.0.128/25"`))},
-		"range-overlap: two bridges": {nad("a", onBridge("a", `"subnet": "10.0.0.0/24"`)) +
-			nad("b", strings.Replace(onBridge("b", `"subnet": "10.0.0.0/24"`), "br1", "br2", 1))},
-		"range-per-node":              {nad("a", `{"type": "macvlan", "ipam": ⟦range-per-node⟧{"type": "host-local", "subnet": "10.0.0.0/24"}}`)},
-		"range-per-node: a VLAN":      {nad("a", `{"plugins": [{"type": "vlan", "master": "eth1", "vlanId": 5, "ipam": {"type": "host-local", "ranges": [[⟦range-per-node⟧{"subnet": "fd00::/64"}]]}}]}`)},
-		"range-per-node: whereabouts": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24"}}`)},
-
-		"master-shared":              {nad("a", `{"type": "macvlan", "master": "eth1"}`), nad("b", `{"type": "ipvlan", "master": ⟦master-shared⟧"eth1"}`)},
-		"master-shared: of lists":    {nad("a", `{"plugins": [{"type": "ipvlan", "master": "eth1"}]}`) + nad("b", `{"plugins": [{"master": ⟦master-shared⟧"eth1", "type": "macvlan"}]}`)},
-		"master-shared: two masters": {nad("a", `{"type": "macvlan", "master": "eth1"}`) + nad("b", `{"type": "ipvlan", "master": "eth1.5"}`)},
-		"deprecated":                 {selects(`[{"name": "a", ⟦deprecated⟧"interfaceRequest": "x"}]`)},
-		"deprecated: annotation":     {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    ⟦deprecated⟧kubernetes.v1.cni.cncf.io/networks: a\n"},
-
-		"annotation: a comma too many": {selects(`a, ⟦annotation⟧,b`)},
-		"annotation: an address":       {selects(`[{"name": "a"}, {"name": "b", "ips": ["10.0.0.1", ⟦annotation⟧"10.0.0"]}]`)},
-		"annotation: not JSON":         {selects(`[{"name": "a"}, {"name": "b"⟦annotation⟧]`)},
-		"annotation: interface twice":  {selects(`a@x,⟦annotation⟧b@x`)},
-		"annotation: of a short form":  {selects(`a,⟦annotation⟧B@x`)},
-		"annotation: route twice":      {selects(`[{"name": "a", "default-route": ["10.0.0.1"]}, {"name": "b", "default-route": ⟦annotation⟧["10.0.0.1"]}]`)},
-		"annotation: the default":      {"kind: Pod\nmetadata:\n  name: a\n  annotations:\n    v1.multus-cni.io/default-network: ⟦annotation⟧a,b\n"},
-		"annotation-key":               {selects(`[{"name": "a", ⟦annotation-key⟧"intf": "x"}]`)},
-		"annotation-key: the second":   {selects(`[{"name": "a"}, {"name": "b", "ips": ["10.0.0.1"], ⟦annotation-key⟧"macs": "x"}]`)},
-		"annotation-key: another case": {selects(`[{"name": "a", "Interface": "x"}]`)},
-		"pod: a made-up name is taken": {nad("a", bridge("")) + nad("b", bridge("")) + selects(`a,⟦pod⟧b@net0`)},
-		"pod: calico twice":            {nad("a", `{"type": "calico"}`) + nad("b", `{"type": "calico"}`) + selects(`a,⟦pod⟧b`)},
-		"pod: two names":               {nad("a", bridge("")) + nad("b", bridge("")) + selects(`a,b@net5`)},
-
-		"capability: ports":                 {nad("a", bridge("")) + selects(`[{"name": "a", "portMappings": ⟦capability⟧[{"hostPort": 1, "containerPort": 1}]}]`)},
-		"capability: rates":                 {nad("a", bridge("")) + selects(`[{"name": "a", "bandwidth": ⟦capability⟧{"ingressRate": 1}}]`)},
-		"capability: a MAC":                 {nad("a", `{"type": "ipvlan"}`) + selects(`[{"name": "a", "mac": ⟦capability⟧"02:00:00:00:00:01"}]`)},
-		"capability: addresses":             {nad("a", bridge(`, "ipam": {"type": "dhcp"}`)) + selects(`[{"name": "a", "ips": ⟦capability⟧["10.0.0.1"]}]`)},
-		"capability: declared":              {nad("a", bridge(`, "capabilities": {"portMappings": true, "ips": true}`)) + selects(`[{"name": "a", "ips": ["10.0.0.1"], "portMappings": [{"hostPort": 1, "containerPort": 1}]}]`)},
-		"capability: by CNI_ARGS":           {nad("a", bridge(`, "ipam": {"type": "static"}`)) + selects(`[{"name": "a", "ips": ["10.0.0.1/24"], "mac": "02:00:00:00:00:01"}]`)},
-		"network-not-given":                 {nad("a", bridge("")) + selects(`a,⟦network-not-given⟧b`)},
-		"network-not-given: JSON":           {nad("a", bridge("")) + selects(`[{"namespace": "x", "name": ⟦network-not-given⟧"a"}]`)},
-		"network-not-given: none are":       {selects(`a,b`)},
-		"config-on-node":                    {"⟦config-on-node⟧apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {name: a}\n"},
-		"config-on-node: an empty one":      {"⟦config-on-node⟧" + nad("a", " ")},
-		"a broken network is reported once": {nad("a", `{"type": ⟦config⟧1}`) + selects(`a`) + selects(`a`)},
-	} {
+	for name, texts := range ruleCases {
 		t.Run(name, func(t *testing.T) { examine(t, Options{}, texts...) })
 	}
 }
@@ -194,6 +197,7 @@ func TestConfig(t *testing.T) {
 		"allowed":            {podnet + `, "allowedPlugins": {"default": ["bridge"]}`, nad("a", `{"type": "bridge"}`)},
 		"no default network": {podnet, "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    v1.multus-cni.io/default-network: ⟦pod⟧other/a\n"},
 		"a default network":  {podnet + `, "defaultNetworks": ["x", "/etc/y"]`, selects(`a@eth5,⟦pod⟧b@net1`) + "---\n" + nad("a", bridge("")) + nad("b", bridge(""))},
+		"of the node's own":  {`"clusterNetwork": "a", "multusNamespace": "default", "allowedPlugins": {"*": ["bridge"]}`, nad("a", `{"type": ⟦config⟧"macvlan"}`) + selects(`⟦network-not-given⟧b`)},
 		"flannel beside":     {`"delegates": [{"name": "podnet", "type": "flannel"}]`, nad("a", `⟦config⟧{"type": "flannel"}`) + selects(`a`)},
 		"files of the node":  {`"clusterNetwork": "/etc/cni/x.conf", "defaultNetworks": ["/etc/y"]`, selects(`a`)},
 	} {
@@ -212,6 +216,7 @@ func configOf(t *testing.T, keys string) *types.Config {
 func TestNodeConfig(t *testing.T) {
 	for name, keys := range map[string]string{
 		"the default network": `"delegates": [{"name": "podnet", "type": "plexus"}]`,
+		"a chain of no file":  `"clusterNetwork": "a", "auxiliaryCNIChainName": "aux"`,
 		"a bad delegate":      `"delegates": [{"name": "podnet", "plugins": 1}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,9 +228,16 @@ func TestNodeConfig(t *testing.T) {
 	}
 }
 
-// Every rule has a case, and each finding is of a rule.
-func TestEveryRuleIsTold(t *testing.T) {
+// Every rule is explained, and has two cases in which it finds something.
+func TestEveryRule(t *testing.T) {
+	var cases strings.Builder
+	for _, texts := range ruleCases {
+		cases.WriteString(strings.Join(texts, ""))
+	}
 	for _, rule := range Rules() {
+		if n := strings.Count(cases.String(), "⟦"+rule.ID+"⟧"); n < 2 && rule.ID != ruleNodeConfig { // TestNodeConfig
+			t.Errorf("rule %s has %d cases", rule.ID, n)
+		}
 		if rule.Finds == "" || rule.Why == "" || rule.Do == "" || !slices.Contains([]Severity{Error, Warning, Note}, rule.Severity) {
 			t.Errorf("rule %s is not complete: %+v", rule.ID, rule)
 		}

@@ -41,13 +41,16 @@ type node struct {
 	files    plan.Node
 }
 
+// errNoPlexus is the error for a CNI configuration of other plugins.
+var errNoPlexus = errors.New("no plugin in it has the type plexus")
+
 // openNode reads Plexus's configuration from a file, or from the first of the runtime's folder.
 func openNode(file, confDir string) (*node, error) {
 	data, err := []byte(nil), error(nil)
 	if file != "" {
 		data, err = readConfig(file)
 		if err == nil && data == nil {
-			err = errors.New("no plugin in it has the type plexus")
+			err = errNoPlexus
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--config %s: %w", file, err)

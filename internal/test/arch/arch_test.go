@@ -60,6 +60,10 @@ var rules = []rule{
 	{folder: "delegate/plan", ours: []string{"types"}, never: []string{"github.com/vishvananda", "golang.org/x/sys/unix"}},
 	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
+	// Files alone, of any machine: no node, no cluster.
+	{folder: "internal/validate", ours: []string{"types", "delegate/plan"}, never: slices.Concat(kubernetes, ovsdb, []string{
+		"github.com/vishvananda", "golang.org/x/sys/unix", "net/http", "github.com/spf13",
+	})},
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
 	// The commands plan, and attach nothing.
@@ -299,6 +303,12 @@ func TestImportsAreRefused(t *testing.T) {
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
 		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "delegate/journal" "k8sclient" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
 		{"internal/window", module + "/delegate/plan", ""},
+		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["types" "delegate/plan"]`},
+		{"internal/validate", "k8s.io/client-go/rest", "internal/validate links k8s.io/client-go/rest: it must not link k8s.io"},
+		{"internal/validate", "go.yaml.in/yaml/v3", ""},
+		{"cmd/plexus-once", module + "/internal/validate", "cmd/plexus-once links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
+		{"cmd/plexus-agent", module + "/internal/validate", "cmd/plexus-agent links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
+		{"cmd/plexus", module + "/internal/validate", "cmd/plexus links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
 		t.Run(tc.path+" "+tc.dep, func(t *testing.T) {

@@ -80,6 +80,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"plexus-agent uninstall", "docs/agent.md", "### Flags of plexus-agent uninstall"},
 		{"plexus-agent interfaces", "docs/agent.md", "### Flags of plexus-agent interfaces"},
 		{"kubectl-plexus explain", "docs/kubectl-plexus.md", "### Flags of explain"},
+		{"kubectl-plexus validate", "docs/validate.md", "## The command line"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
 		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of kubectl-plexus inspect"},

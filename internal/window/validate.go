@@ -1,0 +1,200 @@
+package window
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/plexus-cni/plexus/internal/validate"
+	"github.com/plexus-cni/plexus/types"
+)
+
+const stdinName = "<stdin>"
+
+// validateOptions are the flags of validate.
+type validateOptions struct {
+	output  *output
+	cluster *genericclioptions.ConfigFlags
+	config  string
+	explain string
+}
+
+func newValidate(cluster *genericclioptions.ConfigFlags) *cobra.Command {
+	o := &validateOptions{cluster: cluster}
+	cmd := &cobra.Command{
+		Use:   "validate FILE... | FOLDER... | -",
+		Short: "What is wrong with networks and pods in files",
+		Long: `validate answers: would these pods get their networks?
+
+It reads NetworkAttachmentDefinitions, pods and whatever has pods in it from YAML and JSON files, from the
+.yaml, .yml and .json files of folders, and from the standard input (-), as what Helm prints. It examines all of
+them together, and asks no cluster. Each finding has its file, line and column, also inside spec.config.
+Objects that name no namespace are in that of --namespace, else in "default".
+
+Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors or warnings, 2 wrong usage, 3 a file
+cannot be read.`,
+		Example: `  kubectl plexus validate networks.yaml pods.yaml
+  helm template ./chart | kubectl plexus validate -
+  kubectl plexus validate --config /etc/cni/net.d/00-plexus.conflist manifests/
+  kubectl plexus validate -o sarif . > plexus.sarif
+  kubectl plexus validate --explain range-overlap`,
+		RunE: o.run,
+	}
+	o.output = addOutput(cmd, "sarif", "github")
+	cmd.Flags().StringVar(&o.config, "config", "", "`file` with the configuration of Plexus on the nodes: its isolation, allowedPlugins and default networks count")
+	cmd.Flags().StringVar(&o.explain, "explain", "", "explain a `rule`, and examine nothing")
+	_ = cmd.RegisterFlagCompletionFunc("explain", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func ruleIDs() []string {
+	var ids []string
+	for _, rule := range validate.Rules() {
+		ids = append(ids, rule.ID)
+	}
+	return ids
+}
+
+func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.output.check(); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("explain") {
+		return o.explainRule(cmd.OutOrStdout(), args)
+	}
+	if len(args) == 0 {
+		return misuse(errors.New("validate: name files or folders, or - for the standard input"))
+	}
+	options, err := o.options(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	files, err := readInputs(cmd.InOrStdin(), args)
+	if err != nil {
+		return err
+	}
+	report, err := validate.Run(cmd.Context(), files, options)
+	if err != nil {
+		return err
+	}
+	if err := o.write(cmd.OutOrStdout(), report); err != nil {
+		return err
+	}
+	if report.Wrong() {
+		return errShown
+	}
+	return nil
+}
+
+func (o *validateOptions) write(w io.Writer, report *validate.Report) error {
+	return o.output.write(w, validate.Versioned(report), func(w io.Writer) error { return validate.Formats[o.output.format](w, report) })
+}
+
+func (o *validateOptions) explainRule(w io.Writer, args []string) error {
+	if len(args) > 0 {
+		return misuse(errors.New("--explain: takes a rule, and no files"))
+	}
+	rule, known := validate.RuleOf(o.explain)
+	if !known {
+		return misuse(fmt.Errorf("--explain: there is no rule %q; the rules are %s", o.explain, strings.Join(ruleIDs(), ", ")))
+	}
+	_, err := io.WriteString(w, rule.Explain())
+	return err
+}
+
+// options reads the configuration, and writes its unknown keys to stderr: one that is misspelt forbids nothing.
+func (o *validateOptions) options(stderr io.Writer) (validate.Options, error) {
+	options := validate.Options{Namespace: *o.cluster.Namespace, ConfigFile: o.config}
+	if o.config == "" {
+		return options, nil
+	}
+	data, err := readConfig(o.config)
+	if err == nil && data == nil {
+		err = errNoPlexus
+	}
+	if err != nil {
+		return options, fmt.Errorf("--config %s: %w", o.config, err)
+	}
+	config, unknown, err := types.ParseConfig(data)
+	if err != nil {
+		return options, fmt.Errorf("--config %s: %w", o.config, err)
+	}
+	for _, key := range unknown {
+		fmt.Fprintf(stderr, "%s: --config %s: unknown key, ignored: %s\n", program, o.config, key)
+	}
+	options.Config = config
+	return options, nil
+}
+
+// readInputs reads what the arguments name, each file once.
+func readInputs(stdin io.Reader, args []string) ([]validate.File, error) {
+	var files []validate.File
+	seen := map[string]bool{}
+	for _, arg := range args {
+		paths, err := inputPaths(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			file, err := readInput(stdin, path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
+func readInput(stdin io.Reader, path string) (validate.File, error) {
+	if path != "-" {
+		data, err := os.ReadFile(path)
+		return validate.File{Name: path, Data: data}, err
+	}
+	data, err := io.ReadAll(stdin)
+	if err != nil {
+		err = fmt.Errorf("standard input: %w", err)
+	}
+	return validate.File{Name: stdinName, Data: data}, err
+}
+
+// inputPaths gives a file, or the manifests in a folder and below it, without hidden folders.
+func inputPaths(arg string) ([]string, error) {
+	info, err := os.Stat(arg)
+	switch {
+	case arg == "-":
+		return []string{arg}, nil
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return []string{filepath.Clean(arg)}, nil
+	}
+	var paths []string
+	err = filepath.WalkDir(arg, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != arg && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+			paths = append(paths, path)
+		}
+		return nil
+	})
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("folder %s: has no .yaml, .yml or .json file", arg)
+	}
+	return paths, err
+}
