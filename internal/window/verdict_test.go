@@ -53,13 +53,21 @@ func addError(t testing.TB, w *worlds.World, dir string) error {
 	return err
 }
 
-// onNode gives the node of a world, as this machine sees it.
-func onNode(t testing.TB, w *worlds.World, dir string) *node {
+// onNode gives a node of this machine.
+func onNode(t testing.TB, config string) *node {
 	t.Helper()
 	t.Setenv("CNI_PATH", "")
 	n := &node{file: "00-plexus.conf"}
-	n.parse([]byte(strings.Replace(w.Config, "{", `{"binDir": "`+filepath.Join(dir, "bin")+`", `, 1)))
+	n.parse([]byte(config))
 	return n
+}
+
+// madeIn makes the node of a world, whose configuration then names its folder of plugins.
+func madeIn(t testing.TB, world *worlds.World, dir string) worlds.World {
+	t.Helper()
+	w := world.Make(t, dir)
+	w.Config = strings.Replace(w.Config, "{", `{"binDir": "`+filepath.Join(dir, "bin")+`", `, 1)
+	return w
 }
 
 // Whatever planning refuses, explain answers with the error of ADD and its code.
@@ -71,8 +79,8 @@ func TestExplainAnswersWithErrorOfADD(t *testing.T) {
 	for name, world := range all {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			w := world.Make(t, dir)
-			pod, err := onNode(t, &w, dir).explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices}, false)
+			w := madeIn(t, &world, dir)
+			pod, err := onNode(t, w.Config).explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices}, false)
 			check.Must(t, err)
 			add := addError(t, &w, dir)
 			if add == nil {
@@ -98,10 +106,9 @@ func TestExplainFilesAnswersWithErrorOfADD(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("CNI_PATH", "")
 			dir := t.TempDir()
-			w := world.Make(t, dir)
+			w := madeIn(t, &world, dir)
 			config, manifests := filepath.Join(dir, "plexus.conf"), filepath.Join(dir, "manifests.json")
-			withBin := strings.Replace(w.Config, "{", `{"binDir": "`+filepath.Join(dir, "bin")+`", `, 1)
-			check.Must(t, os.WriteFile(config, []byte(withBin), 0o600))
+			check.Must(t, os.WriteFile(config, []byte(w.Config), 0o600))
 			check.Must(t, os.WriteFile(manifests, manifestsOf(t, &w), 0o600))
 			got := runWith(t, "", "explain", "-f", manifests, "--config", config, "-o", "json")
 			check.Equal(t, "exit code", got.code, exitWrong)
