@@ -154,7 +154,7 @@ test-image: $(TESTSUM) ## the container image: what is in it, and that it is the
 test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, with the reference plugins (root)
 	@rm -rf $(DRIVEN_BIN) $(DRIVEN_DATA) $(DRIVEN_PROFILE) && mkdir -p $(DRIVEN_BIN) $(DRIVEN_DATA)
 	@CGO_ENABLED=0 go build -cover -covermode=atomic -coverpkg=$(COVERPKG),./cmd/plexus -o $(DRIVEN_BIN)/ ./cmd/plexus ./cmd/plexus-once
-	@CGO_ENABLED=0 go build -o $(DRIVEN_BIN)/ ./cmd/plexus-agent ./cmd/plexus-sriov ./cmd/plexus-vhostuser
+	@CGO_ENABLED=0 go build -o $(DRIVEN_BIN)/ ./cmd/plexus-agent ./cmd/plexus-sriov ./cmd/plexus-vhostuser ./cmd/kubectl-plexus
 	@$(call with,plugins multus) \
 	export PLEXUS_BIN=$(DRIVEN_BIN) PLEXUS_COVER_DIR=$(DRIVEN_DATA) || exit 1; status=0; \
 	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./... || status=1; \
