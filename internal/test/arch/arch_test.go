@@ -62,8 +62,10 @@ var rules = []rule{
 	{folder: "examples", std: true},
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
-	// The commands plan, and attach nothing.
-	{folder: "internal/window", ours: []string{"types", "delegate/plan", "delegate/journal", "k8sclient", "internal/explain", "internal/validate", "internal/inspect", "internal/host", "internal/version", "sriov"}, never: ovsdb},
+	// The commands plan and read, and attach nothing.
+	{folder: "internal/window", ours: []string{
+		"types", "delegate/plan", "delegate/journal", "k8sclient", "sriov", "internal/explain", "internal/inspect", "internal/host", "internal/version",
+	}, never: ovsdb},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
@@ -91,7 +93,7 @@ var rules = []rule{
 
 var (
 	// window is what kubectl-plexus is made of, and no program of a node.
-	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/inspect", module + "/internal/validate", "k8s.io/cli-runtime"}
+	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/inspect", "k8s.io/cli-runtime"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
@@ -297,7 +299,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
 		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "delegate/journal" "k8sclient" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "delegate/journal" "k8sclient" "sriov" "internal/explain" "internal/inspect" "internal/host" "internal/version"]`},
 		{"internal/window", module + "/delegate/plan", ""},
 		{"scheduler", "fmt", "scheduler has no rule: only cmd and internal tie packages together"},
 	} {
