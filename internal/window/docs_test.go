@@ -11,7 +11,7 @@ import (
 )
 
 // block matches a block of the page: what is said before it about its file, its language, its text.
-var block = regexp.MustCompile("(?ms:^(?:`([^`\n]+)`[^\n]*:\n\n)?```(\\w+)\n(.*?)^```$)")
+var block = regexp.MustCompile("(?ms:^(?:`([^`\n]+)`[^\n]*:\n\n)?```(\\w+)\n(.*?)^```$)") //nolint:gocritic // with (?m) it is the beginning of a line
 
 // Every example of a page does what the page says. Files stand before the commands that use them.
 // With -update the page gets what they do.
