@@ -9,22 +9,22 @@ import (
 )
 
 // ReportKind is in every Report.
-const ReportKind = "PlexusInspection"
+const ReportKind = "Inspection"
 
 // ErrNotFound is the error for a pod, container or path that is not in a Snapshot.
 var ErrNotFound = errors.New("not found on this node")
 
 // Report is what inspect says of one namespace.
 type Report struct {
-	Kind      string     `json:"kind"`
-	Version   int        `json:"version"`
-	Subject   string     `json:"subject"`
-	Findings  []Finding  `json:"findings"`
-	Namespace *Namespace `json:"namespace"`
-	Related   []Related  `json:"related"` // interfaces of other namespaces that its own lead to
-	Records   []*Record  `json:"records,omitempty"`
-	Notes     []Note     `json:"notes,omitempty"`
-	graph     *Graph
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Subject    string     `json:"subject"`
+	Findings   []Finding  `json:"findings"`
+	Namespace  *Namespace `json:"namespace"`
+	Related    []Related  `json:"related"` // interfaces of other namespaces that its own lead to
+	Records    []*Record  `json:"records,omitempty"`
+	Notes      []Note     `json:"notes,omitempty"`
+	graph      *Graph
 }
 
 // Related is an interface of another namespace.
@@ -39,7 +39,7 @@ func NewReport(s *Snapshot, inode uint64) *Report {
 	graph := NewGraph(s)
 	ns := graph.Namespace(inode)
 	report := &Report{
-		Kind: ReportKind, Version: Version, Subject: ns.Title(), Namespace: ns, Findings: FindingsOf(Findings(s), s, inode),
+		APIVersion: APIVersion, Kind: ReportKind, Subject: ns.Title(), Namespace: ns, Findings: FindingsOf(Findings(s), s, inode),
 		Related: []Related{}, Records: graph.RecordsOf(ns), Notes: s.Notes, graph: graph,
 	}
 	for i := range ns.Links {

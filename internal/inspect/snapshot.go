@@ -4,16 +4,18 @@
 package inspect
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// Kind and Version are in every Snapshot that this build writes.
+// APIVersion and Kind are in every Snapshot that this build writes.
 const (
-	Kind    = "PlexusSnapshot"
-	Version = 1
+	APIVersion = "plexus-cni.io/v1alpha1"
+	Kind       = "Snapshot"
 )
 
 // ErrNoSnapshot is the error for a document that is no Snapshot.
@@ -24,8 +26,8 @@ var ErrOtherVersion = errors.New("the snapshot has a version that this build doe
 
 // Snapshot is what was read of a node, at one time. It has no configuration of a network in it.
 type Snapshot struct {
+	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"`
-	Version    int         `json:"version"`
 	Machine    Machine     `json:"machine"`
 	Namespaces []Namespace `json:"namespaces"` // the node's own is the first
 	Records    []Record    `json:"records,omitempty"`
@@ -265,22 +267,22 @@ type RecordedAddress struct {
 }
 
 // New gives a Snapshot of the version that this build writes.
-func New() *Snapshot { return &Snapshot{Kind: Kind, Version: Version, Namespaces: []Namespace{}} }
+func New() *Snapshot { return &Snapshot{APIVersion: APIVersion, Kind: Kind, Namespaces: []Namespace{}} }
 
 // Parse reads a Snapshot. The error is ErrNoSnapshot or ErrOtherVersion.
 func Parse(data []byte) (*Snapshot, error) {
 	var head struct {
-		Kind    string `json:"kind"`
-		Version int    `json:"version"`
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSnapshot, err)
 	}
-	if head.Kind != Kind {
-		return nil, fmt.Errorf("%w: its kind is %q, want %q", ErrNoSnapshot, head.Kind, Kind)
+	if group, _, _ := strings.Cut(APIVersion, "/"); head.Kind != Kind || !strings.HasPrefix(head.APIVersion, group+"/") {
+		return nil, fmt.Errorf("%w: it is %s of %s, want %s of %s", ErrNoSnapshot, cmp.Or(head.Kind, "nothing"), cmp.Or(head.APIVersion, "nobody"), Kind, APIVersion)
 	}
-	if head.Version != Version {
-		return nil, fmt.Errorf("%w: it has version %d, this build reads version %d; use the kubectl-plexus that wrote it", ErrOtherVersion, head.Version, Version)
+	if head.APIVersion != APIVersion {
+		return nil, fmt.Errorf("%w: it has %s, this build reads %s; use the kubectl-plexus that wrote it", ErrOtherVersion, head.APIVersion, APIVersion)
 	}
 	snapshot := New()
 	if err := json.Unmarshal(data, snapshot); err != nil {

@@ -15,22 +15,25 @@ func TestParse(t *testing.T) {
 	s, err := Parse(data)
 	check.Must(t, err)
 	check.Equal(t, "what was written", s, healthy())
+	const head = `{"apiVersion":"plexus-cni.io/v1alpha1","kind":"Snapshot",`
 	for text, want := range map[string]error{
-		``: ErrNoSnapshot, `{}`: ErrNoSnapshot, `[]`: ErrNoSnapshot, `{"kind":"Pod","version":1}`: ErrNoSnapshot,
-		`{"kind":"PlexusSnapshot"}`: ErrOtherVersion, `{"kind":"PlexusSnapshot","version":2,"namespaces":"new"}`: ErrOtherVersion,
-		`{"kind":"PlexusSnapshot","version":1,"namespaces":7}`: ErrNoSnapshot,
+		``: ErrNoSnapshot, `{}`: ErrNoSnapshot, `[]`: ErrNoSnapshot, `{"apiVersion":"v1","kind":"Snapshot"}`: ErrNoSnapshot,
+		`{"apiVersion":"plexus-cni.io/v1alpha1","kind":"Inspection"}`: ErrNoSnapshot,
+		`{"kind":"Snapshot"}`: ErrNoSnapshot,
+		`{"apiVersion":"plexus-cni.io/v2","kind":"Snapshot","namespaces":"newer"}`: ErrOtherVersion,
+		head + `"namespaces":7}`: ErrNoSnapshot,
 		// Nothing could refer to these.
-		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5},{"inode":5}]}`:                              ErrNoSnapshot,
-		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{}]}`:                                                   ErrNoSnapshot,
-		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5,"links":[{"index":2},{"index":2}]}]}`:        ErrNoSnapshot,
-		`{"kind":"PlexusSnapshot","version":1,"namespaces":[{"inode":5,"links":[{"name":"eth0"}]}],"records":null}`: ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5},{"inode":5}]}`:                       ErrNoSnapshot,
+		head + `"namespaces":[{}]}`:                                            ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"index":2},{"index":2}]}]}`: ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"name":"eth0"}]}]}`:         ErrNoSnapshot,
 	} {
 		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", text, err, want)
 		}
 	}
-	_, err = Parse([]byte(`{"kind":"PlexusSnapshot","version":2}`))
-	check.Error(t, err, "version 2", "reads version 1")
+	_, err = Parse([]byte(`{"apiVersion":"plexus-cni.io/v2","kind":"Snapshot"}`))
+	check.Error(t, err, "plexus-cni.io/v2", "reads plexus-cni.io/v1alpha1")
 }
 
 // Whatever is in a snapshot, it is answered from, and written as it was read.

@@ -83,8 +83,8 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"kubectl-plexus validate", "docs/validate.md", "## The command line"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
-		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of kubectl-plexus inspect"},
-		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of kubectl-plexus snapshot"},
+		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of inspect"},
+		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of snapshot"},
 	} {
 		t.Run(tc.command, func(t *testing.T) {
 			words := strings.Fields(tc.command)
