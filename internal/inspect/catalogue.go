@@ -93,8 +93,8 @@ var Catalogue = []Entry{
 		eachSubject(forwardingOff),
 	},
 	{
-		"rp-filter-strict", Warning,
-		"A pod with several networks filters strictly by the reverse path on an interface that is not the way back to everybody who can reach it: the pod's default route leaves by another. Requests from beyond the interface's own subnet arrive and are dropped; TcpExtIPReversePathFilter counts them.",
+		"rp-filter-strict", Notice,
+		"A pod with several networks filters strictly by the reverse path on an interface that is not the way back to everybody who can reach it: the pod's default route leaves by another. Requests from beyond the interface's own subnet arrive and are dropped; TcpExtIPReversePathFilter counts them. It is a notice: nobody may ever ask from there.",
 		"Add the `sbr` plugin to the network, which makes a rule for its addresses; or set rp_filter to 2 by the `tuning` plugin.",
 		eachSubject(strictFilter),
 	},

@@ -159,11 +159,11 @@ var findingCases = map[string]struct {
 	}, []string{"warning forwarding-off: pod default/a, eth0"}},
 	"strict filter": {
 		func(s *Snapshot) { s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"] = "1" },
-		[]string{"warning rp-filter-strict: pod default/a, net0"},
+		[]string{"notice rp-filter-strict: pod default/a, net0"},
 	},
 	"strict filter of all": {func(s *Snapshot) {
 		s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"], s.ns(podA).Sysctls["net.ipv4.conf.all.rp_filter"] = "0", "1"
-	}, []string{"warning rp-filter-strict: pod default/a, net0"}},
+	}, []string{"notice rp-filter-strict: pod default/a, net0"}},
 	"loose filter, which the larger value makes of strict": {func(s *Snapshot) {
 		s.ns(podA).Sysctls["net.ipv4.conf.all.rp_filter"] = "1"
 	}, []string{}},
@@ -174,7 +174,7 @@ var findingCases = map[string]struct {
 	"strict filter with a rule for another": {func(s *Snapshot) {
 		s.ns(podA).Sysctls["net.ipv4.conf.net0.rp_filter"] = "1"
 		s.ns(podA).Rules = []Rule{{Priority: 100, Family: 4, From: "10.2.0.77/32", Table: 100}}
-	}, []string{"warning rp-filter-strict: pod default/a, net0"}},
+	}, []string{"notice rp-filter-strict: pod default/a, net0"}},
 	"legacy tables beside others": {func(s *Snapshot) {
 		s.ns(hostNS).Netfilter = Netfilter{Legacy: []string{"ip filter"}, NFT: []string{"inet x"}}
 	}, []string{"warning legacy-iptables: the node, -"}},

@@ -163,7 +163,7 @@ var faults = map[string]struct {
 	}, []string{"warning forwarding-off: pod default/a, eth0", "warning forwarding-off: pod default/b, eth0"}},
 	"a pod filters strictly": {func(w *world) {
 		w.a.MustRun("sysctl", "-qw", "net.ipv4.conf.net0.rp_filter=1")
-	}, []string{"warning rp-filter-strict: pod default/a, net0"}},
+	}, []string{"notice rp-filter-strict: pod default/a, net0"}},
 	"a pod filters strictly, and has a rule": {func(w *world) {
 		w.a.MustRun("sysctl", "-qw", "net.ipv4.conf.net0.rp_filter=1")
 		w.a.MustRun("ip", "rule", "add", "from", "10.2.0.0/16", "table", "100")
