@@ -97,13 +97,10 @@ func (i *inspection) run(cmd *cobra.Command) (*inspect.Report, error) {
 }
 
 func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
-	switch {
-	case i.from != "":
-		return load(cmd, i.from)
-	case i.netns != "":
+	if i.netns != "" && i.from == "" {
 		return i.node.read(absolute(i.netns))
 	}
-	return i.node.read()
+	return readOrLoad(cmd, &i.node, i.from)
 }
 
 func (i *inspection) find(s *inspect.Snapshot) (uint64, error) {

@@ -16,13 +16,24 @@ const (
 	page  = "../../docs/inspect.md"
 )
 
-// The page shows what the command prints. Run the test with -update after a change.
+// The page shows what the commands print. Run a test with -update after a change, one after the other.
 func TestInspectExample(t *testing.T) {
-	got := runWith(t, "", "inspect", "--from", saved, "default/web")
-	check.Equal(t, "exit code", got.code, exitWrong)
+	pageShows(t, exitWrong, "inspect", "default/web")
+}
+
+func TestGetExample(t *testing.T) {
+	pageShows(t, exitFine, "get")
+}
+
+// pageShows compares the example of a command on the page with what it prints.
+func pageShows(t *testing.T, code int, command string, args ...string) {
+	t.Helper()
+	got := runWith(t, "", append([]string{command, "--from", saved}, args...)...)
+	check.Equal(t, "exit code", got.code, code)
 	text, err := os.ReadFile(page)
 	check.Must(t, err)
-	const start, end = "```\n$ kubectl-plexus inspect --from internal/inspect/testdata/host-end-off-bridge.json default/web\n", "```\n"
+	line := strings.Join(append([]string{command, "--from internal/inspect/testdata/host-end-off-bridge.json"}, args...), " ")
+	start, end := "```\n$ kubectl-plexus "+line+"\n", "```\n"
 	before, rest, found := strings.Cut(string(text), start)
 	_, after, ended := strings.Cut(rest, end)
 	check.Equal(t, "the page has the example", found && ended, true)
@@ -61,6 +72,37 @@ func TestInspect(t *testing.T) {
 			if (got.stderr == "") != (tc.stderr == "") {
 				t.Errorf("error: %q", got.stderr)
 			}
+		})
+	}
+}
+
+func TestGet(t *testing.T) {
+	data, err := os.ReadFile(saved)
+	check.Must(t, err)
+	changed := strings.ReplaceAll(string(data), `"10.2.0.3/16"`, `"10.2.0.4/16"`)
+	changed = strings.Replace(changed, `"10.2.0.4/16"`, `"10.2.0.3/16"`, 1) // of the interface and of its record, one
+	check.Equal(t, "the snapshot is another", changed != string(data), true)
+	for name, tc := range map[string]struct {
+		stdin  string
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"all":                      {string(data), nil, exitFine, "default/web  net0", ""},
+		"one pod":                  {string(data), []string{"default/db", "-o", "wide"}, exitFine, "macvlan", ""},
+		"a pod that is not there":  {string(data), []string{"x"}, exitFine, "no such attachment", ""},
+		"one network":              {string(data), []string{"--network", "default/storage", "-o", "json"}, exitFine, `"kind": "AttachmentList"`, ""},
+		"one that changed":         {changed, nil, exitWrong, "changed (net0 lacks 10.2.0.", ""},
+		"a format that is not one": {string(data), []string{"-o", "svg"}, exitUsage, "", `"svg"`},
+		"two pods":                 {string(data), []string{"a/b", "c/d"}, exitUsage, "", "accepts at most 1"},
+		"no snapshot":              {"{}", nil, exitBlind, "", "this is not a snapshot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := runWith(t, tc.stdin, append([]string{"get", "--from", "-"}, tc.args...)...)
+			check.Equal(t, "exit code", got.code, tc.code)
+			check.Contains(t, "output", got.stdout, tc.stdout)
+			check.Contains(t, "error", got.stderr, tc.stderr)
 		})
 	}
 }

@@ -55,7 +55,7 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	root.AddCommand(newExplain(cluster), newValidate(cluster), newInspect(cluster.Namespace), newSnapshot(), newVersion())
+	root.AddCommand(newExplain(cluster), newValidate(cluster), newGet(cluster.Namespace), newInspect(cluster.Namespace), newSnapshot(), newVersion())
 }
 
 // runRoot prints the help, unless there are arguments: then no command has their name.

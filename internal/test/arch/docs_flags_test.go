@@ -83,6 +83,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"kubectl-plexus validate", "docs/validate.md", "## The command line"},
 		{"plexus-sriov", "docs/sriov.md", "## The command line"},
 		{"plexus-vhostuser", "docs/vhost-user.md", "## The command line"},
+		{"kubectl-plexus get", "docs/inspect.md", "### Flags of get"},
 		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of inspect"},
 		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of snapshot"},
 	} {
