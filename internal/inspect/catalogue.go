@@ -10,7 +10,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"interface-down", Error,
-		"An interface that was attached to a pod is down. It has lost its routes.",
+		"An interface that was attached to a pod is down. It has lost its routes, and setting it up does not bring back those that a plugin added, such as the default route. inspect does not look for missing routes.",
 		"Set it up in the pod's namespace with `ip link set NAME up`, and add its routes again; or delete the pod, to have it attached anew.",
 		eachSubject(interfaceDown),
 	},

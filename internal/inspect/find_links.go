@@ -31,8 +31,13 @@ func hostEndOffBridge(s subject) []Finding {
 
 // putBack gives the findings with the command that mends them.
 func putBack(end, bridge *Link, findings []Finding) []Finding {
+	return advise(findings, "Put it back on the node with `ip link set %s master %s`, and find out who took it off: often a network manager of the node.", end.Name, bridge.Name)
+}
+
+// advise gives the findings with advice that has the names of the interfaces in it.
+func advise(findings []Finding, format string, names ...any) []Finding {
 	for i := range findings {
-		findings[i].Do = fmt.Sprintf("Put it back on the node with `ip link set %s master %s`, and find out who took it off: often a network manager of the node.", end.Name, bridge.Name)
+		findings[i].Do = fmt.Sprintf(format, names...)
 	}
 	return findings
 }
@@ -60,7 +65,8 @@ func interfaceDown(s subject) []Finding {
 	if s.link.Up {
 		return nil
 	}
-	return s.finding(s.link.Name+" is down", at(s.ref, "up", s.link.Up))
+	return advise(s.finding(s.link.Name+" is down", at(s.ref, "up", s.link.Up)),
+		"Set it up in the pod's namespace with `ip link set %s up`, and add its routes again: what they were is not known here. Or delete the pod, to have it attached anew.", s.link.Name)
 }
 
 // hasOtherEnd reports whether the interface without carrier is a fault: a bridge in a pod, for
@@ -97,7 +103,8 @@ func bridgeDown(s subject) []Finding {
 	if bridge == nil || bridge.Up {
 		return nil
 	}
-	return s.finding(fmt.Sprintf("%s: its bridge %s is down", s.link.Name, bridge.Name), at(ref, "up", bridge.Up))
+	return advise(s.finding(fmt.Sprintf("%s: its bridge %s is down", s.link.Name, bridge.Name), at(ref, "up", bridge.Up)),
+		"Set the bridge up with `ip link set %s up`.", bridge.Name)
 }
 
 func mtuAboveHostSide(s subject) []Finding {

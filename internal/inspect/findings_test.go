@@ -222,6 +222,20 @@ func TestFindingsAreWhole(t *testing.T) {
 	}
 }
 
+// Advice that is a command has the names in it, so that it can be typed as it stands.
+func TestAdviceNamesInterfaces(t *testing.T) {
+	for want, breakIt := range map[string]func(*Snapshot){
+		"`ip link set eth0 up`":           func(s *Snapshot) { s.at(podA, "eth0").Up = false },
+		"`ip link set net0 up`":           func(s *Snapshot) { s.at(podA, "net0").Up = false },
+		"`ip link set cbr0 up`":           func(s *Snapshot) { s.at(hostNS, "cbr0").Up = false },
+		"`ip link set veth5 master cbr0`": func(s *Snapshot) { s.at(hostNS, "veth5").Master = 0 },
+	} {
+		s := healthy()
+		breakIt(s)
+		check.Contains(t, "advice", Findings(s)[0].Do, want)
+	}
+}
+
 // A pod is shown its own findings and those of the node, through which its packets go.
 func TestFindingsOf(t *testing.T) {
 	s := healthy()

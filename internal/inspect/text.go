@@ -57,7 +57,7 @@ func (p *printer) heading() {
 func (p *printer) nsid() string {
 	text := fmt.Sprintf("inode %d", p.ns.Inode)
 	if p.ns.NSID != nil {
-		text += fmt.Sprintf(", %d for the node", *p.ns.NSID)
+		text += fmt.Sprintf(", netnsid %d on the node", *p.ns.NSID)
 	}
 	return text
 }

@@ -73,7 +73,7 @@ func (r *run) syntaxFault(doc *document, part part, err error) {
 	if line, err := strconv.Atoi(strings.Join(found[min(1, len(found)):], "")); err == nil {
 		at = doc.src.offset(doc.line+line, 1)
 	}
-	r.add(ruleYAML, &object{doc: doc, template: helmTemplate(part.data)}, at, "", "is not valid YAML: "+message)
+	r.add(ruleYAML, &object{doc: doc, template: helmTemplate(part.data)}, at, "", "the document is not valid YAML: "+message)
 }
 
 // helmTemplate gives the file of the chart, of a document that Helm has made.

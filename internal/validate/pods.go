@@ -241,5 +241,19 @@ var oldAnnotations = map[string]string{
 func (r *run) checkAnnotationKey(p *pod, key *yaml.Node) {
 	if use, old := oldAnnotations[key.Value]; old {
 		r.add(ruleDeprecated, p.object, p.doc.offset(key), p.path+"."+key.Value, fmt.Sprintf("annotation %s is not read: use %s", key.Value, use))
+		return
 	}
+	if domain, _, _ := strings.Cut(key.Value, "/"); slices.Contains(annotations, key.Value) || !isOfNetworks(domain) {
+		return
+	}
+	r.add(ruleUnknownKey, p.object, p.doc.offset(key), p.path+"."+key.Value,
+		fmt.Sprintf("annotation %s is not read: those of a pod are %s", key.Value, strings.Join(types.ReadAnnotations, " and ")))
+}
+
+// annotations are those that a pod may have: Plexus reads some, and writes one.
+var annotations = append([]string{types.AnnotationNetworkStatus}, types.ReadAnnotations...)
+
+// isOfNetworks reports whether only annotations about networks of a pod are in a domain.
+func isOfNetworks(domain string) bool {
+	return strings.HasSuffix(domain, "cni.cncf.io") || strings.HasSuffix(domain, "multus-cni.io")
 }

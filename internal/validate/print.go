@@ -10,7 +10,7 @@ import (
 // The kind and version of the JSON form.
 const (
 	reportKind    = "ValidationReport"
-	reportVersion = "plexus-cni.github.io/v1alpha1"
+	reportVersion = "plexus-cni.io/v1alpha1"
 )
 
 // Formats are the forms of a report, by the name of each.
@@ -23,7 +23,7 @@ func Text(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", oneLine(f.File), f.Line, f.Column, f.Severity, oneLine(f.Message), f.Rule)
+		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", oneLine(f.File), f.Line, f.Column, f.Severity, oneLine(f.sentence()), f.Rule)
 		if place := f.place(); place != "" {
 			fmt.Fprintf(&b, "    in %s\n", oneLine(place))
 		}
@@ -33,6 +33,15 @@ func Text(w io.Writer, r *Report) error {
 		count(r.Count(Error), "error"), count(r.Count(Warning), "warning"), count(r.Count(Note), "note"))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// sentence gives the message so that it can stand alone: one that begins with its verb gets its
+// field, as an ADD writes it.
+func (f *Finding) sentence() string {
+	if f.Field != "" && strings.HasPrefix(f.Message, "is ") {
+		return f.Field + ": " + f.Message
+	}
+	return f.Message
 }
 
 // place gives the object, the field and the chart's template, as far as there are any.
@@ -104,7 +113,7 @@ func GitHub(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		text := oneLine(f.Message)
+		text := oneLine(f.sentence())
 		if place := f.place(); place != "" {
 			text += " (" + oneLine(place) + ")"
 		}

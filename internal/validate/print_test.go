@@ -3,6 +3,7 @@ package validate
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -118,6 +119,24 @@ func TestJSONIsVersioned(t *testing.T) {
 	}
 	check.Must(t, json.Unmarshal(b.Bytes(), &got))
 	check.Equal(t, "kind", got.Kind, "ValidationReport")
-	check.Equal(t, "version", got.APIVersion, "plexus-cni.github.io/v1alpha1")
+	check.Equal(t, "version", got.APIVersion, "plexus-cni.io/v1alpha1")
 	check.Equal(t, "findings", got.Findings, reported.Findings)
+}
+
+// A message can stand alone, as GitHub and SARIF show it: it says what it is about.
+func TestMessagesNameTheirField(t *testing.T) {
+	for want, f := range map[string]Finding{
+		"spec.config: is not valid JSON": {Field: "spec.config", Message: "is not valid JSON"},
+		"metadata.name: is missing":      {Field: "metadata.name", Message: "is missing"},
+		"type: is missing":               {Field: "spec.config: type", Message: "type: is missing"},
+	} {
+		for name, write := range map[string]func(io.Writer, *Report) error{"text": Text, "github": GitHub, "sarif": SARIF} {
+			var b strings.Builder
+			check.Must(t, write(&b, &Report{Findings: []Finding{f}}))
+			check.Contains(t, name, strings.ReplaceAll(b.String(), "error: ", ""), want)
+			if strings.Contains(b.String(), "config: type: type") {
+				t.Errorf("%s names the field twice: %s", name, b.String())
+			}
+		}
+	}
 }

@@ -109,7 +109,7 @@ func (f *Finding) sarif(index int) sarifResult {
 	if f.Object != "" {
 		location.Logical = []sarifLogical{{FullyQualifiedName: f.place(), Kind: "resource"}}
 	}
-	return sarifResult{RuleID: f.Rule, RuleIndex: index, Level: f.Severity, Message: sarifText{f.Message + ". " + f.Do}, Locations: []sarifLocation{location}}
+	return sarifResult{RuleID: f.Rule, RuleIndex: index, Level: f.Severity, Message: sarifText{f.sentence() + ". " + f.Do}, Locations: []sarifLocation{location}}
 }
 
 func fileURI(name string) string {

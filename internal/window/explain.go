@@ -37,10 +37,13 @@ word, and its CNI code.
 
 It plans as plexus does on the node, and runs nothing: no plugin, not even to ask for its
 version. The pod and its networks come from the API server, or from files. What belongs
-to the node comes from this machine where this is a node: Plexus's configuration, the
-executables, the networks that are files. What is assumed for want of a node is listed.
+to the node comes from this machine if it is a node: Plexus's configuration, the
+executables, the networks that are files. The output lists what is assumed where it is not known.
 
-Values of configurations that look like secrets are masked.`,
+Values of configurations that look like secrets are masked.
+
+Exit codes: 0 the pod would be attached, 1 it would fail, 2 wrong usage, 3 a pod, a network or a file cannot be
+read.`,
 		Example: `  # a pod of the cluster
   kubectl plexus explain pod shop/web
   # every pod of these files, before they are applied
@@ -50,7 +53,7 @@ Values of configurations that look like secrets are masked.`,
 		Args: usageArgs(o.checkArgs),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder with pods and networks, \"-\" for the standard input; instead of the API server")
+	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder (not the folders below it) with pods and networks, \"-\" for the standard input; instead of the API server")
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with Plexus's CNI configuration; without it, the first one in "+runtimeConfDir+", else one is assumed")
 	cmd.Flags().BoolVar(&o.showSecrets, "show-secrets", false, "show values that look like secrets")
 	o.output = addOutput(cmd)
@@ -130,7 +133,7 @@ func (o *explainOptions) open(cmd *cobra.Command, args []string) (podSource, []t
 	if len(args) == 0 {
 		pods := source.objects.Pods()
 		if len(pods) == 0 {
-			return nil, nil, fmt.Errorf("there is no Pod in %s", strings.Join(o.files, ", "))
+			return nil, nil, fmt.Errorf("there is no Pod in %s (-f does not read folders below a folder)", strings.Join(o.files, ", "))
 		}
 		return source, pods, nil
 	}

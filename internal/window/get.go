@@ -28,10 +28,10 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
   sudo kubectl-plexus get --network shop/lan     # which pods are on a network
   sudo kubectl-plexus get shop/web -o wide
   kubectl-plexus get --from node1.json -o json`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: usageArgs(onePod),
 	}
 	node.add(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "read this saved `file`, - is standard input, and not the node")
+	cmd.Flags().StringVar(&from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
 	cmd.Flags().StringVar(&network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
 	out := addOutput(cmd, formatWide)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

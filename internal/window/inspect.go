@@ -2,6 +2,7 @@ package window
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -23,7 +24,10 @@ func newInspect(namespace *string) *cobra.Command {
 		Short: "Say what is wrong with the network of a pod, and show all of it",
 		Long: `inspect answers: what is wrong with the network of this pod? It prints the findings first, each with
 what was seen and what to do, then every interface with what it leads to on the node. docs/findings.md
-has all findings. The exit code is 1 if there is an error or a warning among them.
+has all findings.
+
+Exit codes: 0 there is no error and no warning, 1 there is one, 2 wrong usage, 3 the node could not be read, or
+the pod is not on it.
 
 ` + onTheNode + `
 With --from it reads a saved snapshot instead, as any user, anywhere.`,
@@ -31,12 +35,12 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
   sudo kubectl-plexus inspect --netns /run/netns/blue
   sudo kubectl-plexus inspect --container 4f1d
   kubectl-plexus inspect --from node1.json shop/web -o json`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: usageArgs(onePod),
 	}
 	i.node.add(cmd)
-	cmd.Flags().StringVar(&i.from, "from", "", "read this saved `file`, - is standard input, and not the node")
+	cmd.Flags().StringVar(&i.from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
-	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, of a record or not")
+	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -58,6 +62,14 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		return nil
 	}
 	return cmd
+}
+
+// onePod refuses more than one argument.
+func onePod(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("%s takes one pod, as NAMESPACE/POD, got %q", cmd.Name(), args)
+	}
+	return nil
 }
 
 // podName gives NAMESPACE/POD of an argument that may be the pod's name alone.
@@ -91,9 +103,20 @@ func (i *inspection) run(cmd *cobra.Command) (*inspect.Report, error) {
 	}
 	inode, err := i.find(snapshot)
 	if err != nil {
-		return nil, err
+		return nil, i.explainNotFound(err)
 	}
 	return inspect.NewReport(snapshot, inode), nil
+}
+
+// explainNotFound says where was looked: the folder of the journal is not the same on every node.
+func (i *inspection) explainNotFound(err error) error {
+	switch {
+	case i.netns != "" || !errors.Is(err, inspect.ErrNotFound):
+		return err
+	case i.from != "":
+		return fmt.Errorf("%w (--from %s)", err, i.from)
+	}
+	return fmt.Errorf("%w (--state-dir %s)", err, i.node.stateDir)
 }
 
 func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {

@@ -2,6 +2,7 @@ package window
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,14 +54,14 @@ func TestInspect(t *testing.T) {
 		"a pod without one":          {[]string{"default/db"}, exitFine, "Nothing is wrong.", ""},
 		"a pod of the namespace":     {[]string{"db", "-n", "default"}, exitFine, "pod default/db", ""},
 		"a pod of default":           {[]string{"db"}, exitFine, "pod default/db", ""},
-		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node"},
+		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node: the journal has no record of it (--from -)"},
 		"a container":                {[]string{"--container", "w"}, exitWrong, "pod default/web", ""},
 		"a path":                     {[]string{"--netns", "/run/netns/db"}, exitFine, "pod default/db", ""},
 		"a path that is not there":   {[]string{"--netns", "/run/netns/x"}, exitBlind, "", "network namespace /run/netns/x: not found"},
 		"nothing named":              {nil, exitUsage, "", "name exactly one"},
 		"two named":                  {[]string{"default/web", "--netns", "/x"}, exitUsage, "", "name exactly one"},
 		"a format that is not one":   {[]string{"default/web", "-o", "svg"}, exitUsage, "", `"svg"`},
-		"two pods":                   {[]string{"a/b", "c/d"}, exitUsage, "", "accepts at most 1"},
+		"two pods":                   {[]string{"a/b", "c/d"}, exitUsage, "", `inspect takes one pod, as NAMESPACE/POD, got ["a/b" "c/d"]`},
 		"a file that is not there":   {[]string{"a/b", "--from", "/nonexistent"}, exitBlind, "", "--from: open /nonexistent"},
 		"a file that is no snapshot": {[]string{"a/b", "--from", "inspect.go"}, exitBlind, "", "--from inspect.go: this is not a snapshot"},
 	} {
@@ -95,7 +96,7 @@ func TestGet(t *testing.T) {
 		"one network":              {string(data), []string{"--network", "default/storage", "-o", "json"}, exitFine, `"kind": "AttachmentList"`, ""},
 		"one that changed":         {changed, nil, exitWrong, "changed (net0 lacks 10.2.0.", ""},
 		"a format that is not one": {string(data), []string{"-o", "svg"}, exitUsage, "", `"svg"`},
-		"two pods":                 {string(data), []string{"a/b", "c/d"}, exitUsage, "", "accepts at most 1"},
+		"two pods":                 {string(data), []string{"a/b", "c/d"}, exitUsage, "", `get takes one pod, as NAMESPACE/POD, got ["a/b" "c/d"]`},
 		"no snapshot":              {"{}", nil, exitBlind, "", "this is not a snapshot"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,6 +106,18 @@ func TestGet(t *testing.T) {
 			check.Contains(t, "error", got.stderr, tc.stderr)
 		})
 	}
+}
+
+// The journal of a node with another cniDir is in another folder: the error says where was looked.
+func TestNotFoundSaysWhere(t *testing.T) {
+	missing := fmt.Errorf("pod a/b: %w", inspect.ErrNotFound)
+	for want, i := range map[string]inspection{
+		"--state-dir /x": {node: nodeFlags{stateDir: "/x"}, pod: "a/b"},
+		"--from n.json":  {node: nodeFlags{stateDir: "/x"}, pod: "a/b", from: "n.json"},
+	} {
+		check.Error(t, i.explainNotFound(missing), want)
+	}
+	check.Equal(t, "of a path", (&inspection{netns: "/y"}).explainNotFound(missing).Error(), missing.Error())
 }
 
 func TestInspectJSON(t *testing.T) {

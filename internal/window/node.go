@@ -104,7 +104,7 @@ func (n *node) describe() explain.Node {
 }
 
 // errElsewhere is the error for a file that only the node has.
-var errElsewhere = errors.New("it is a file of the node, and this machine is none: run this on the node")
+var errElsewhere = errors.New("it is a file of the node, and this machine is not a node of Plexus: run explain on the node")
 
 // explain plans a pod, and gives what ADD would do, or its error.
 func (n *node) explain(ctx context.Context, facts *types.Facts, showSecrets bool) (explain.Pod, error) {

@@ -15,7 +15,7 @@ var defaultNetNSDirs = collect.DefaultNetNSDirs
 // read reads the node, and namespaces besides those that it finds itself.
 func (f *nodeFlags) read(netns ...string) (*inspect.Snapshot, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("reading the node needs root: run it on the node with sudo, or give it a saved snapshot")
+		return nil, errors.New("reading the node needs root: run it on the node with sudo, or inspect a saved snapshot with --from")
 	}
 	snapshot, err := collect.Node(collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, NetNS: netns, Sysfs: sriov.DefaultSysfs})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -55,7 +56,20 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	root.AddCommand(newExplain(cluster), newValidate(cluster), newGet(cluster.Namespace), newInspect(cluster.Namespace), newSnapshot(), newVersion())
+	alone := []*cobra.Command{newValidate(cluster), newGet(cluster.Namespace), newInspect(cluster.Namespace), newSnapshot(), newVersion()}
+	for _, cmd := range alone {
+		hideClusterFlags(cmd)
+	}
+	root.AddCommand(append(alone, newExplain(cluster))...)
+}
+
+// hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command
+// that asks none.
+func hideClusterFlags(cmd *cobra.Command) {
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		cmd.InheritedFlags().VisitAll(func(flag *pflag.Flag) { flag.Hidden = flag.Name != "namespace" })
+		cmd.Root().HelpFunc()(cmd, args)
+	})
 }
 
 // runRoot prints the help, unless there are arguments: then no command has their name.

@@ -31,12 +31,12 @@ func newValidate(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	o := &validateOptions{cluster: cluster}
 	cmd := &cobra.Command{
 		Use:   "validate FILE... | FOLDER... | -",
-		Short: "What is wrong with networks and pods in files",
+		Short: "Say what is wrong with networks and pods in files",
 		Long: `validate answers: would these pods get their networks?
 
-It reads NetworkAttachmentDefinitions, pods and whatever has pods in it from YAML and JSON files, from the
-.yaml, .yml and .json files of folders, and from the standard input (-), as what Helm prints. It examines all of
-them together, and asks no cluster. Each finding has its file, line and column, also inside spec.config.
+It reads NetworkAttachmentDefinitions, pods, and the templates of Deployments, Jobs and the like, from YAML and
+JSON files, from the .yaml, .yml and .json files of folders and of the folders below them, and from the standard
+input (-), such as what Helm prints. It examines all of them together, and asks no cluster. Each finding has its file, line and column, also inside spec.config.
 Objects that name no namespace are in that of --namespace, else in "default".
 
 Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors or warnings, 2 wrong usage, 3 a file

@@ -43,7 +43,7 @@ func TestValidateExitCodes(t *testing.T) {
 		"right":               {[]string{"good"}, exitFine, "1 file, 1 network, 0 pods: 0 errors, 0 warnings, 0 notes", ""},
 		"a file":              {[]string{"good/a.yml"}, exitFine, "1 file", ""},
 		"a note alone":        {[]string{"note"}, exitFine, "1 note", ""},
-		"an error":            {[]string{"bad"}, exitWrong, "a.yaml:8:5: error: is not valid JSON", ""},
+		"an error":            {[]string{"bad"}, exitWrong, "a.yaml:8:5: error: spec.config: is not valid JSON", ""},
 		"each file once":      {[]string{"good", "good/a.yml", "./good/"}, exitFine, "1 file, 1 network", ""},
 		"hidden folders":      {[]string{"hidden"}, exitFine, "1 file,", ""},
 		"standard input":      {[]string{"-"}, exitWrong, "<stdin>:8:5: error", ""},
