@@ -205,6 +205,7 @@ func (n *node) howToUse() {
 	table([][]string{
 		{"in the pod", "ip netns exec " + n.pod() + " bash"},
 		{"on the node", "ip netns exec " + n.host() + " bash"},
+		{"what is wrong", "bin/kubectl-plexus inspect demo/web --state-dir " + n.stateDir()},
 		{"its files", n.dir},
 		{"remove it", "make demo-clean"},
 	})
