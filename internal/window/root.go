@@ -20,7 +20,7 @@ const program = "kubectl-plexus"
 // Run runs one command line, and gives the exit code.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
 	root := New(streams)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // cobra would take nil for the arguments of this process
 	err := root.ExecuteContext(ctx)
 	report(streams.ErrOut, err)
 	return exitCode(err)
