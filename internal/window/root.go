@@ -21,9 +21,21 @@ const program = "kubectl-plexus"
 func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
 	root := New(streams)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	report(streams.ErrOut, err)
 	return exitCode(err)
+}
+
+// execute stops waiting when the context ends: no context ends a read of standard input, or of a pipe.
+func execute(ctx context.Context, root *cobra.Command) error {
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // New gives the root command.

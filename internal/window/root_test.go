@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -68,6 +69,17 @@ func TestHelpHasNoClusterFlags(t *testing.T) {
 		help := runWith(t, "", command, "--help").stdout
 		check.Contains(t, "help of "+command, help, "--namespace")
 		check.Equal(t, "cluster flags in the help of "+command, strings.Contains(help, "--kubeconfig"), asks)
+	}
+}
+
+// A signal ends a command that waits for its standard input.
+func TestRunStopsWhileReading(t *testing.T) {
+	for _, args := range [][]string{{"validate", "-"}, {"explain", "-f", "-"}, {"inspect", "--from", "-", "a/b"}} {
+		in, _ := io.Pipe() // nobody ever writes
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		code := Run(ctx, genericiooptions.IOStreams{In: in, Out: io.Discard, ErrOut: io.Discard}, args)
+		check.Equal(t, "exit code of "+args[0], code, exitBlind)
 	}
 }
 
