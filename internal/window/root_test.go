@@ -41,6 +41,9 @@ func TestRoot(t *testing.T) {
 		"a misspelt command":    {[]string{"verzion"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"verzion\", perhaps version is meant; see kubectl-plexus --help\n"}},
 		"no such flag":          {[]string{"--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
 		"no such flag, beneath": {[]string{"version", "--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
+		"help of no command":    {[]string{"help", "ghost"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"ghost\"; see kubectl-plexus --help\n"}},
+		"no such shell":         {[]string{"completion", "ghost"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"ghost\"; see kubectl-plexus --help\n"}},
+		"a shell and more":      {[]string{"completion", "bash", "x"}, ran{exitUsage, "", "kubectl-plexus: unknown command \"x\" for \"kubectl plexus completion bash\"\n"}},
 		"an argument too many":  {[]string{"version", "x"}, ran{exitUsage, "", "kubectl-plexus: unknown command \"x\" for \"kubectl plexus version\"\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
