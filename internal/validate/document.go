@@ -177,14 +177,15 @@ func (r *run) readPod(o *object) {
 	p := &pod{object: o, path: strings.Join(append(path, "metadata", "annotations"), "."), values: map[string]*text{}}
 	annotations := get(get(o.node, path...), "metadata", "annotations")
 	for i := 0; annotations != nil && annotations.Kind == yaml.MappingNode && i+1 < len(annotations.Content); i += 2 {
-		key, value := annotations.Content[i], deref(annotations.Content[i+1])
-		r.checkAnnotationKey(p, key)
-		switch {
-		case key.Value != types.AnnotationNetworks && key.Value != types.AnnotationDefaultNetwork:
+		r.checkAnnotationKey(p, deref(annotations.Content[i]))
+	}
+	for _, name := range types.ReadAnnotations {
+		switch value := get(annotations, name); {
+		case value == nil:
 		case value.Kind != yaml.ScalarNode || value.Tag != "!!str":
-			r.add(ruleObject, o, o.doc.offset(value), p.path+"."+key.Value, "must be a string, got "+describe(value))
+			r.add(ruleObject, o, o.doc.offset(value), p.path+"."+name, "must be a string, got "+describe(value))
 		default:
-			p.values[key.Value] = o.doc.text(value)
+			p.values[name] = o.doc.text(value)
 		}
 	}
 	r.pods = append(r.pods, p)
@@ -216,15 +217,28 @@ func entry(n *yaml.Node, key string, depth int) *yaml.Node {
 		return nil
 	}
 	var merged *yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		switch name := n.Content[i]; {
+	for i := len(n.Content) - 2; i >= 0; i -= 2 { // of a key that is there twice, the last counts
+		switch name := deref(n.Content[i]); {
 		case name.Value == key:
 			return deref(n.Content[i+1])
 		case name.Tag == "!!merge" && merged == nil && depth < maxMerges:
-			merged = entry(n.Content[i+1], key, depth+1)
+			merged = mergedEntry(n.Content[i+1], key, depth+1)
 		}
 	}
 	return merged
+}
+
+// mergedEntry finds a key in what is merged: a mapping, or a list of them, of which the first counts.
+func mergedEntry(from *yaml.Node, key string, depth int) *yaml.Node {
+	if from = deref(from); from == nil || from.Kind != yaml.SequenceNode {
+		return entry(from, key, depth)
+	}
+	for _, one := range from.Content {
+		if found := entry(one, key, depth); found != nil {
+			return found
+		}
+	}
+	return nil
 }
 
 func scalar(n *yaml.Node) string {

@@ -111,11 +111,21 @@ func manifestsIn(folder string) ([]string, error) {
 	}
 	var files []string
 	for _, entry := range entries {
-		if !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(entry.Name())) {
-			files = append(files, filepath.Join(folder, entry.Name()))
+		if path := filepath.Join(folder, entry.Name()); isManifest(path) {
+			files = append(files, path)
 		}
 	}
 	return files, nil
+}
+
+// isManifest reports whether something in a folder is a file by whose name it is a manifest. A
+// pipe is none: to read it would be to wait for somebody who writes.
+func isManifest(path string) bool {
+	if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
+		return false
+	}
+	info, err := os.Stat(path) // a link is followed
+	return err != nil || info.Mode().IsRegular()
 }
 
 func (s *fileSource) Facts(_ context.Context, req *types.FactsRequest) (*types.Facts, error) {

@@ -21,9 +21,21 @@ const program = "kubectl-plexus"
 func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
 	root := New(streams)
 	root.SetArgs(append([]string{}, args...)) // cobra would take nil for the arguments of this process
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	report(streams.ErrOut, err)
 	return exitCode(err)
+}
+
+// execute stops waiting when the context ends: no context ends a read of standard input, or of a pipe.
+func execute(ctx context.Context, root *cobra.Command) error {
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // New gives the root command.
@@ -38,8 +50,8 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 		Version:       version.String(program),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs, // runRoot refuses them in the words of the other refusals
-		RunE:          runRoot,
+		Args:          cobra.ArbitraryArgs, // runGroup refuses them in the words of the other refusals
+		RunE:          runGroup,
 
 		SuggestionsMinimumDistance: 2,
 	}
@@ -51,7 +63,30 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 	cluster := genericclioptions.NewConfigFlags(true)
 	cluster.AddFlags(root.PersistentFlags())
 	addCommands(root, cluster)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd("completion")
+	refuseArguments(root)
 	return root
+}
+
+// refuseArguments makes the errors of cobra's own commands those of usage.
+func refuseArguments(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, _, err := root.Find(args); err != nil || len(args) > 0 && found == root {
+					return unknownCommand(root, args[0])
+				}
+				return nil
+			}
+		case "completion":
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, runGroup
+			for _, shell := range cmd.Commands() {
+				shell.Args = usageArgs(cobra.NoArgs)
+			}
+		}
+	}
 }
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
@@ -72,13 +107,17 @@ func hideClusterFlags(cmd *cobra.Command) {
 	})
 }
 
-// runRoot prints the help, unless there are arguments: then no command has their name.
-func runRoot(cmd *cobra.Command, args []string) error {
+// runGroup prints the help of a command that only has others, unless there are arguments: then no command has their name.
+func runGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	problem := fmt.Sprintf("there is no command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+	return unknownCommand(cmd, args[0])
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	problem := fmt.Sprintf("there is no command %q", name)
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		problem += ", perhaps " + strings.Join(near, " or ") + " is meant"
 	}
 	return misuse(fmt.Errorf("%s; see %s --help", problem, program))

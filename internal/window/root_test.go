@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -40,6 +41,9 @@ func TestRoot(t *testing.T) {
 		"a misspelt command":    {[]string{"verzion"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"verzion\", perhaps version is meant; see kubectl-plexus --help\n"}},
 		"no such flag":          {[]string{"--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
 		"no such flag, beneath": {[]string{"version", "--ghost"}, ran{exitUsage, "", "kubectl-plexus: unknown flag: --ghost\n"}},
+		"help of no command":    {[]string{"help", "ghost"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"ghost\"; see kubectl-plexus --help\n"}},
+		"no such shell":         {[]string{"completion", "ghost"}, ran{exitUsage, "", "kubectl-plexus: there is no command \"ghost\"; see kubectl-plexus --help\n"}},
+		"a shell and more":      {[]string{"completion", "bash", "x"}, ran{exitUsage, "", "kubectl-plexus: unknown command \"x\" for \"kubectl plexus completion bash\"\n"}},
 		"an argument too many":  {[]string{"version", "x"}, ran{exitUsage, "", "kubectl-plexus: unknown command \"x\" for \"kubectl plexus version\"\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,6 +72,17 @@ func TestHelpHasNoClusterFlags(t *testing.T) {
 		help := runWith(t, "", command, "--help").stdout
 		check.Contains(t, "help of "+command, help, "--namespace")
 		check.Equal(t, "cluster flags in the help of "+command, strings.Contains(help, "--kubeconfig"), asks)
+	}
+}
+
+// A signal ends a command that waits for its standard input.
+func TestRunStopsWhileReading(t *testing.T) {
+	for _, args := range [][]string{{"validate", "-"}, {"explain", "-f", "-"}, {"inspect", "--from", "-", "a/b"}} {
+		in, _ := io.Pipe() // nobody ever writes
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		code := Run(ctx, genericiooptions.IOStreams{In: in, Out: io.Discard, ErrOut: io.Discard}, args)
+		check.Equal(t, "exit code of "+args[0], code, exitBlind)
 	}
 }
 

@@ -1,13 +1,13 @@
 package window
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -164,8 +164,11 @@ func readInput(stdin io.Reader, path string) (validate.File, error) {
 		return validate.File{Name: path, Data: data}, err
 	}
 	data, err := io.ReadAll(stdin)
-	if err != nil {
+	switch {
+	case err != nil:
 		err = fmt.Errorf("standard input: %w", err)
+	case len(bytes.TrimSpace(data)) == 0: // whoever was to write it has failed, perhaps
+		err = errors.New("standard input: is empty, so there is nothing to examine")
 	}
 	return validate.File{Name: stdinName, Data: data}, err
 }
@@ -188,7 +191,7 @@ func inputPaths(arg string) ([]string, error) {
 			return err
 		case entry.IsDir() && path != arg && strings.HasPrefix(entry.Name(), "."):
 			return fs.SkipDir
-		case !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+		case isManifest(path):
 			paths = append(paths, path)
 		}
 		return nil
