@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,6 +124,9 @@ func key(name string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Valu
 
 // name reads the name and the namespace of an object, and reports whether it has a name.
 func (r *run) name(o *object) bool {
+	r.checkMapping(o, "metadata")
+	r.checkString(o, "metadata", "name")
+	r.checkString(o, "metadata", "namespace")
 	metadata := get(o.node, "metadata")
 	namespace := cmp.Or(scalar(get(metadata, "namespace")), r.options.Namespace, "default")
 	o.ref = types.Ref{Namespace: namespace, Name: scalar(get(metadata, "name"))}
@@ -140,22 +144,45 @@ func (r *run) readNetwork(o *object) {
 		return
 	}
 	n := &network{object: o}
+	r.checkMapping(o, "spec")
 	spec := get(o.node, "spec", "config")
 	switch {
 	case spec == nil || spec.Kind == yaml.ScalarNode && spec.Tag == "!!null":
 	case spec.Kind != yaml.ScalarNode || spec.Tag != "!!str":
 		n.broken = true
-		r.add(ruleObject, o, o.doc.offset(spec), "spec.config", "must be a string with JSON in it, got "+describe(spec))
+		hint := ""
+		if spec.Kind == yaml.MappingNode {
+			hint = ": write it as a block, `config: |-`"
+		}
+		r.add(ruleObject, o, o.doc.offset(spec), "spec.config", "must be a string with JSON in it, got "+describe(spec)+hint)
 	default:
 		n.config = o.doc.text(spec)
 	}
 	r.networks, r.byRef[n.ref] = append(r.networks, n), n
 }
 
+// checkMapping reports a field that the API server refuses, as it is no object.
+func (r *run) checkMapping(o *object, path ...string) {
+	r.checkShape(o, path, "an object", func(n *yaml.Node) bool { return n.Kind == yaml.MappingNode })
+}
+
+// checkString reports a field that the API server refuses, as it is no string.
+func (r *run) checkString(o *object, path ...string) {
+	r.checkShape(o, path, "a string", func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!str" })
+}
+
+func (r *run) checkShape(o *object, path []string, want string, is func(*yaml.Node) bool) {
+	n := get(o.node, path...)
+	if n == nil || n.Tag == "!!null" || is(n) {
+		return
+	}
+	r.add(ruleObject, o, o.doc.offset(n), strings.Join(path, "."), "must be "+want+", got "+describe(n))
+}
+
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
-		return "an object: write it as a block, `config: |-`"
+		return "an object"
 	case yaml.SequenceNode:
 		return "a list"
 	}
@@ -175,6 +202,7 @@ func (r *run) readPod(o *object) {
 		return
 	}
 	p := &pod{object: o, path: strings.Join(append(path, "metadata", "annotations"), "."), values: map[string]*text{}}
+	r.checkMapping(o, slices.Concat(path, []string{"metadata", "annotations"})...)
 	annotations := get(get(o.node, path...), "metadata", "annotations")
 	for i := 0; annotations != nil && annotations.Kind == yaml.MappingNode && i+1 < len(annotations.Content); i += 2 {
 		r.checkAnnotationKey(p, deref(annotations.Content[i]))
