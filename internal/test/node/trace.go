@@ -48,13 +48,36 @@ var (
 	executed = regexp.MustCompile(`execve\("([^"]+)".*\) += 0`)
 )
 
+// unfinished and resumed are the halves of a call during which another process made one.
+var (
+	unfinished = regexp.MustCompile(`^(\d+) +(.*) <unfinished \.\.\.>\n?$`)
+	resumed    = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
+)
+
+// wholeCalls gives the calls of a trace, a line each, in the order in which they ended.
+func wholeCalls(trace string) []string {
+	begun := map[string]string{} // by thread
+	var calls []string
+	for line := range strings.Lines(trace) {
+		if m := unfinished.FindStringSubmatch(line); m != nil {
+			begun[m[1]] = m[2]
+			continue
+		}
+		if m := resumed.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
+			line = m[1] + " " + begun[m[1]] + m[2]
+		}
+		calls = append(calls, line)
+	}
+	return calls
+}
+
 // Steps gives what happened, in order: "sync PATH", "rename OLD NEW", "exec PATH".
 func (r *Trace) Steps() []string {
 	r.t.Helper()
 	data, err := os.ReadFile(r.file)
 	check.Must(r.t, err)
 	var steps []string
-	for line := range strings.Lines(string(data)) {
+	for _, line := range wholeCalls(string(data)) {
 		if m := synced.FindStringSubmatch(line); m != nil {
 			steps = append(steps, "sync "+m[1])
 		} else if m := renamed.FindStringSubmatch(line); m != nil {
