@@ -94,21 +94,14 @@ func (p *Planner) warn(format string, args ...any) {
 
 // wanted is a network that is to be attached, before it is resolved.
 type wanted struct {
-	label        string // for status, events and errors
-	origin       origin
+	label        string       // for status, events and errors
+	origin       types.Origin // without its definition and file
 	ref          *types.Ref
 	conf         *types.NetConf
 	selection    *types.Selection // what the pod asks of it; nil for the node's own
 	resourceName string
 	isDefault    bool
 	chained      bool // its first plugin was given a result to follow
-}
-
-// origin is the input that names a network: a key of the node's configuration, or an
-// annotation and the element of it, counted from 1.
-type origin struct {
-	field   string
-	element int
 }
 
 // builder is one planning under way. Every fault is collected; what has one is
@@ -184,7 +177,7 @@ func (b *builder) collectDefault() {
 			b.faultOf(chosen.Ref().String(), err)
 			return
 		}
-		b.addSelected(chosen, origin{types.AnnotationDefaultNetwork, 1})
+		b.addSelected(chosen, types.Origin{Field: types.AnnotationDefaultNetwork, Element: 1})
 	case b.Config.ClusterNetwork != "":
 		b.addConfigured("clusterNetwork", b.Config.ClusterNetwork)
 	default:
@@ -215,7 +208,7 @@ func (b *builder) collectSelected(ctx context.Context) {
 			b.faultOf(selections[i].Ref().String(), err)
 			continue
 		}
-		b.addSelected(&selections[i], origin{types.AnnotationNetworks, i + 1})
+		b.addSelected(&selections[i], types.Origin{Field: types.AnnotationNetworks, Element: i + 1})
 	}
 }
 
@@ -255,7 +248,7 @@ func (b *builder) addDelegate(i int, isDefault bool) {
 		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
-	b.wanted = append(b.wanted, wanted{label: conf.Name, origin: origin{field: field}, conf: conf, isDefault: isDefault})
+	b.wanted = append(b.wanted, wanted{label: conf.Name, origin: types.Origin{Field: field}, conf: conf, isDefault: isDefault})
 }
 
 // addConfigured adds a network that a field of the node's configuration names: a path,
@@ -266,7 +259,7 @@ func (b *builder) addConfigured(field, name string) {
 		b.nodeFault(fmt.Errorf("%s: %w", field, err))
 		return
 	}
-	w.origin, w.isDefault = origin{field: field}, field == "clusterNetwork"
+	w.origin, w.isDefault = types.Origin{Field: field}, field == "clusterNetwork"
 	b.wanted = append(b.wanted, *w)
 }
 
@@ -325,7 +318,7 @@ func (b *builder) defined(network *types.Network) (*wanted, error) {
 	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
 }
 
-func (b *builder) addSelected(s *types.Selection, from origin) {
+func (b *builder) addSelected(s *types.Selection, from types.Origin) {
 	network, err := b.facts.Network(s.Ref())
 	if err != nil {
 		b.fault(err)
@@ -336,7 +329,7 @@ func (b *builder) addSelected(s *types.Selection, from origin) {
 		b.faultOf(s.Ref().String(), err)
 		return
 	}
-	w.selection, w.origin, w.isDefault = s, from, from.field == types.AnnotationDefaultNetwork
+	w.selection, w.origin, w.isDefault = s, from, from.Field == types.AnnotationDefaultNetwork
 	b.wanted = append(b.wanted, *w)
 }
 
@@ -359,6 +352,6 @@ func (b *builder) addAuxiliaryChain() {
 		return
 	}
 	if conf != nil {
-		b.wanted = append(b.wanted, wanted{label: conf.Name, origin: origin{field: "auxiliaryCNIChainName"}, conf: conf, chained: true})
+		b.wanted = append(b.wanted, wanted{label: conf.Name, origin: types.Origin{Field: "auxiliaryCNIChainName"}, conf: conf, chained: true})
 	}
 }

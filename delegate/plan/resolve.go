@@ -91,7 +91,7 @@ func (b *builder) attachment(ctx context.Context, w *wanted, ifName string) (*ty
 		Interface:      ifName,
 		Default:        w.isDefault,
 		Selected:       w.selection != nil,
-		Origin:         types.Origin{Field: w.origin.field, Element: w.origin.element, Definition: w.ref, File: w.conf.File},
+		Origin:         types.Origin{Field: w.origin.Field, Element: w.origin.Element, Definition: w.ref, File: w.conf.File},
 		CapabilityArgs: map[string]json.RawMessage{},
 		ResourceName:   w.resourceName,
 	}
