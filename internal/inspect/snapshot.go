@@ -31,11 +31,15 @@ type Snapshot struct {
 	Machine    Machine     `json:"machine"`
 	Namespaces []Namespace `json:"namespaces"` // the node's own is the first
 	Records    []Record    `json:"records,omitempty"`
-	Notes      []Note      `json:"notes,omitempty"`
+	// Answers are those of the kernel's routing to what path asked, so that a saved Snapshot has them.
+	Answers []Answer `json:"answers,omitempty"`
+	Notes   []Note   `json:"notes,omitempty"`
 }
 
 // Machine is the node.
 type Machine struct {
+	// Node is the node's name in the cluster, if whoever read it knew it.
+	Node     string    `json:"node,omitempty"`
 	Hostname string    `json:"hostname"`
 	Kernel   string    `json:"kernel"`
 	BootID   string    `json:"bootID,omitempty"`

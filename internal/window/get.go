@@ -12,7 +12,7 @@ const formatWide = "wide"
 
 func newGet(namespace *string) *cobra.Command {
 	var node nodeFlags
-	var from, network string
+	var network string
 	cmd := &cobra.Command{
 		Use:   "get [NAMESPACE/POD]",
 		Short: "List what is attached to the pods of a node, and whether it is as it was made",
@@ -31,7 +31,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Args: usageArgs(onePod),
 	}
 	node.add(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
+	node.addFrom(cmd)
 	cmd.Flags().StringVar(&network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
 	out := addOutput(cmd, formatWide)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		if len(args) > 0 {
 			pod = podName(args[0], *namespace)
 		}
-		snapshot, err := readOrLoad(cmd, &node, from)
+		snapshot, err := node.read(cmd, inspect.Request{Brief: true})
 		if err != nil {
 			return err
 		}
@@ -59,12 +59,4 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		return nil
 	}
 	return cmd
-}
-
-// readOrLoad gives a snapshot of this node, or the saved one.
-func readOrLoad(cmd *cobra.Command, node *nodeFlags, from string) (*inspect.Snapshot, error) {
-	if from != "" {
-		return load(cmd, from)
-	}
-	return node.read()
 }

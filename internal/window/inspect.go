@@ -13,8 +13,8 @@ import (
 
 // inspection is one call of inspect: exactly one of pod, container and netns is set.
 type inspection struct {
-	node                        nodeFlags
-	from, pod, container, netns string
+	node                  nodeFlags
+	pod, container, netns string
 }
 
 func newInspect(namespace *string) *cobra.Command {
@@ -38,7 +38,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Args: usageArgs(onePod),
 	}
 	i.node.add(cmd)
-	cmd.Flags().StringVar(&i.from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
+	i.node.addFrom(cmd)
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
 	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
 	out := addOutput(cmd)
@@ -113,17 +113,18 @@ func (i *inspection) explainNotFound(err error) error {
 	switch {
 	case i.netns != "" || !errors.Is(err, inspect.ErrNotFound):
 		return err
-	case i.from != "":
-		return fmt.Errorf("%w (--from %s)", err, i.from)
+	case i.node.from != "":
+		return fmt.Errorf("%w (--from %s)", err, i.node.from)
 	}
 	return fmt.Errorf("%w (--state-dir %s)", err, i.node.stateDir)
 }
 
 func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
-	if i.netns != "" && i.from == "" {
-		return i.node.read(absolute(i.netns))
+	var request inspect.Request
+	if i.netns != "" {
+		request.NetNS = []string{absolute(i.netns)}
 	}
-	return readOrLoad(cmd, &i.node, i.from)
+	return i.node.read(cmd, request)
 }
 
 func (i *inspection) find(s *inspect.Snapshot) (uint64, error) {

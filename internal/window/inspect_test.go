@@ -113,7 +113,7 @@ func TestNotFoundSaysWhere(t *testing.T) {
 	missing := fmt.Errorf("pod a/b: %w", inspect.ErrNotFound)
 	for want, i := range map[string]inspection{
 		"--state-dir /x": {node: nodeFlags{stateDir: "/x"}, pod: "a/b"},
-		"--from n.json":  {node: nodeFlags{stateDir: "/x"}, pod: "a/b", from: "n.json"},
+		"--from n.json":  {node: nodeFlags{stateDir: "/x", from: "n.json"}, pod: "a/b"},
 	} {
 		check.Error(t, i.explainNotFound(missing), want)
 	}

@@ -1,6 +1,8 @@
 package window
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +22,7 @@ no container runtime is asked. It changes nothing.`
 type nodeFlags struct {
 	stateDir  string
 	netnsDirs []string
+	from      string
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
@@ -27,6 +30,55 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
 }
+
+// addFrom adds the flag --from, for commands that can do with a saved snapshot.
+func (f *nodeFlags) addFrom(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
+}
+
+// open gives the way to the node: a saved snapshot, or this machine. The caller closes it.
+func (f *nodeFlags) open(cmd *cobra.Command) (inspect.Node, error) {
+	if f.from != "" {
+		snapshot, err := load(cmd, f.from)
+		if err != nil {
+			return nil, err
+		}
+		return savedNode{snapshot}, nil
+	}
+	return f.openLocal()
+}
+
+// read opens the node, reads a snapshot of it, and lets go of it.
+func (f *nodeFlags) read(cmd *cobra.Command, request inspect.Request) (*inspect.Snapshot, error) {
+	node, err := f.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := node.Snapshot(cmd.Context(), request)
+	return snapshot, errors.Join(err, node.Close())
+}
+
+// savedNode is a node of which only a Snapshot is left.
+type savedNode struct{ snapshot *inspect.Snapshot }
+
+func (s savedNode) Snapshot(context.Context, inspect.Request) (*inspect.Snapshot, error) {
+	return s.snapshot, nil
+}
+
+// Answers gives those that were saved.
+func (s savedNode) Answers(_ context.Context, questions []inspect.Question) ([]inspect.Answer, error) {
+	answers := make([]inspect.Answer, len(questions))
+	for i, question := range questions {
+		answer, found := s.snapshot.AnswerTo(question)
+		if !found {
+			answer = inspect.Answer{Question: question, Unread: "the saved snapshot has no answer to this question"}
+		}
+		answers[i] = answer
+	}
+	return answers, nil
+}
+
+func (savedNode) Close() error { return nil }
 
 // load reads a saved snapshot; "-" is standard input.
 func load(cmd *cobra.Command, path string) (*inspect.Snapshot, error) {

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,14 +13,31 @@ import (
 
 var defaultNetNSDirs = collect.DefaultNetNSDirs
 
-// read reads the node, and namespaces besides those that it finds itself.
-func (f *nodeFlags) read(netns ...string) (*inspect.Snapshot, error) {
+// local is the node that this process runs on.
+type local struct{ options collect.Options }
+
+func (f *nodeFlags) openLocal() (inspect.Node, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("reading the node needs root: run it on the node with sudo, or inspect a saved snapshot with --from")
 	}
-	snapshot, err := collect.Node(collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, NetNS: netns, Sysfs: sriov.DefaultSysfs})
+	return &local{collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, Sysfs: sriov.DefaultSysfs}}, nil
+}
+
+func (l *local) Snapshot(_ context.Context, request inspect.Request) (*inspect.Snapshot, error) {
+	l.options.NetNS = request.NetNS // and of the answers to questions about it
+	snapshot, err := collect.Node(l.options)
 	if err != nil {
 		return nil, fmt.Errorf("read the node: %w", err)
 	}
 	return snapshot, nil
 }
+
+func (l *local) Answers(_ context.Context, questions []inspect.Question) ([]inspect.Answer, error) {
+	answers, err := collect.Answers(l.options, questions)
+	if err != nil {
+		return nil, fmt.Errorf("ask the node's routing: %w", err)
+	}
+	return answers, nil
+}
+
+func (*local) Close() error { return nil }

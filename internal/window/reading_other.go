@@ -10,6 +10,6 @@ import (
 
 var defaultNetNSDirs []string
 
-func (*nodeFlags) read(...string) (*inspect.Snapshot, error) {
+func (*nodeFlags) openLocal() (inspect.Node, error) {
 	return nil, errors.New("reading a node runs on the node, which is Linux; here only a saved snapshot can be read")
 }

@@ -2,6 +2,8 @@ package window
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
 func newSnapshot() *cobra.Command {
@@ -19,7 +21,7 @@ configuration of a network.
   kubectl-plexus inspect --from node1.json shop/web`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			snapshot, err := where.read()
+			snapshot, err := where.read(cmd, inspect.Request{})
 			if err != nil {
 				return err
 			}
