@@ -46,6 +46,9 @@ type Machine struct {
 	Taken    time.Time `json:"taken"`
 }
 
+// Name is what the node is called: in the cluster, or else by itself.
+func (m Machine) Name() string { return cmp.Or(m.Node, m.Hostname, "node") }
+
 // Note is something that could not be read, and why.
 type Note struct {
 	About string `json:"about"`

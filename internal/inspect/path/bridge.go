@@ -1,0 +1,166 @@
+package path
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+)
+
+// bridge is a frame in a bridge: from one of its ports, or from the bridge's own interface if the
+// index of the port is 0.
+func (t *tracer) bridge(bridge point, from int) error {
+	link := t.world.link(bridge)
+	if from != 0 {
+		if err := t.enter(bridge, link, from); err != nil {
+			return err
+		}
+	}
+	if from != 0 && t.forBridge(bridge, link) {
+		t.step = Step{Bridged, "the bridge's own MAC"}
+		t.hop(bridge)
+		if child, found := t.child(bridge); found {
+			return t.receive(child)
+		}
+		return t.stack(bridge, link)
+	}
+	if from != 0 {
+		t.step = Step{Bridged, "port of " + link.Name}
+		t.hop(bridge)
+	}
+	port, text, err := t.port(bridge, link, from)
+	if err != nil {
+		return err
+	}
+	return t.leave(bridge, link, port, text)
+}
+
+// enter checks the port by which a frame comes into a bridge, and gives it the port's VLAN.
+func (t *tracer) enter(bridge point, link *inspect.Link, from int) error {
+	port := t.world.link(bridge.beside(from))
+	if !link.Up {
+		return lost("Set it up: ip link set "+link.Name+" up.", "the bridge %s is down", link.Name)
+	}
+	if port.Port == nil || port.Port.State != "forwarding" && port.Port.State != "" {
+		return lost("Look at bridge link show dev "+port.Name+".", "the port %s of %s does not forward", port.Name, link.Name)
+	}
+	if link.Bridge == nil || !link.Bridge.VLANFiltering {
+		return nil
+	}
+	if len(t.tags) == 0 {
+		if pvid(port) == 0 {
+			return lost("Add one: bridge vlan add vid N pvid untagged dev "+port.Name+".", "the port %s of %s takes no frames without a tag", port.Name, link.Name)
+		}
+		t.tags = append(t.tags, pvid(port))
+	}
+	if !carries(port, t.tags[len(t.tags)-1]) {
+		return lost("Add it: bridge vlan add vid "+fmt.Sprint(t.tags[len(t.tags)-1])+" dev "+port.Name+".", "the port %s of %s takes no frames of VLAN %d", port.Name, link.Name, t.tags[len(t.tags)-1])
+	}
+	return nil
+}
+
+// pvid gives the VLAN of frames without a tag, 0 if the port takes none.
+func pvid(port *inspect.Link) int {
+	if port.Port != nil {
+		for _, vlan := range port.Port.VLANs {
+			if vlan.PVID {
+				return vlan.ID
+			}
+		}
+	}
+	return 0
+}
+
+func carries(port *inspect.Link, vlan int) bool {
+	return port.Port != nil && slices.ContainsFunc(port.Port.VLANs, func(v inspect.PortVLAN) bool { return v.ID == vlan })
+}
+
+// forBridge reports whether a frame is for the bridge's own interface, and takes its VLAN's tag off.
+func (t *tracer) forBridge(bridge point, link *inspect.Link) bool {
+	if t.mac != "" && t.mac != link.MAC || t.mac == "" && !has(t.world.namespace(bridge), t.next) {
+		return false
+	}
+	if link.Bridge != nil && link.Bridge.VLANFiltering && len(t.tags) > 0 && t.tags[len(t.tags)-1] == link.Bridge.DefaultPVID {
+		t.tags = t.tags[:len(t.tags)-1]
+	}
+	return true
+}
+
+// port finds the port that a frame leaves a bridge by: as the FDB says, or else where the
+// destination is seen to be. A frame that the FDB does not know goes to every port.
+func (t *tracer) port(bridge point, link *inspect.Link, from int) (*inspect.Link, string, error) {
+	ports := slices.DeleteFunc(t.world.machines[bridge.machine].graph.PortsOf(bridge.Ref), func(p *inspect.Link) bool { return p.Index == from && !hairpin(p) })
+	if t.mac != "" {
+		for _, entry := range t.world.namespace(bridge).FDB {
+			i := slices.IndexFunc(ports, func(p *inspect.Link) bool { return p.Index == entry.Index })
+			if i >= 0 && entry.MAC == t.mac && (entry.Master == bridge.Index || entry.Master == 0 && !entry.Self) && t.inVLAN(entry) {
+				return ports[i], "the FDB has " + t.mac + " at this port", nil
+			}
+		}
+	}
+	var uplinks []*inspect.Link
+	for _, p := range ports {
+		switch reaches, uplink := t.behind(bridge.beside(p.Index)); {
+		case reaches:
+			return p, t.next + " is behind this port", nil
+		case uplink:
+			uplinks = append(uplinks, p)
+		}
+	}
+	if len(uplinks) > 0 {
+		return uplinks[0], fmt.Sprintf("sent to every port: the FDB does not have %s; these lead out: %s", t.target(), names(uplinks)), nil
+	}
+	return nil, "", lost("Look at bridge link and bridge fdb show br "+link.Name+".", "no port of %s leads to %s", link.Name, t.target())
+}
+
+func hairpin(port *inspect.Link) bool { return port.Port != nil && port.Port.Hairpin }
+
+func (t *tracer) inVLAN(entry inspect.FDBEntry) bool {
+	return entry.VLAN == 0 || len(t.tags) == 0 || entry.VLAN == t.tags[len(t.tags)-1]
+}
+
+// target names the frame's destination.
+func (t *tracer) target() string {
+	if t.mac == "" {
+		return t.next
+	}
+	return t.next + " (" + t.mac + ")"
+}
+
+// behind reports whether the destination is the other end of a port, and whether the port leads
+// to what no Snapshot has.
+func (t *tracer) behind(port point) (reaches, uplink bool) {
+	link := t.world.link(port)
+	if !isPair(link.Kind) {
+		return false, true
+	}
+	if link.Link == nil || t.world.link(port.on(*link.Link)) == nil {
+		return false, true
+	}
+	peer := port.on(*link.Link)
+	other := t.world.link(peer)
+	if t.mac != "" {
+		return other.MAC == t.mac, other.Master != 0
+	}
+	return has(t.world.namespace(peer), t.next) && other.Master == 0, other.Master != 0
+}
+
+// leave sends a frame by a port.
+func (t *tracer) leave(bridge point, link, port *inspect.Link, text string) error {
+	if link.Bridge != nil && link.Bridge.VLANFiltering && len(t.tags) > 0 {
+		vlan := t.tags[len(t.tags)-1]
+		if !carries(port, vlan) {
+			return lost("Add it: bridge vlan add vid "+fmt.Sprint(vlan)+" dev "+port.Name+".", "the port %s of %s is not in VLAN %d", port.Name, link.Name, vlan)
+		}
+		if slices.ContainsFunc(port.Port.VLANs, func(v inspect.PortVLAN) bool { return v.ID == vlan && v.Untagged }) {
+			t.tags = t.tags[:len(t.tags)-1]
+		}
+	}
+	if port.Port != nil && port.Port.State != "" && port.Port.State != "forwarding" {
+		return lost("Look at bridge link show dev "+port.Name+".", "the port %s of %s is %s", port.Name, link.Name, port.Port.State)
+	}
+	t.step = Step{Bridged, text}
+	out := bridge.beside(port.Index)
+	t.hop(out)
+	return t.send(out)
+}

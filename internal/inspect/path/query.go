@@ -1,0 +1,270 @@
+package path
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+)
+
+// ErrChoose is the error for two pods that are on several networks together.
+var ErrChoose = errors.New("choose the interface with -i")
+
+// Query is which path is asked for.
+type Query struct {
+	// From and To are each NAMESPACE/POD or the path of a network namespace; To may be an address.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Interface is the one of From that the packets leave by; "" leaves it to the routing there.
+	Interface string `json:"interface,omitempty"`
+}
+
+// end is an end of a path, as far as it is known.
+type end struct {
+	End
+	point    // the namespace, and the interface if one was chosen
+	known    bool
+	networks []*inspect.Attachment
+}
+
+// Trace follows a packet from one end to the other, and one back. The second value are questions:
+// if there are any, their answers have to be added to the Snapshots, and the Document is not whole
+// before. The error is inspect.ErrNotFound, ErrChoose, or says what is wrong with the Query.
+func (w *World) Trace(q Query) (*Document, []Asked, error) {
+	from, err := w.find(q.From)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := w.findOrAddress(q.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Document{APIVersion: inspect.APIVersion, Kind: Kind}
+	if err := w.choose(q, from, to, d); err != nil {
+		return nil, nil, err
+	}
+	d.From, d.To = from.End, to.End
+	asked := w.traceBoth(q, d, from, to)
+	return d, asked, nil
+}
+
+func (w *World) traceBoth(q Query, d *Document, from, to *end) []Asked {
+	there, asked := w.trace(from.point, w.bound(from.point), packet{from: from.Address, to: to.Address})
+	if len(asked) > 0 {
+		return asked
+	}
+	d.There = *there
+	d.From.Address = there.From
+	w.checkArrival(d, to)
+	if !to.known || d.From.Address == "" {
+		d.measure()
+		return nil
+	}
+	back, asked := w.trace(to.point, w.bound(to.point), packet{from: to.Address, to: d.From.Address})
+	if len(asked) > 0 {
+		return asked
+	}
+	d.Back = back
+	d.measure()
+	return w.compareUnbound(q, d, from, to)
+}
+
+// bound gives the interface that a socket has to be bound to: without it, the kernel uses another table than a VRF's.
+func (w *World) bound(p point) int {
+	if link := w.link(p); link != nil && link.Master != 0 {
+		if master := w.link(p.beside(link.Master)); master != nil && master.Kind == "vrf" {
+			return p.Index
+		}
+	}
+	return 0
+}
+
+// compareUnbound notes that a program has to bind its socket to take the way that was asked for.
+func (w *World) compareUnbound(q Query, d *Document, from, to *end) []Asked {
+	if q.Interface == "" || len(d.There.Hops) == 0 {
+		return nil
+	}
+	question := inspect.Question{Namespace: from.Namespace, To: to.Address}
+	answer, found := w.machines[from.machine].AnswerTo(question)
+	if !found {
+		return []Asked{{from.machine, question}}
+	}
+	if answer.Route != nil && answer.Route.Index != d.There.Hops[0].Ref.Index {
+		if link := w.link(from.beside(answer.Route.Index)); link != nil {
+			d.note(d.From.Subject, "a program that does not bind its socket to "+d.There.Hops[0].Name+" or to its address sends by "+link.Name)
+		}
+	}
+	return nil
+}
+
+func (d *Document) note(about, text string) {
+	d.Notes = append(d.Notes, inspect.Note{About: about, Text: text})
+}
+
+// checkArrival corrects a way that ends at another namespace that has the address too, and notes an
+// interface that the routing chose against the wish.
+func (w *World) checkArrival(d *Document, to *end) {
+	hops := d.There.Hops
+	if len(hops) == 0 {
+		return
+	}
+	if d.From.Interface != "" && hops[0].Name != d.From.Interface {
+		d.note(d.From.Subject, fmt.Sprintf("its routing sends by %s what comes from the address of %s", hops[0].Name, d.From.Interface))
+	}
+	d.From.Interface = hops[0].Name
+	last := hops[len(hops)-1]
+	if d.There.Outcome == Arrives && to.known && (last.Ref.Namespace != to.Namespace || last.Node != to.Node) {
+		d.There.Outcome, hops[len(hops)-1].State = Lost, IsLost
+		d.There.Reason = fmt.Sprintf("it arrives at %s of %s, which has the address %s too", last.Name, last.In, to.Address)
+		d.There.Do = "Take the address from one of the two."
+	}
+}
+
+// find gives the namespace of a pod or path.
+func (w *World) find(subject string) (*end, error) {
+	var first error
+	for i, m := range w.machines {
+		inode, err := locate(m.Snapshot, subject)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		ns := m.graph.Namespace(inode)
+		return &end{
+			End:   End{Node: m.name(), Subject: ns.Title()},
+			point: point{i, inspect.Ref{Namespace: inode}}, known: true, networks: m.graph.AttachmentsOf(ns),
+		}, nil
+	}
+	return nil, first
+}
+
+func locate(s *inspect.Snapshot, subject string) (uint64, error) {
+	if strings.HasPrefix(subject, "/") {
+		return s.FindPath(subject)
+	}
+	return s.FindPod(subject)
+}
+
+// findOrAddress gives the far end, which may be an address that no Snapshot has.
+func (w *World) findOrAddress(subject string) (*end, error) {
+	if !parse(subject).IsValid() {
+		return w.find(subject)
+	}
+	to := &end{End: End{Subject: subject, Address: subject}}
+	if owners := w.owners(subject); len(owners) == 1 {
+		ns := w.namespace(owners[0])
+		to.point, to.known = owners[0], true
+		to.End = End{Node: w.machines[owners[0].machine].name(), Subject: ns.Title(), Interface: w.link(owners[0]).Name, Address: subject}
+	}
+	return to, nil
+}
+
+// choose settles the interfaces and addresses of both ends.
+func (w *World) choose(q Query, from, to *end, d *Document) error {
+	own, far, err := shared(q, from, to)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		d.Network = own.Network
+	}
+	wanted := q.Interface
+	if wanted == "" && own != nil {
+		wanted = own.Interface
+	}
+	if to.Address == "" {
+		name := q.Interface
+		if far != nil {
+			name = far.Interface
+		}
+		if err := w.settle(to, name, 0); err != nil {
+			return err
+		}
+	}
+	if wanted == "" {
+		return nil // the routing chooses
+	}
+	if q.Interface == "" {
+		from.Interface = wanted // and the routing shows whether it agrees
+		return nil
+	}
+	return w.settle(from, wanted, family(to.Address))
+}
+
+// shared gives the attachments of both ends to the network that the path is over: that of the
+// interface, or the only one that both are on. They are nil for ends that share none.
+func shared(q Query, from, to *end) (own, far *inspect.Attachment, err error) {
+	var pairs [][2]*inspect.Attachment
+	for _, a := range from.networks {
+		if q.Interface != "" && a.Interface != q.Interface {
+			continue
+		}
+		i := slices.IndexFunc(to.networks, func(b *inspect.Attachment) bool { return b.Network == a.Network })
+		if i >= 0 {
+			pairs = append(pairs, [2]*inspect.Attachment{a, to.networks[i]})
+		} else if q.Interface != "" {
+			return a, nil, nil
+		}
+	}
+	switch len(pairs) {
+	case 0:
+		return nil, nil, nil
+	case 1:
+		return pairs[0][0], pairs[0][1], nil
+	}
+	var choices []string
+	for _, pair := range pairs {
+		choices = append(choices, fmt.Sprintf("%s (-i %s)", pair[0].Network, pair[0].Interface))
+	}
+	return nil, nil, fmt.Errorf("%s and %s are on %d networks together: %s: %w", from.Subject, to.Subject, len(pairs), strings.Join(choices, ", "), ErrChoose)
+}
+
+// settle gives an end its interface and address: of a name, or the first that has an address. The
+// family is 4 or 6, or 0 for either.
+func (w *World) settle(e *end, name string, version int) error {
+	ns := w.namespace(e.point)
+	for i := range ns.Links {
+		link := &ns.Links[i]
+		if name != "" && link.Name != name || name == "" && link.Name == "lo" {
+			continue
+		}
+		address := addressOf(link, version)
+		if address == "" && name == "" {
+			continue
+		}
+		if address == "" {
+			return fmt.Errorf("%s: its interface %s has no address of the family", e.Subject, name)
+		}
+		e.Index, e.Interface, e.Address = link.Index, link.Name, address
+		return nil
+	}
+	if name == "" {
+		return fmt.Errorf("%s has no interface with an address", e.Subject)
+	}
+	return fmt.Errorf("%s has no interface %s, it has %s", e.Subject, name, interfaces(ns))
+}
+
+func interfaces(ns *inspect.Namespace) string {
+	var all []string
+	for _, link := range ns.Links {
+		all = append(all, link.Name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// addressOf gives the first address of an interface, IPv4 before IPv6, that is not one of the link alone.
+func addressOf(link *inspect.Link, version int) string {
+	for _, wanted := range []int{4, 6} {
+		for _, a := range link.Addresses {
+			address := parse(a.Address)
+			if address.IsValid() && a.Scope != "link" && family(a.Address) == wanted && (version == 0 || version == wanted) {
+				return address.String()
+			}
+		}
+	}
+	return ""
+}
