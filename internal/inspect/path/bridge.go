@@ -32,6 +32,9 @@ func (t *tracer) bridge(bridge point, from int) error {
 	if err != nil {
 		return err
 	}
+	if in := t.world.link(bridge.beside(from)); from != 0 && isolated(in) && isolated(port) {
+		return lost("Take the flag off one: bridge link set dev "+port.Name+" isolated off.", "the ports %s and %s of %s are isolated from each other", in.Name, port.Name, link.Name)
+	}
 	return t.leave(bridge, link, port, text)
 }
 
@@ -114,6 +117,8 @@ func (t *tracer) port(bridge point, link *inspect.Link, from int) (*inspect.Link
 }
 
 func hairpin(port *inspect.Link) bool { return port.Port != nil && port.Port.Hairpin }
+
+func isolated(port *inspect.Link) bool { return port.Port != nil && port.Port.Isolated }
 
 func (t *tracer) inVLAN(entry inspect.FDBEntry) bool {
 	return entry.VLAN == 0 || len(t.tags) == 0 || entry.VLAN == t.tags[len(t.tags)-1]

@@ -28,7 +28,9 @@ func (d *Document) measure() {
 }
 
 // TooNarrow reports whether the ends may send packets that do not pass whole.
-func (d *Document) TooNarrow() bool { return d.Narrowest != nil && d.Narrowest.Size < d.Narrowest.Sends }
+func (d *Document) TooNarrow() bool {
+	return d.Narrowest != nil && d.Narrowest.Size < d.Narrowest.Sends
+}
 
 // Wrong reports whether packets are lost, or large ones may be.
 func (d *Document) Wrong() bool {

@@ -3,6 +3,7 @@ package path
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -177,9 +178,11 @@ func (w *World) choose(q Query, from, to *end, d *Document) error {
 		wanted = own.Interface
 	}
 	if to.Address == "" {
-		name := q.Interface
+		name := ""
 		if far != nil {
 			name = far.Interface
+		} else if q.Interface != "" {
+			name = w.onSubnet(q.Interface, from, to)
 		}
 		if err := w.settle(to, name, 0); err != nil {
 			return err
@@ -193,6 +196,26 @@ func (w *World) choose(q Query, from, to *end, d *Document) error {
 		return nil
 	}
 	return w.settle(from, wanted, family(to.Address))
+}
+
+// onSubnet gives the far interface that has an address of the subnet of the near one, "" for none.
+func (w *World) onSubnet(name string, from, to *end) string {
+	near := w.namespace(from.point).LinkNamed(name)
+	if near == nil {
+		return ""
+	}
+	for _, a := range near.Addresses {
+		subnet, err := netip.ParsePrefix(a.Address)
+		if err != nil || a.Scope == "link" {
+			continue
+		}
+		for _, link := range w.namespace(to.point).Links {
+			if slices.ContainsFunc(link.Addresses, func(b inspect.Address) bool { return subnet.Masked().Contains(parse(b.Address)) }) {
+				return link.Name
+			}
+		}
+	}
+	return ""
 }
 
 // shared gives the attachments of both ends to the network that the path is over: that of the

@@ -2,6 +2,7 @@ package path
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
@@ -11,8 +12,8 @@ import (
 func (t *tracer) refused(at point, answer inspect.Answer) error {
 	ns, link := t.world.namespace(at), t.world.link(at.beside(answer.Input))
 	from := ns.Title()
-	if answer.Match != nil && answer.Match.Type != "" && answer.Match.Type != "unicast" && answer.Match.Type != "local" {
-		return lost("Look at ip route show table "+tableName(answer.Match.Table)+".", "the routing of %s has a %s route for %s", from, answer.Match.Type, answer.To)
+	if entry := refusal(ns, answer.To); entry != nil && answer.Refused != "EXDEV" {
+		return lost("Look at ip route show table "+tableName(entry.Table)+" there.", "the routing of %s has a %s route for %s: %s, table %s (%s)", from, entry.Type, answer.To, entry.To, tableName(entry.Table), answer.Refused)
 	}
 	if answer.Input == 0 || link == nil {
 		return lost("Look at ip rule and ip route show table all there.", "the routing of %s has no route to %s (%s)", from, answer.To, answer.Refused)
@@ -28,6 +29,38 @@ func (t *tracer) refused(at point, answer inspect.Answer) error {
 		return lost("Set it: sysctl -w net."+family+".conf."+link.Name+".forwarding=1.", "%s does not forward what comes in by %s: its setting forwarding is 0 (%s)", from, link.Name, answer.Refused)
 	}
 	return t.filtered(at, answer, ns, link)
+}
+
+// refusal gives the entry of a table that drops what is for an address: the kernel's error does not
+// say that there is one. It is nil if an entry that is more exact sends it on.
+func refusal(ns *inspect.Namespace, address string) *inspect.Route {
+	var best *inspect.Route
+	length := -1
+	for i := range ns.Routes {
+		route := &ns.Routes[i]
+		if bits := covers(route, address); bits > length {
+			best, length = route, bits
+		}
+	}
+	if best == nil || !slices.Contains([]string{"blackhole", "unreachable", "prohibit"}, best.Type) {
+		return nil
+	}
+	return best
+}
+
+// covers gives the length of the prefix by which a route is for an address, -1 if it is not.
+func covers(route *inspect.Route, address string) int {
+	if route.Family != family(address) {
+		return -1
+	}
+	if route.To == "default" {
+		return 0
+	}
+	prefix, err := netip.ParsePrefix(route.To)
+	if err != nil || !prefix.Contains(parse(address)) {
+		return -1
+	}
+	return prefix.Bits()
 }
 
 // filtered tells rp_filter from addresses that may not come in from outside.

@@ -134,6 +134,9 @@ func (t *tracer) route(at point, input, output int) error {
 	if answer.Route == nil {
 		return t.refused(at, answer)
 	}
+	if t.packet.from == "" {
+		t.packet.from, t.way.From = answer.Route.Source, answer.Route.Source
+	}
 	switch route := answer.Route; route.Type {
 	case "local":
 		return t.local(at, input)
@@ -185,9 +188,6 @@ func (t *tracer) forward(at point, input int, answer inspect.Answer) error {
 	link := t.world.link(out)
 	if link == nil {
 		return unknown("Take a new snapshot.", "the routing of %s sends it by the interface of index %d, which came after the snapshot was taken", t.world.namespace(at).Title(), index)
-	}
-	if t.packet.from == "" {
-		t.packet.from, t.way.From = answer.Route.Source, answer.Route.Source
 	}
 	t.next = t.packet.to
 	if via != "" {
