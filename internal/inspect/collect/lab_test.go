@@ -3,9 +3,14 @@
 package collect
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
@@ -19,6 +24,24 @@ type lab struct {
 	t    *testing.T
 	pods map[string][]string // the namespaces of each node's pods
 	ns   map[string]*node.Sandbox
+	read []*inspect.Snapshot // by the last path, with what that asked
+}
+
+var keepPaths = flag.Bool("keep-paths", false, "write the snapshots that the tests of package path read")
+
+// keep writes the snapshots of a path where package path reads them, if it has a folder for them.
+func (l *lab) keep(folder string) {
+	l.t.Helper()
+	if _, err := os.Stat(folder); err != nil || !*keepPaths {
+		return
+	}
+	for _, snapshot := range l.read {
+		snapshot.Machine.Taken, snapshot.Machine.BootID, snapshot.Machine.Hostname = time.Time{}, "", ""
+		data, err := snapshot.Bytes()
+		check.Must(l.t, err)
+		data = bytes.ReplaceAll(data, []byte(l.Path("netns")), []byte("/run/netns"))
+		check.Must(l.t, os.WriteFile(filepath.Join(folder, snapshot.Machine.Node+".json"), data, 0o644))
+	}
 }
 
 // newLab makes the namespaces, and runs a script: each line is the name of a namespace, and a
@@ -82,6 +105,7 @@ func (l *lab) path(query path.Query, names ...string) *path.Document {
 		}
 	}
 	snapshots := l.snapshots(names...)
+	l.read = snapshots
 	world := path.NewWorld(snapshots...)
 	for range 100 {
 		document, asked, err := world.Trace(query)

@@ -164,6 +164,7 @@ func TestNetnsPathsOfTwoNodes(t *testing.T) {
 				test.query.To = "p2"
 			}
 			d := l.path(test.query, "n1", "n2")
+			l.keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
 			check.Equal(t, "there", told(&d.There), test.there)
 			if test.back != "?" {
 				check.Equal(t, "back", told(d.Back), test.back)
@@ -285,6 +286,7 @@ func TestNetnsPathsOfOneNode(t *testing.T) {
 				test.query.To = "p2"
 			}
 			d := l.path(test.query, "n1")
+			l.keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
 			check.Equal(t, "there", told(&d.There), test.there)
 			check.Equal(t, "back", told(d.Back), test.back)
 			check.Contains(t, "reason", d.There.Reason, test.reason)
