@@ -69,6 +69,7 @@ type Namespace struct {
 	Rules      []Rule            `json:"rules,omitempty"`
 	Neighbours []Neighbour       `json:"neighbours,omitempty"`
 	FDB        []FDBEntry        `json:"fdb,omitempty"`
+	Packets    []PacketSocket    `json:"packetSockets,omitempty"`
 	Sysctls    map[string]string `json:"sysctls,omitempty"` // by the names that sysctl takes
 	Netfilter  Netfilter         `json:"netfilter,omitzero"`
 }
@@ -106,14 +107,25 @@ type Link struct {
 	Master    int      `json:"master,omitempty"` // index of the bridge, bond or VRF
 	// Link is what the kernel calls so: the peer of a veth and netkit, the parent of macvlan,
 	// ipvlan and VLAN. Its namespace is 0 if it is not known.
-	Link       *Ref        `json:"link,omitempty"`
-	VLAN       int         `json:"vlan,omitempty"`
-	Mode       string      `json:"mode,omitempty"` // of macvlan, ipvlan, bond and netkit
-	Table      int         `json:"table,omitempty"`
-	Bridge     *Bridge     `json:"bridge,omitempty"`
-	Port       *Port       `json:"port,omitempty"` // of a bridge
-	VXLAN      *VXLAN      `json:"vxlan,omitempty"`
-	Device     *Device     `json:"device,omitempty"`
+	Link *Ref `json:"link,omitempty"`
+	VLAN int  `json:"vlan,omitempty"`
+	// VLANProtocol is "802.1ad", or "" for 802.1Q.
+	VLANProtocol string     `json:"vlanProtocol,omitempty"`
+	Mode         string     `json:"mode,omitempty"` // of macvlan, ipvlan, bond and netkit
+	Table        int        `json:"table,omitempty"`
+	Bridge       *Bridge    `json:"bridge,omitempty"`
+	Port         *Port      `json:"port,omitempty"` // of a bridge
+	VXLAN        *VXLAN     `json:"vxlan,omitempty"`
+	Tunnel       *Tunnel    `json:"tunnel,omitempty"`
+	Tun          *Tun       `json:"tun,omitempty"`
+	ActiveSlave  int        `json:"activeSlave,omitempty"` // of a bond: the index of the one that sends
+	Slave        *BondSlave `json:"slave,omitempty"`       // of a bond
+	Device       *Device    `json:"device,omitempty"`
+	VFs          []VF       `json:"vfs,omitempty"` // of a PF
+	// PhysPort and PhysSwitch are the port of a switch in hardware that an interface stands for. That of a
+	// representor of a VF is as "pf0vf3".
+	PhysPort   string      `json:"physPort,omitempty"`
+	PhysSwitch string      `json:"physSwitch,omitempty"`
 	Statistics *Statistics `json:"statistics,omitempty"`
 	Addresses  []Address   `json:"addresses,omitempty"`
 }
@@ -123,6 +135,8 @@ type Bridge struct {
 	VLANFiltering bool `json:"vlanFiltering"`
 	AgeingTime    int  `json:"ageingTime"` // in hundredths of a second
 	DefaultPVID   int  `json:"defaultPVID,omitempty"`
+	// VLANs are those that the node itself is in, by the bridge.
+	VLANs []PortVLAN `json:"vlans,omitempty"`
 }
 
 // Port has the settings of a port of a bridge.
@@ -144,10 +158,12 @@ type PortVLAN struct {
 type VXLAN struct {
 	ID       int    `json:"id"`
 	Local    string `json:"local,omitempty"`
-	Group    string `json:"group,omitempty"`
+	Group    string `json:"group,omitempty"` // where it sends what has no FDB entry; several nodes if it is multicast
 	Lower    int    `json:"lower,omitempty"` // index of the interface that its packets leave by
 	Port     int    `json:"port,omitempty"`
 	Learning bool   `json:"learning,omitempty"`
+	// External says that the VNI and the other end are given with each packet, by a route or a program.
+	External bool `json:"external,omitempty"`
 }
 
 // Device is the hardware of an interface. A VF has its number, and its PF's name on the node.

@@ -69,6 +69,7 @@ func Node(options Options) (*inspect.Snapshot, error) {
 		c.snapshot.Namespaces = append(c.snapshot.Namespaces, *read)
 	}
 	c.locate()
+	c.namePrograms()
 	return c.snapshot, nil
 }
 

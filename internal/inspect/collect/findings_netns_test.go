@@ -37,13 +37,20 @@ func newWorld(t *testing.T) *world {
 }
 
 // snapshot reads the node as it is.
-func (w *world) snapshot() *inspect.Snapshot {
+func (w *world) snapshot() (read *inspect.Snapshot) {
 	w.t.Helper()
-	var read *inspect.Snapshot
-	w.Do(func() (err error) {
-		read, err = Node(Options{StateDir: filepath.Join(w.CNIDir, "plexus"), NetNSDirs: []string{w.Path("netns")}, Sysfs: "/sys"})
-		return err
+	w.Do(func() error {
+		read = w.snapshotHere()
+		return nil
 	})
+	return read
+}
+
+// snapshotHere reads the node from a thread of it.
+func (w *world) snapshotHere() *inspect.Snapshot {
+	w.t.Helper()
+	read, err := Node(Options{StateDir: filepath.Join(w.CNIDir, "plexus"), NetNSDirs: []string{w.Path("netns")}, Sysfs: "/sys"})
+	check.Must(w.t, err)
 	return read
 }
 

@@ -3,7 +3,9 @@
 package collect
 
 import (
+	"fmt"
 	"net"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -12,12 +14,25 @@ import (
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
-func (r *reader) readLinks() (err error) {
-	if r.links, err = dump(r.LinkList); err != nil {
+// readLinks reads the messages itself: the netlink library leaves out what describeMessage adds.
+func (r *reader) readLinks() error {
+	messages, err := dump(func() ([][]byte, error) {
+		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+		request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		request.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_VF)))
+		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	})
+	if err != nil {
 		return err
 	}
-	for _, link := range r.links {
-		r.ns.Links = append(r.ns.Links, describe(link))
+	for _, message := range messages {
+		link, err := netlink.LinkDeserialize(nil, message)
+		if err != nil {
+			return fmt.Errorf("an interface: %w", err)
+		}
+		described := describe(link)
+		r.describeMessage(&described, message)
+		r.links, r.ns.Links = append(r.links, link), append(r.ns.Links, described)
 	}
 	return nil
 }
@@ -38,6 +53,14 @@ func describe(link netlink.Link) inspect.Link {
 			TxPackets: s.TxPackets, TxBytes: s.TxBytes, TxErrors: s.TxErrors, TxDropped: s.TxDropped,
 		}
 	}
+	if slave, ok := attrs.Slave.(*netlink.BondSlave); ok {
+		l.Slave = &inspect.BondSlave{State: strings.ToLower(slave.State.String()), MII: strings.ToLower(strings.ReplaceAll(slave.MiiStatus.String(), "_", " ")), Failures: int(slave.LinkFailureCount)}
+	}
+	for _, vf := range attrs.Vfs {
+		l.VFs = append(l.VFs, inspect.VF{
+			Index: vf.ID, MAC: vf.Mac.String(), VLAN: vf.Vlan, QoS: vf.Qos, Trust: vf.Trust == 1, Spoofchk: vf.Spoofchk, State: vfStates[vf.LinkState],
+		})
+	}
 	describeKind(&l, link)
 	return l
 }
@@ -47,6 +70,9 @@ func describeKind(l *inspect.Link, link netlink.Link) {
 	switch link := link.(type) {
 	case *netlink.Vlan:
 		l.VLAN = link.VlanId
+		if link.VlanProtocol == netlink.VLAN_PROTOCOL_8021AD {
+			l.VLANProtocol = "802.1ad"
+		}
 	case *netlink.Macvlan:
 		l.Mode = macvlanModes[link.Mode]
 	case *netlink.Macvtap:
@@ -57,6 +83,11 @@ func describeKind(l *inspect.Link, link netlink.Link) {
 		l.Mode = ipvlanModes[link.Mode]
 	case *netlink.Bond:
 		l.Mode = link.Mode.String()
+		l.ActiveSlave = max(link.ActiveSlave, 0)
+	case *netlink.Netkit:
+		l.Mode = map[netlink.NetkitMode]string{netlink.NETKIT_MODE_L2: "l2", netlink.NETKIT_MODE_L3: "l3"}[link.Mode]
+	case *netlink.Tuntap:
+		l.Tun = &inspect.Tun{Layer: map[netlink.TuntapMode]int{netlink.TUNTAP_MODE_TAP: 2, netlink.TUNTAP_MODE_TUN: 3}[link.Mode]}
 	case *netlink.Vrf:
 		l.Table = int(link.Table)
 	case *netlink.Bridge:
@@ -66,6 +97,7 @@ func describeKind(l *inspect.Link, link netlink.Link) {
 	case *netlink.Vxlan:
 		l.VXLAN = &inspect.VXLAN{
 			ID: link.VxlanId, Local: ip(link.SrcAddr), Group: ip(link.Group), Lower: link.VtepDevIndex, Port: link.Port, Learning: link.Learning,
+			External: link.FlowBased,
 		}
 	}
 }
@@ -76,6 +108,7 @@ var (
 		netlink.MACVLAN_MODE_PASSTHRU: "passthru", netlink.MACVLAN_MODE_SOURCE: "source",
 	}
 	ipvlanModes = map[netlink.IPVlanMode]string{netlink.IPVLAN_MODE_L2: "l2", netlink.IPVLAN_MODE_L3: "l3", netlink.IPVLAN_MODE_L3S: "l3s"}
+	vfStates    = map[uint32]string{netlink.VF_LINK_STATE_AUTO: "auto", netlink.VF_LINK_STATE_ENABLE: "enable", netlink.VF_LINK_STATE_DISABLE: "disable"}
 	portStates  = []string{"disabled", "listening", "learning", "forwarding", "blocking"}
 )
 
@@ -92,69 +125,6 @@ func ip(address net.IP) string {
 		return ""
 	}
 	return address.String()
-}
-
-// readPorts reads what bridges have of their ports: the netlink library reads either the
-// settings or the VLANs, of one port or of all.
-func (r *reader) readPorts() error {
-	messages, err := dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
-		request.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
-		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	})
-	if err != nil {
-		return err
-	}
-	for _, message := range messages {
-		header := nl.DeserializeIfInfomsg(message)
-		attrs, err := nl.ParseRouteAttr(message[header.Len():])
-		link := r.link(int(header.Index))
-		if err != nil || link == nil {
-			continue
-		}
-		if link.Port == nil {
-			link.Port = &inspect.Port{}
-		}
-		for _, attr := range attrs {
-			describePort(link.Port, attr.Attr.Type, attr.Value)
-		}
-	}
-	return nil
-}
-
-func describePort(port *inspect.Port, kind uint16, value []byte) {
-	nested, err := nl.ParseRouteAttr(value)
-	if err != nil {
-		return
-	}
-	for _, attr := range nested {
-		switch {
-		case kind == unix.IFLA_PROTINFO|unix.NLA_F_NESTED || kind == unix.IFLA_PROTINFO:
-			describeSetting(port, attr.Attr.Type, attr.Value)
-		case kind == unix.IFLA_AF_SPEC && attr.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO && len(attr.Value) >= nl.SizeofBridgeVlanInfo:
-			vlan := nl.DeserializeBridgeVlanInfo(attr.Value)
-			port.VLANs = append(port.VLANs, inspect.PortVLAN{
-				ID: int(vlan.Vid), PVID: vlan.Flags&nl.BRIDGE_VLAN_INFO_PVID != 0, Untagged: vlan.Flags&nl.BRIDGE_VLAN_INFO_UNTAGGED != 0,
-			})
-		}
-	}
-}
-
-func describeSetting(port *inspect.Port, kind uint16, value []byte) {
-	if len(value) == 0 {
-		return
-	}
-	switch kind {
-	case nl.IFLA_BRPORT_STATE:
-		if int(value[0]) < len(portStates) {
-			port.State = portStates[value[0]]
-		}
-	case nl.IFLA_BRPORT_MODE:
-		port.Hairpin = value[0] != 0
-	case nl.IFLA_BRPORT_ISOLATED:
-		port.Isolated = value[0] != 0
-	}
 }
 
 // link gives an interface by its index; nil if it came after the interfaces were read.

@@ -37,7 +37,7 @@ type reader struct {
 }
 
 func (c *collector) namespace(ns *opened, isHost bool) (*inspect.Namespace, error) {
-	read := &inspect.Namespace{Inode: ns.inode, Host: isHost, Paths: ns.paths, Links: []inspect.Link{}}
+	read := &inspect.Namespace{Inode: ns.inode, Host: isHost, Paths: ns.paths, Links: []inspect.Link{}, Sysctls: map[string]string{}}
 	err := inside(ns.handle, func() error {
 		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
@@ -60,12 +60,11 @@ func (c *collector) namespace(ns *opened, isHost bool) (*inspect.Namespace, erro
 
 // all reads each part; one that this kernel does not have is empty.
 func (r *reader) all() error {
-	for _, part := range []func() error{r.readLinks, r.readPorts, r.readAddresses, r.readRoutes, r.readRules, r.readNeighbours, r.readFDB} {
+	for _, part := range []func() error{r.readLinks, r.readPorts, r.readAddresses, r.readRoutes, r.readRules, r.readNeighbours, r.readFDB, r.readSysctls, r.readPacketSockets} {
 		if err := part(); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return err
 		}
 	}
-	r.readSysctls()
 	r.readNetfilter()
 	return nil
 }

@@ -3,8 +3,9 @@
 package collect
 
 import (
+	"encoding/binary"
 	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -13,55 +14,65 @@ import (
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
-// perInterface are the settings that each interface has, "all" and "default" too.
-var perInterface = []string{"ipv4/%/forwarding", "ipv4/%/rp_filter", "ipv4/%/proxy_arp", "ipv6/%/forwarding", "ipv6/%/disable_ipv6"}
+// Those of each interface are in its message: describeSettings reads them. Those of "all" and
+// "default" are from RTM_GETNETCONF, and from /proc what that does not have.
+var fromFiles = []string{"ipv4/conf/all/arp_ignore", "ipv4/conf/all/arp_announce", "ipv6/conf/all/disable_ipv6"}
+
+// The interfaces of RTM_GETNETCONF that are none: NETCONFA_IFINDEX_ALL and NETCONFA_IFINDEX_DEFAULT.
+var settingsOfAll = map[int32]string{-1: "all", -2: "default"}
+
+// Attributes of RTM_GETNETCONF.
+const (
+	netconfIndex      = 1
+	netconfForwarding = 2
+	netconfRPFilter   = 3
+	netconfProxy      = 5
+)
 
 // readSysctls reads those of the thread's namespace; a kernel without IPv6 has fewer.
-func (r *reader) readSysctls() {
-	r.ns.Sysctls = map[string]string{}
-	names := []string{"all", "default"}
-	for i := range r.ns.Links {
-		names = append(names, r.ns.Links[i].Name)
-	}
-	for _, name := range names {
-		for _, setting := range perInterface {
-			path := strings.Replace(setting, "%", "conf/"+name, 1)
-			if data, err := os.ReadFile("/proc/sys/net/" + path); err == nil {
-				r.ns.Sysctls[inspect.Sysctl(strings.Split(setting, "/")[0], name, filepath.Base(setting))] = strings.TrimSpace(string(data))
-			}
+func (r *reader) readSysctls() error {
+	for _, name := range fromFiles {
+		if data, err := os.ReadFile("/proc/sys/net/" + name); err == nil {
+			r.ns.Sysctls["net."+strings.ReplaceAll(name, "/", ".")] = strings.TrimSpace(string(data))
 		}
 	}
+	for family, names := range map[uint8]map[uint16]string{
+		unix.AF_INET:  {netconfForwarding: "forwarding", netconfRPFilter: "rp_filter", netconfProxy: "proxy_arp"},
+		unix.AF_INET6: {netconfForwarding: "forwarding", netconfProxy: "proxy_ndp"},
+	} {
+		if err := r.readNetconf(family, names); err != nil {
+			return err
+		}
+	}
+	if all := r.ns.SysctlOf("ipv4", "all", "forwarding"); all != "" {
+		r.ns.Sysctls["net.ipv4.ip_forward"] = all // another name of the same
+	}
+	return nil
 }
 
-// readNetfilter names the tables.
-func (r *reader) readNetfilter() {
-	r.ns.Netfilter.Legacy = append(legacyTables("ip"), legacyTables("ip6")...)
-	r.ns.Netfilter.NFT, _ = nftTables() // an error is a kernel without nftables
-}
-
-// nftTables gives the tables of nftables in the thread's namespace.
-func nftTables() ([]string, error) {
+func (r *reader) readNetconf(family uint8, names map[uint16]string) error {
 	messages, err := dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_DUMP)
-		request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC, Version: nl.NFNETLINK_V0})
-		return request.Execute(unix.NETLINK_NETFILTER, unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE)
+		request := nl.NewNetlinkRequest(unix.RTM_GETNETCONF, unix.NLM_F_DUMP)
+		request.AddRawData([]byte{family, 0, 0, 0})
+		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNETCONF)
 	})
-	var tables []string
+	version := map[uint8]string{unix.AF_INET: "ipv4", unix.AF_INET6: "ipv6"}[family]
 	for _, message := range messages {
-		attrs, err := nl.ParseRouteAttr(message[nl.SizeofNfgenmsg:])
-		if err != nil {
-			continue
-		}
-		for _, attr := range attrs {
-			if attr.Attr.Type == unix.NFTA_TABLE_NAME {
-				tables = append(tables, nftFamily(message[0])+" "+unix.ByteSliceToString(attr.Value))
+		values := attributes(message[unix.SizeofRtAttr:]) // after struct netconfmsg, aligned
+		of, wanted := settingsOfAll[number(values[netconfIndex])]
+		for attribute, name := range names {
+			if value, has := values[attribute]; has && wanted {
+				r.ns.Sysctls[inspect.Sysctl(version, of, name)] = strconv.Itoa(int(number(value)))
 			}
 		}
 	}
-	return tables, err
+	return err
 }
 
-func nftFamily(number byte) string {
-	names := map[byte]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_ARP: "arp", unix.NFPROTO_NETDEV: "netdev", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_IPV6: "ip6"}
-	return names[number]
+// number reads an attribute of four bytes; what is shorter is 0.
+func number(value []byte) int32 {
+	if len(value) < 4 {
+		return 0
+	}
+	return int32(binary.NativeEndian.Uint32(value))
 }

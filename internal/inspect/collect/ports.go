@@ -1,0 +1,82 @@
+//go:build linux
+
+package collect
+
+import (
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+)
+
+// readPorts reads what bridges have of their ports: the netlink library reads either the
+// settings or the VLANs, of one port or of all. The list has the bridges, too, with their own VLANs.
+func (r *reader) readPorts() error {
+	messages, err := dump(func() ([][]byte, error) {
+		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+		request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
+		request.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
+		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	})
+	if err != nil {
+		return err
+	}
+	for _, message := range messages {
+		r.describePort(message)
+	}
+	return nil
+}
+
+// describePort reads a message of a port, or of a bridge. An interface that came after the others
+// were read is left out.
+func (r *reader) describePort(message []byte) {
+	header := nl.DeserializeIfInfomsg(message)
+	attrs, err := nl.ParseRouteAttr(message[header.Len():])
+	link := r.link(int(header.Index))
+	if err != nil || link == nil {
+		return
+	}
+	port := &inspect.Port{}
+	for _, attr := range attrs {
+		describePortPart(port, attr.Attr.Type, attr.Value)
+	}
+	if link.Bridge != nil {
+		link.Bridge.VLANs = port.VLANs
+	} else {
+		link.Port = port
+	}
+}
+
+func describePortPart(port *inspect.Port, kind uint16, value []byte) {
+	nested, err := nl.ParseRouteAttr(value)
+	if err != nil {
+		return
+	}
+	for _, attr := range nested {
+		switch {
+		case kind == unix.IFLA_PROTINFO|unix.NLA_F_NESTED || kind == unix.IFLA_PROTINFO:
+			describeSetting(port, attr.Attr.Type, attr.Value)
+		case kind == unix.IFLA_AF_SPEC && attr.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO && len(attr.Value) >= nl.SizeofBridgeVlanInfo:
+			vlan := nl.DeserializeBridgeVlanInfo(attr.Value)
+			port.VLANs = append(port.VLANs, inspect.PortVLAN{
+				ID: int(vlan.Vid), PVID: vlan.Flags&nl.BRIDGE_VLAN_INFO_PVID != 0, Untagged: vlan.Flags&nl.BRIDGE_VLAN_INFO_UNTAGGED != 0,
+			})
+		}
+	}
+}
+
+func describeSetting(port *inspect.Port, kind uint16, value []byte) {
+	if len(value) == 0 {
+		return
+	}
+	switch kind {
+	case nl.IFLA_BRPORT_STATE:
+		if int(value[0]) < len(portStates) {
+			port.State = portStates[value[0]]
+		}
+	case nl.IFLA_BRPORT_MODE:
+		port.Hairpin = value[0] != 0
+	case nl.IFLA_BRPORT_ISOLATED:
+		port.Isolated = value[0] != 0
+	}
+}
