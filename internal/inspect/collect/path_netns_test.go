@@ -1,6 +1,6 @@
 //go:build linux
 
-package collect
+package collect_test
 
 import (
 	"strings"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/test/check"
+	"github.com/plexus-cni/plexus/internal/test/lab"
 )
 
 // twoNodes are two nodes on a wire, with a pod each. What a wire is made of no node sees.
@@ -147,6 +148,15 @@ var pathsOfTwoNodes = map[string]struct {
 		script: wire + both(onWire+podOnBridge+byGateway+childOfNIC), query: path.Query{Interface: "net0"},
 		there: "net0 -child- eth0 -wire- eth0 -child- net0: arrives", back: "net0 -child- eth0 -wire- eth0 -child- net0: arrives", size: 1500,
 	},
+	"a tunnel that the far end does not have": {
+		script: wire + both(onWire+podOnBridge+vtep) + "\nn2 ip link set flannel.1 down\nn2 ip link del flannel.1\nn2 ip route add 10.244.1.0/24 via 192.0.2.21",
+		there:  "eth0 -pair- veth1 -bridged- cni0 -routed- flannel.1 -encapsulated- eth0 -wire- eth0: lost", back: wayBack(routed), size: 1450,
+		reason: "the node has no interface that takes packets of this tunnel (vxlan, UDP 8472, VNI 1)",
+	},
+	"user space": {
+		script: wire + both(onWire+podOnBridge+byGateway) + "\nn1 ip tuntap add dev tun7 mode tun\nn1 ip link set tun7 up\nn1 ip route add 10.244.2.2/32 dev tun7",
+		there:  "eth0 -pair- veth1 -bridged- cni0 -routed- tun7: lost", back: wayBack(routed), size: 1450, reason: "tun7 of the node has no carrier",
+	},
 	"an address outside": {
 		script: wire + both(onWire+podOnBridge) + "\nn1 ip route add default via 192.0.2.254", query: path.Query{To: "198.51.100.7"},
 		there: "eth0 -pair- veth1 -bridged- cni0 -routed- eth0: leaves", back: "not known", size: 1450,
@@ -158,16 +168,16 @@ var pathsOfTwoNodes = map[string]struct {
 func TestNetnsPathsOfTwoNodes(t *testing.T) {
 	for name, test := range pathsOfTwoNodes {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, twoNodes, test.script)
+			l := lab.New(t, twoNodes, test.script)
 			test.query.From = "p1"
 			if test.query.To == "" {
 				test.query.To = "p2"
 			}
-			d := l.path(test.query, "n1", "n2")
-			l.keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
-			check.Equal(t, "there", told(&d.There), test.there)
+			d := l.Trace(test.query, "n1", "n2")
+			l.Keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
+			check.Equal(t, "there", lab.Told(&d.There), test.there)
 			if test.back != "?" {
-				check.Equal(t, "back", told(d.Back), test.back)
+				check.Equal(t, "back", lab.Told(d.Back), test.back)
 			}
 			reason := d.There.Reason
 			if reason == "" && d.Back != nil {
@@ -280,15 +290,15 @@ var pathsOfOneNode = map[string]struct {
 func TestNetnsPathsOfOneNode(t *testing.T) {
 	for name, test := range pathsOfOneNode {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, oneNode, test.script)
+			l := lab.New(t, oneNode, test.script)
 			test.query.From = "p1"
 			if test.query.To == "" {
 				test.query.To = "p2"
 			}
-			d := l.path(test.query, "n1")
-			l.keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
-			check.Equal(t, "there", told(&d.There), test.there)
-			check.Equal(t, "back", told(d.Back), test.back)
+			d := l.Trace(test.query, "n1")
+			l.Keep("../path/testdata/" + strings.ReplaceAll(name, " ", "-"))
+			check.Equal(t, "there", lab.Told(&d.There), test.there)
+			check.Equal(t, "back", lab.Told(d.Back), test.back)
 			check.Contains(t, "reason", d.There.Reason, test.reason)
 			check.Equal(t, "notes", len(d.Notes), test.notes)
 		})

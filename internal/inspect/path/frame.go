@@ -1,6 +1,7 @@
 package path
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,9 +15,6 @@ func (t *tracer) send(from point) error {
 		return err
 	}
 	link := t.world.link(from)
-	if note := bpfNote(link); note != "" {
-		return t.handed(from, note)
-	}
 	switch {
 	case isPair(link.Kind):
 		return t.sendPair(from, link)
@@ -36,7 +34,7 @@ func (t *tracer) send(from point) error {
 	case link.Kind == "dummy":
 		return lost("", "%s is a dummy: it drops what it is given", link.Name)
 	case userSpace(link.Kind) != "":
-		return t.handed(from, userSpace(link.Kind))
+		return t.handed(from, program(link))
 	case link.Device != nil && link.Device.VF != nil:
 		return t.sendVF(from, link)
 	}
@@ -56,7 +54,33 @@ func userSpace(kind string) string {
 	return ""
 }
 
-func bpfNote(*inspect.Link) string { return "" }
+// listener names the program that takes frames off an interface by a packet socket, where nobody
+// else does: no bridge has it, no child, and no address.
+func (t *tracer) listener(at point) string {
+	link := t.world.link(at)
+	if link.Master != 0 || len(link.Addresses) > 0 && !linkLocal(link) || len(t.world.children(at)) > 0 {
+		return ""
+	}
+	for _, socket := range t.world.namespace(at).Packets {
+		if socket.Index == at.Index && socket.Protocol != 0 {
+			return "a packet socket of " + cmp.Or(socket.Program, "a program in user space")
+		}
+	}
+	return ""
+}
+
+// linkLocal reports whether an interface has no address but those of the link alone.
+func linkLocal(link *inspect.Link) bool {
+	return !slices.ContainsFunc(link.Addresses, func(a inspect.Address) bool { return a.Scope != "link" })
+}
+
+// program names what has the other end of an interface of user space.
+func program(link *inspect.Link) string {
+	if link.Tun != nil && link.Tun.Program != "" {
+		return link.Tun.Program + ", in user space"
+	}
+	return userSpace(link.Kind)
+}
 
 // handed ends a way at what cannot be asked.
 func (t *tracer) handed(at point, to string) error {
@@ -149,9 +173,10 @@ func (t *tracer) sendIPVlan(from point, link *inspect.Link) error {
 	return t.routeByParent(parent)
 }
 
-// routeByParent asks the routing of the parent's namespace, for the parent alone.
+// routeByParent asks the routing of the parent's namespace, for the parent alone. The kernel would refuse
+// a question with the source, which is not that namespace's.
 func (t *tracer) routeByParent(parent point) error {
-	answer, err := t.ask(parent, inspect.Question{To: t.packet.to, From: t.packet.from, Output: parent.Index, Mark: t.packet.mark})
+	answer, err := t.ask(parent, inspect.Question{To: t.packet.to, Output: parent.Index, Mark: t.packet.mark})
 	if err != nil {
 		return err
 	}
@@ -180,7 +205,7 @@ func (t *tracer) sendBond(from point) error {
 	}
 	member := members[0]
 	text := "member of " + t.world.link(from).Name
-	if i := slices.IndexFunc(members, func(m *inspect.Link) bool { return m.Index == activeMember(t.world.link(from)) }); i >= 0 {
+	if i := slices.IndexFunc(members, func(m *inspect.Link) bool { return m.Index == t.world.link(from).ActiveSlave }); i >= 0 {
 		member, text = members[i], "active member of "+t.world.link(from).Name
 	} else if len(members) > 1 {
 		text = fmt.Sprintf("one of the %d members of %s: %s", len(members), t.world.link(from).Name, names(members))
@@ -189,8 +214,6 @@ func (t *tracer) sendBond(from point) error {
 	t.hop(from.beside(member.Index))
 	return t.send(from.beside(member.Index))
 }
-
-func activeMember(*inspect.Link) int { return 0 }
 
 func names(links []*inspect.Link) string {
 	var all []string
@@ -208,8 +231,8 @@ func (t *tracer) receive(at point) error {
 	}
 	t.hop(at)
 	link := t.world.link(at)
-	if note := bpfNote(link); note != "" {
-		return t.handed(at, note)
+	if program := t.listener(at); program != "" {
+		return t.handed(at, program)
 	}
 	master := at.beside(link.Master)
 	if kind := t.kind(master); link.Master != 0 {
@@ -225,6 +248,9 @@ func (t *tracer) receive(at point) error {
 	}
 	if child, found := t.child(at); found {
 		return t.receive(child)
+	}
+	if vf, found := t.vfOf(at); found {
+		return t.receive(vf)
 	}
 	return t.stack(at, link)
 }

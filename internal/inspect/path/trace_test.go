@@ -108,7 +108,8 @@ func networked(t *testing.T) []*inspect.Snapshot {
 		ns.Sandbox = &inspect.Sandbox{ContainerID: pod, Pod: pod}
 		all[0].Records = append(all[0].Records, inspect.Record{
 			Sandbox: *ns.Sandbox, Inode: ns.Inode, Live: true, Complete: true, Attachments: []inspect.Attachment{
-				{Network: "podnet", Interface: "eth0", Attached: true}, {Network: "lan", Interface: "net0", Attached: true},
+				{Network: "podnet", Interface: "eth0", Attached: true},
+				{Network: "lan", Interface: "net0", Attached: true},
 				{Network: "ptp", Interface: "net1", Attached: true},
 			},
 		})

@@ -1,6 +1,7 @@
 package path
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -12,7 +13,7 @@ func isTunnel(kind string) bool {
 	return slices.Contains([]string{"vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6tnl", "ip6gre", "ip6gretap"}, kind)
 }
 
-// bytes are what a tunnel adds around the packet of the ends, over IPv4 or IPv6.
+// overhead gives what a tunnel adds around the packet of the ends, over IPv4 or IPv6.
 func overhead(kind string, family int) int {
 	outer := map[int]int{4: 20, 6: 40}[family]
 	switch kind {
@@ -34,8 +35,11 @@ func (t *tracer) encapsulate(from point, link *inspect.Link) error {
 	}
 	carried := tunnel{packet: t.packet, mac: t.mac, link: link, bytes: overhead(link.Kind, family(remote))}
 	output := 0
-	if link.VXLAN != nil {
+	switch {
+	case link.VXLAN != nil:
 		output = link.VXLAN.Lower
+	case link.Tunnel != nil:
+		output = link.Tunnel.Lower
 	}
 	t.tunnels = append(t.tunnels, carried)
 	t.packet, t.tags = packet{from: local, to: remote}, nil
@@ -72,8 +76,14 @@ func tunnelText(link *inspect.Link) string {
 
 // remote gives both ends of the tunnel for a packet.
 func (t *tracer) remote(from point, link *inspect.Link) (local, remote string, err error) {
+	if link.Tunnel != nil && link.Tunnel.External || link.VXLAN != nil && link.VXLAN.External {
+		return "", "", unknown("Look at ip route show, or at the program that gives them.", "%s takes the other end from a route or a program with each packet, which is not read", link.Name)
+	}
 	if link.VXLAN == nil {
 		return t.remoteOfIP(link)
+	}
+	if t.mac == "" && link.Master != 0 {
+		return "", "", unknown("Send something first, and ask again.", "the sender has no neighbour entry for %s yet, so that it is not known where %s sends the frame", t.next, link.Name)
 	}
 	if t.mac == "" {
 		return "", "", lost("Whoever runs the overlay writes it; restart that on this node.", "%s has no neighbour entry for %s, so the packet has no MAC", link.Name, t.next)
@@ -95,30 +105,53 @@ func (t *tracer) remote(from point, link *inspect.Link) (local, remote string, e
 }
 
 // remoteOfIP gives the ends of a tunnel that carries IP: its own remote end, or the next hop where it has none.
-func (t *tracer) remoteOfIP(*inspect.Link) (local, remote string, err error) {
-	return "", t.next, nil
+func (t *tracer) remoteOfIP(link *inspect.Link) (local, remote string, err error) {
+	if link.Tunnel == nil {
+		return "", t.next, nil
+	}
+	return link.Tunnel.Local, cmp.Or(link.Tunnel.Remote, t.next), nil
 }
 
 // decapsulate takes the outer header off, at the interface of the tunnel.
 func (t *tracer) decapsulate(at point) error {
 	carried := t.tunnels[len(t.tunnels)-1]
 	ns := t.world.namespace(at)
+	link := farEnd(ns, carried.link, t.packet)
+	if link == nil {
+		return lost("Look at the tunnels of both ends.", "%s has no interface that takes packets of this tunnel (%s%s)", ns.Title(), carried.link.Kind, tunnelText(carried.link))
+	}
+	t.tunnels = t.tunnels[:len(t.tunnels)-1]
+	t.packet, t.mac, t.tags = carried.packet, carried.mac, nil
+	t.next = t.packet.to
+	t.step = Step{Decapsulated, fmt.Sprintf("−%d bytes%s", carried.bytes, tunnelText(link))}
+	if !link.Up {
+		t.hop(at.beside(link.Index))
+		return lost("Set it up: ip link set "+link.Name+" up.", "%s of %s is down", link.Name, ns.Title())
+	}
+	return t.receive(at.beside(link.Index))
+}
+
+// farEnd finds the interface that takes the packets of a tunnel. One that names both ends comes before one
+// that names none, as every namespace has once the module is loaded.
+func farEnd(ns *inspect.Namespace, sender *inspect.Link, outer packet) (found *inspect.Link) {
 	for i := range ns.Links {
 		link := &ns.Links[i]
-		if !takes(link, carried.link, t.packet) {
-			continue
+		if takes(link, sender, outer) && (found == nil || named(link) > named(found)) {
+			found = link
 		}
-		t.tunnels = t.tunnels[:len(t.tunnels)-1]
-		t.packet, t.mac, t.tags = carried.packet, carried.mac, nil
-		t.next = t.packet.to
-		t.step = Step{Decapsulated, fmt.Sprintf("−%d bytes%s", carried.bytes, tunnelText(link))}
-		if !link.Up {
-			t.hop(at.beside(link.Index))
-			return lost("Set it up: ip link set "+link.Name+" up.", "%s of %s is down", link.Name, ns.Title())
-		}
-		return t.receive(at.beside(link.Index))
 	}
-	return lost("Look at the tunnels of both ends.", "%s has no interface that takes packets of this tunnel (%s%s)", ns.Title(), carried.link.Kind, tunnelText(carried.link))
+	return found
+}
+
+// named gives how many of its ends a tunnel names.
+func named(link *inspect.Link) (ends int) {
+	if link.Tunnel != nil && link.Tunnel.Local != "" {
+		ends++
+	}
+	if link.Tunnel != nil && link.Tunnel.Remote != "" {
+		ends++
+	}
+	return ends
 }
 
 // takes reports whether one end of a tunnel takes the packets of the other.
@@ -127,7 +160,12 @@ func takes(link, sender *inspect.Link, outer packet) bool {
 	case link.Kind != sender.Kind:
 		return false
 	case link.VXLAN == nil || sender.VXLAN == nil:
-		return link.VXLAN == sender.VXLAN
+		return link.VXLAN == sender.VXLAN && takesIP(link.Tunnel, outer)
 	}
 	return link.VXLAN.ID == sender.VXLAN.ID && link.VXLAN.Port == sender.VXLAN.Port && (link.VXLAN.Local == "" || link.VXLAN.Local == outer.to)
+}
+
+// takesIP reports whether a tunnel of IP is for the packet: one without ends of its own is for every one.
+func takesIP(t *inspect.Tunnel, outer packet) bool {
+	return t == nil || (t.Local == "" || t.Local == outer.to) && (t.Remote == "" || t.Remote == outer.from)
 }

@@ -18,6 +18,9 @@ func (t *tracer) wire(from point) error {
 		return leaves("it leaves %s for %s, which is on none of the nodes that were read", t.world.machines[from.machine].name(), t.target())
 	}
 	bottom, tags, found := t.bottom(*owner)
+	if tags == nil && found {
+		tags = t.tags // a bridge there decides
+	}
 	if !found {
 		return leaves("it leaves %s for %s, and how that comes off a wire is not known", t.world.machines[from.machine].name(), t.target())
 	}
@@ -51,8 +54,15 @@ func (t *tracer) destination(from point) (*point, []point) {
 }
 
 // bottom goes from an interface down to the one at a wire, and gives the VLANs on the way, the
-// outer one last.
+// outer one last. They are nil behind a bridge, whose ports decide for each VLAN.
 func (t *tracer) bottom(at point) (bottom point, tags []int, found bool) {
+	tags = []int{}
+	switched := false
+	defer func() {
+		if switched {
+			tags = nil
+		}
+	}()
 	for range maxHops {
 		link := t.world.link(at)
 		if link == nil {
@@ -67,8 +77,18 @@ func (t *tracer) bottom(at point) (bottom point, tags []int, found bool) {
 				return at, nil, false
 			}
 			at = at.on(*link.Link)
+		case link.Device != nil && link.Device.VF != nil:
+			pf, vlan, ok := t.pf(at)
+			if !ok {
+				return at, tags, true
+			}
+			if at = pf; vlan != 0 {
+				tags = append(tags, vlan)
+			}
+			return at, tags, true
 		case link.Kind == "bond" || link.Kind == "team" || link.Kind == "bridge":
 			member, ok := t.outward(at)
+			switched = switched || link.Kind == "bridge"
 			if !ok {
 				return at, nil, false
 			}
@@ -87,7 +107,7 @@ func (t *tracer) bottom(at point) (bottom point, tags []int, found bool) {
 
 // outward gives the member of a bridge or bond that leads out of the node.
 func (t *tracer) outward(at point) (point, bool) {
-	active := activeMember(t.world.link(at))
+	active := t.world.link(at).ActiveSlave
 	var first *inspect.Link
 	for _, member := range t.world.machines[at.machine].graph.PortsOf(at.Ref) {
 		peer := member.Link != nil && t.world.link(at.on(*member.Link)) != nil
@@ -102,33 +122,4 @@ func (t *tracer) outward(at point) (point, bool) {
 		return at, false
 	}
 	return at.beside(first.Index), true
-}
-
-// sendVF gives the frame to the switch of the NIC, which knows the other VFs of its PF.
-func (t *tracer) sendVF(from point, link *inspect.Link) error {
-	host := t.world.machines[from.machine].graph.Host()
-	if host == nil || host.LinkNamed(link.Device.PF) == nil {
-		return t.wire(from)
-	}
-	pf := point{from.machine, inspect.Ref{Namespace: host.Inode, Index: host.LinkNamed(link.Device.PF).Index}}
-	t.step = Step{Child, "VF " + vfText(link) + ", by the NIC's own switch"}
-	t.hop(pf)
-	if sibling, found := t.siblingVF(from, link.Device.PF); found {
-		t.step = Step{Child, "VF " + vfText(t.world.link(sibling)) + ": the frame does not leave the NIC"}
-		return t.receive(sibling)
-	}
-	return t.wire(pf)
-}
-
-// siblingVF finds the other VF of a PF that a frame is for.
-func (t *tracer) siblingVF(from point, pf string) (found point, ok bool) {
-	t.world.each(func(p point, link *inspect.Link) {
-		if p == from || p.machine != from.machine || link.Device == nil || link.Device.PF != pf || link.Device.VF == nil {
-			return
-		}
-		if t.mac != "" && link.MAC == t.mac || t.mac == "" && hasAddress(link, t.next) {
-			found, ok = p, true
-		}
-	})
-	return found, ok
 }
