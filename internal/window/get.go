@@ -4,13 +4,14 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
 const formatWide = "wide"
 
-func newGet(namespace *string) *cobra.Command {
+func newGet(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	var node nodeFlags
 	var network string
 	cmd := &cobra.Command{
@@ -30,7 +31,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
   kubectl-plexus get --from node1.json -o json`,
 		Args: usageArgs(onePod),
 	}
-	node.add(cmd)
+	node.add(cmd, cluster)
 	node.addFrom(cmd)
 	cmd.Flags().StringVar(&network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
 	out := addOutput(cmd, formatWide)
@@ -40,7 +41,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		}
 		pod := ""
 		if len(args) > 0 {
-			pod = podName(args[0], *namespace)
+			pod = podName(args[0], *cluster.Namespace)
 		}
 		snapshot, err := node.read(cmd, inspect.Request{Brief: true})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
@@ -17,7 +18,7 @@ type inspection struct {
 	pod, container, netns string
 }
 
-func newInspect(namespace *string) *cobra.Command {
+func newInspect(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	i := &inspection{}
 	cmd := &cobra.Command{
 		Use:   "inspect NAMESPACE/POD | --container ID | --netns PATH",
@@ -37,14 +38,14 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
   kubectl-plexus inspect --from node1.json shop/web -o json`,
 		Args: usageArgs(onePod),
 	}
-	i.node.add(cmd)
+	i.node.add(cmd, cluster)
 	i.node.addFrom(cmd)
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
 	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			i.pod = podName(args[0], *namespace)
+			i.pod = podName(args[0], *cluster.Namespace)
 		}
 		if err := errors.Join(i.check(), out.check()); err != nil {
 			return err

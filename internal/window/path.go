@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
@@ -27,8 +28,8 @@ type pathOptions struct {
 	fallback *string // the namespace of a pod that is named without one
 }
 
-func newPath(namespace *string) *cobra.Command {
-	o := &pathOptions{fallback: namespace}
+func newPath(cluster *genericclioptions.ConfigFlags) *cobra.Command {
+	o := &pathOptions{fallback: cluster.Namespace}
 	cmd := &cobra.Command{
 		Use:   "path NAMESPACE/POD [-i INTERFACE] to NAMESPACE/POD|ADDRESS",
 		Short: "Say which way packets take from a pod to another, and back",
@@ -49,7 +50,7 @@ With --from it reads saved snapshots instead, one a node, as any user, anywhere.
 		Args: usageArgs(o.parse),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	o.node.add(cmd)
+	o.node.add(cmd, cluster)
 	cmd.Flags().StringArrayVar(&o.froms, "from", nil, "read a saved snapshot from this `file` instead of the node, one a node")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the snapshots, with what was asked, into this `folder`, one file a node; --from reads them")
 	cmd.Flags().StringVarP(&o.query.Interface, "interface", "i", "", "the pod's `interface` that packets leave by; without it, the pod's routing chooses")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/types"
@@ -18,14 +19,17 @@ import (
 const onTheNode = `It runs on the node, as root, and reads the node that it runs on; no cluster and
 no container runtime is asked. It changes nothing.`
 
-// nodeFlags say where a command reads a node.
+// nodeFlags say which node a command reads, and how.
 type nodeFlags struct {
+	cluster   *genericclioptions.ConfigFlags
 	stateDir  string
 	netnsDirs []string
 	from      string
+	name      string // of the node that is read through a window pod
 }
 
-func (f *nodeFlags) add(cmd *cobra.Command) {
+func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFlags) {
+	f.cluster = cluster
 	flags := cmd.Flags()
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")

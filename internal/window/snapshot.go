@@ -2,11 +2,12 @@ package window
 
 import (
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
-func newSnapshot() *cobra.Command {
+func newSnapshot(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	var where nodeFlags
 	var path string
 	cmd := &cobra.Command{
@@ -36,7 +37,7 @@ configuration of a network.
 			return err
 		},
 	}
-	where.add(cmd)
+	where.add(cmd, cluster)
 	cmd.Flags().StringVar(&path, "save", "", "write into this `file`, readable for its owner alone, and print nothing")
 	return cmd
 }
