@@ -27,7 +27,7 @@ func (t *tracer) hop(at point) {
 	if hop.Step.Kind == Wire {
 		hop.Place = AtWire
 	}
-	hop.Notes = rulesAt(ns, hop.Step.Kind)
+	hop.Notes = rulesAt(ns, hop.Step.Kind, family(t.packet.to))
 	t.way.Hops = append(t.way.Hops, hop)
 	t.step = Step{}
 }
@@ -104,15 +104,15 @@ func vfText(link *inspect.Link) string {
 }
 
 // rulesAt says which rules may drop or change a packet that a namespace routes: they cannot be asked.
-func rulesAt(ns *inspect.Namespace, step StepKind) []string {
+func rulesAt(ns *inspect.Namespace, step StepKind, version int) []string {
 	if step != Routed {
 		return nil
 	}
 	var notes []string
-	if tables := ns.Netfilter.NFT; len(tables) > 0 {
+	if tables := tablesFor(ns.Netfilter.NFT, version); len(tables) > 0 {
 		notes = append(notes, "rules of nftables may drop or change it ("+strings.Join(tables, ", ")+"); see nft list ruleset")
 	}
-	if tables := ns.Netfilter.Legacy; len(tables) > 0 {
+	if tables := tablesFor(ns.Netfilter.Legacy, version); len(tables) > 0 {
 		notes = append(notes, "rules of legacy iptables may drop or change it ("+strings.Join(tables, ", ")+"); nft does not show them: see iptables-legacy -L -v -n")
 	}
 	return notes
@@ -127,4 +127,10 @@ func tagText(tags []int) string {
 		text = append(text, fmt.Sprint(tag))
 	}
 	return "VLAN " + strings.Join(text, ".")
+}
+
+// tablesFor gives the tables that see packets of a family, which the first word of a table says.
+func tablesFor(tables []string, version int) []string {
+	other := map[int]string{4: "ip6 ", 6: "ip "}[version]
+	return slices.DeleteFunc(slices.Clone(tables), func(table string) bool { return strings.HasPrefix(table, other) || strings.HasPrefix(table, "arp ") })
 }
