@@ -56,6 +56,8 @@ type Note struct {
 type Namespace struct {
 	Inode uint64 `json:"inode"`
 	Host  bool   `json:"host,omitempty"`
+	// Brief says that only the interfaces and their addresses were read.
+	Brief bool `json:"brief,omitempty"`
 	// NSID is the number by which the node's own namespace knows it; nil if it has none,
 	// as where no interface leads from one to the other.
 	NSID       *int              `json:"nsid,omitempty"`

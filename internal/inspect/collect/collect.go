@@ -26,7 +26,11 @@ type Options struct {
 	StateDir  string   // of the journal
 	NetNSDirs []string // folders in which runtimes mount namespaces
 	NetNS     []string // namespaces besides
-	Sysfs     sriov.Sysfs
+	Brief     bool     // of each namespace only the interfaces and their addresses
+	// Only are what is read in full, with what its interfaces lead to and the node's own namespace;
+	// all other namespaces are read as with Brief. None are all.
+	Only  []inspect.Target
+	Sysfs sriov.Sysfs
 }
 
 // DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
@@ -36,7 +40,9 @@ var DefaultNetNSDirs = []string{"/run/netns", "/var/run/docker/netns"}
 type collector struct {
 	options  Options
 	snapshot *inspect.Snapshot
-	opened   []*opened // the node's own is the first
+	socket   *socket
+	opened   []*opened      // the node's own is the first
+	known    map[int]uint64 // the namespaces that the node's own has numbers for
 }
 
 // opened is a namespace that is held open, so that it cannot become another one meanwhile.
@@ -44,6 +50,15 @@ type opened struct {
 	handle netns.NsHandle
 	inode  uint64
 	paths  []string
+	number int // by which the node's own knows it
+}
+
+// title names a namespace in a note.
+func (o *opened) title() string {
+	if len(o.paths) == 0 {
+		return "the node"
+	}
+	return o.paths[0]
 }
 
 // Node reads the node. What cannot be read of it is a note of the Snapshot, except for the
@@ -57,16 +72,8 @@ func Node(options Options) (*inspect.Snapshot, error) {
 		return nil, err
 	}
 	c.openSandboxes()
-	for i, ns := range c.opened {
-		read, err := c.namespace(ns, i == 0)
-		if i == 0 && err != nil {
-			return nil, fmt.Errorf("the node's network namespace: %w", err)
-		}
-		if err != nil {
-			c.note(ns.paths[0], err)
-			continue
-		}
-		c.snapshot.Namespaces = append(c.snapshot.Namespaces, *read)
+	if err := c.read(); err != nil {
+		return nil, err
 	}
 	c.locate()
 	c.namePrograms()
@@ -76,6 +83,9 @@ func Node(options Options) (*inspect.Snapshot, error) {
 func (c *collector) close() {
 	for _, ns := range c.opened {
 		_ = ns.handle.Close()
+	}
+	if c.socket != nil {
+		c.socket.Close()
 	}
 }
 
@@ -111,7 +121,7 @@ func (c *collector) hold(handle netns.NsHandle, path string) error {
 	}
 	known := slices.IndexFunc(c.opened, func(ns *opened) bool { return ns.inode == stat.Ino })
 	if known < 0 {
-		c.opened = append(c.opened, &opened{handle: handle, inode: stat.Ino})
+		c.opened = append(c.opened, &opened{handle: handle, inode: stat.Ino, number: noNumber})
 		known = len(c.opened) - 1
 	} else {
 		_ = handle.Close()
