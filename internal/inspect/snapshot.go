@@ -62,7 +62,7 @@ type Namespace struct {
 	// as where no interface leads from one to the other.
 	NSID       *int              `json:"nsid,omitempty"`
 	Paths      []string          `json:"paths,omitempty"`
-	Sandbox    *Sandbox          `json:"sandbox,omitempty"` // if a record of the journal says so
+	Sandbox    *Sandbox          `json:"sandbox,omitempty"` // if the journal says so or, for what it does not have, the runtime
 	Links      []Link            `json:"links"`
 	Routes     []Route           `json:"routes,omitempty"`
 	Rules      []Rule            `json:"rules,omitempty"`

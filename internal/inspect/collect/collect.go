@@ -29,8 +29,9 @@ type Options struct {
 	Brief     bool     // of each namespace only the interfaces and their addresses
 	// Only are what is read in full, with what its interfaces lead to and the node's own namespace;
 	// all other namespaces are read as with Brief. None are all.
-	Only  []inspect.Target
-	Sysfs sriov.Sysfs
+	Only   []inspect.Target
+	Sysfs  sriov.Sysfs
+	RunDir string // in which runtimes keep their state; "" is /run
 }
 
 // DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
@@ -38,11 +39,12 @@ var DefaultNetNSDirs = []string{"/run/netns", "/var/run/docker/netns"}
 
 // collector reads one Snapshot.
 type collector struct {
-	options  Options
-	snapshot *inspect.Snapshot
-	socket   *socket
-	opened   []*opened      // the node's own is the first
-	known    map[int]uint64 // the namespaces that the node's own has numbers for
+	options    Options
+	snapshot   *inspect.Snapshot
+	socket     *socket
+	opened     []*opened                  // the node's own is the first
+	unrecorded map[uint64]inspect.Sandbox // by inode: those that only a runtime knows
+	known      map[int]uint64             // the namespaces that the node's own has numbers for
 }
 
 // opened is a namespace that is held open, so that it cannot become another one meanwhile.
@@ -71,6 +73,7 @@ func Node(options Options) (*inspect.Snapshot, error) {
 	if err := c.openHost(); err != nil {
 		return nil, err
 	}
+	c.searchRuntimes()
 	c.openSandboxes()
 	if err := c.read(); err != nil {
 		return nil, err
@@ -136,9 +139,7 @@ func (c *collector) hold(handle netns.NsHandle, path string) error {
 func (c *collector) openSandboxes() {
 	for _, path := range c.paths() {
 		if _, exists := host.NetNS(path); !exists {
-			if slices.Contains(c.options.NetNS, path) {
-				c.note(path, errors.New("there is no network namespace"))
-			}
+			c.noteNone(path)
 			continue
 		}
 		handle, err := netns.GetFromPath(path)
@@ -153,6 +154,18 @@ func (c *collector) openSandboxes() {
 			c.note(path, err)
 		}
 	}
+}
+
+// noteNone says of a path that was asked for why it is no namespace.
+func (c *collector) noteNone(path string) {
+	if !slices.ContainsFunc(c.options.NetNS, func(named string) bool { return inspect.CleanPath(named) == path }) {
+		return
+	}
+	if _, err := os.Lstat(path); err != nil {
+		c.note(path, errors.New("there is no such file"))
+		return
+	}
+	c.note(path, errors.New("this file is no network namespace"))
 }
 
 // paths gives the paths of all namespaces, each once.
@@ -172,6 +185,9 @@ func (c *collector) paths() []string {
 			paths = append(paths, filepath.Join(dir, entry.Name()))
 		}
 	}
+	for i, path := range paths {
+		paths[i] = inspect.CleanPath(path)
+	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
 }
@@ -180,6 +196,9 @@ func (c *collector) paths() []string {
 func (c *collector) locate() {
 	for i := range c.snapshot.Namespaces {
 		ns := &c.snapshot.Namespaces[i]
+		if sandbox, found := c.unrecorded[ns.Inode]; found {
+			ns.Sandbox = &sandbox
+		}
 		for _, record := range c.snapshot.Records {
 			if record.Live && record.Inode == ns.Inode && !ns.Host {
 				sandbox := record.Sandbox

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -39,21 +38,18 @@ func (c *collector) read() (err error) {
 func (c *collector) wanted() map[uint64]bool {
 	wanted := map[uint64]bool{}
 	for _, ns := range c.opened[1:] {
-		if len(c.options.Only) == 0 || slices.ContainsFunc(c.options.Only, func(t inspect.Target) bool { return c.isOf(t, ns) }) {
+		if len(c.options.Only) == 0 || slices.ContainsFunc(c.options.Only, func(t inspect.Target) bool { return c.isWanted(t, ns) }) {
 			wanted[ns.inode] = true
 		}
 	}
 	return wanted
 }
 
-func (c *collector) isOf(target inspect.Target, ns *opened) bool {
-	if target.NetNS != "" && slices.Contains(ns.paths, target.NetNS) {
+func (c *collector) isWanted(target inspect.Target, ns *opened) bool {
+	if target.NetNS != "" && slices.Contains(ns.paths, inspect.CleanPath(target.NetNS)) || isOf(target, c.unrecorded[ns.inode]) {
 		return true
 	}
-	return slices.ContainsFunc(c.snapshot.Records, func(r inspect.Record) bool {
-		is := target.Pod != "" && r.Pod == target.Pod || target.Container != "" && strings.HasPrefix(r.ContainerID, target.Container)
-		return is && r.Live && r.Inode == ns.inode
-	})
+	return slices.ContainsFunc(c.snapshot.Records, func(r inspect.Record) bool { return r.Live && r.Inode == ns.inode && isOf(target, r.Sandbox) })
 }
 
 // readAmong reads those that are wanted in full, and gives those that their interfaces lead to, and
