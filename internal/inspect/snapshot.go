@@ -70,7 +70,9 @@ type Namespace struct {
 	FDB        []FDBEntry        `json:"fdb,omitempty"`
 	Packets    []PacketSocket    `json:"packetSockets,omitempty"`
 	Sysctls    map[string]string `json:"sysctls,omitempty"` // by the names that sysctl takes
-	Netfilter  Netfilter         `json:"netfilter,omitzero"`
+	// Counters are those of the namespace as a whole, by the names that nstat takes.
+	Counters  map[string]uint64 `json:"counters,omitempty"`
+	Netfilter Netfilter         `json:"netfilter,omitzero"`
 }
 
 // Sandbox is whose namespace it is.
@@ -125,6 +127,9 @@ type Link struct {
 	// representor of a VF is as "pf0vf3".
 	PhysPort   string      `json:"physPort,omitempty"`
 	PhysSwitch string      `json:"physSwitch,omitempty"`
+	Ethernet   *Ethernet   `json:"ethernet,omitempty"`
+	Qdiscs     []Qdisc     `json:"qdiscs,omitempty"`
+	Programs   []Program   `json:"programs,omitempty"`
 	Statistics *Statistics `json:"statistics,omitempty"`
 	Addresses  []Address   `json:"addresses,omitempty"`
 }

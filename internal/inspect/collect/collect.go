@@ -42,6 +42,7 @@ type collector struct {
 	options    Options
 	snapshot   *inspect.Snapshot
 	socket     *socket
+	ethtool    *ethtool
 	opened     []*opened                  // the node's own is the first
 	unrecorded map[uint64]inspect.Sandbox // by inode: those that only a runtime knows
 	known      map[int]uint64             // the namespaces that the node's own has numbers for

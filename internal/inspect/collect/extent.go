@@ -18,6 +18,9 @@ func (c *collector) read() (err error) {
 	if c.socket, err = newSocket(); err != nil {
 		return err
 	}
+	if !c.options.Brief {
+		c.ethtool = newEthtool()
+	}
 	node, err := c.namespace(c.opened[0], !c.options.Brief)
 	if err != nil {
 		return fmt.Errorf("the node's network namespace: %w", err)

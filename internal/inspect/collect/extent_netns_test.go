@@ -28,7 +28,7 @@ func (w *world) read(change func(*Options)) (read *inspect.Snapshot) {
 func brief(ns inspect.Namespace) inspect.Namespace {
 	links := make([]inspect.Link, len(ns.Links))
 	for i, link := range ns.Links {
-		link.Port, link.Statistics = nil, nil
+		link.Port, link.Statistics, link.Ethernet, link.Qdiscs, link.Programs = nil, nil, nil, nil, nil
 		links[i] = link
 	}
 	return inspect.Namespace{Inode: ns.Inode, Host: ns.Host, Brief: true, NSID: ns.NSID, Paths: ns.Paths, Sandbox: ns.Sandbox, Links: links}
@@ -117,10 +117,10 @@ func TestNetnsCapabilities(t *testing.T) {
 		notes        []string
 		briefs       string
 	}{
-		"none":      {"-all", []string{"the node: " + errNoNetfilter.Error(), "a: " + errNotAsked.Error(), "b: " + errNotAsked.Error(), "lonely: " + errNoNumber.Error()}, "false"},
+		"none":      {"-all", []string{"the node: " + errNoNetAdmin.Error(), "a: " + errNotAsked.Error(), "b: " + errNotAsked.Error(), "lonely: " + errNoNumber.Error()}, "false"},
 		"NET_ADMIN": {"-all,+net_admin", []string{"a: " + errNotEntered.Error(), "b: " + errNotEntered.Error(), "lonely: " + errNoNumber.Error()}, "false true true"},
 		"SYS_ADMIN": {"-all,+sys_admin", []string{
-			"the node: " + errNoNetfilter.Error(), "a: " + errNoNetfilter.Error(), "b: " + errNoNetfilter.Error(), "lonely: " + errNoNetfilter.Error(),
+			"the node: " + errNoNetAdmin.Error(), "a: " + errNoNetAdmin.Error(), "b: " + errNoNetAdmin.Error(), "lonely: " + errNoNetAdmin.Error(),
 		}, "false false false false"},
 		"both": {"-all,+net_admin,+sys_admin", nil, "false false false false"},
 	} {

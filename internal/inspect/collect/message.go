@@ -36,6 +36,7 @@ func (r *reader) describeMessage(link *inspect.Link, message []byte) {
 	all := attributes(message[unix.SizeofIfInfomsg:])
 	info := attributes(all[unix.IFLA_LINKINFO])
 	link.Tunnel = tunnel(unix.ByteSliceToString(info[nl.IFLA_INFO_KIND]), attributes(info[nl.IFLA_INFO_DATA]))
+	link.Programs = xdpPrograms(attributes(all[unix.IFLA_XDP]))
 	link.PhysPort = unix.ByteSliceToString(all[unix.IFLA_PHYS_PORT_NAME])
 	link.PhysSwitch = hex.EncodeToString(all[unix.IFLA_PHYS_SWITCH_ID])
 	if r.ns.Sysctls != nil {

@@ -32,9 +32,10 @@ func inside(handle netns.NsHandle, f func() error) error {
 // reader reads one namespace.
 type reader struct {
 	*socket
-	handle *netlink.Handle // nil if the namespace was not entered
-	ns     *inspect.Namespace
-	links  []netlink.Link
+	handle  *netlink.Handle // nil if the namespace was not entered
+	ethtool *ethtool        // nil if the kernel has none
+	ns      *inspect.Namespace
+	links   []netlink.Link
 }
 
 // whole reads all of a namespace, from inside.
@@ -47,13 +48,13 @@ func (c *collector) whole(ns *opened) (*inspect.Namespace, error) {
 			return err
 		}
 		defer r.handle.Close()
-		r.ns = read
+		r.ns, r.ethtool = read, c.ethtool
 		err = r.all()
 		c.resolve(r)
 		return err
 	})
-	if errors.Is(err, errNoNetfilter) {
-		c.note(ns.title(), err)
+	if errors.Is(err, errNoNetAdmin) {
+		c.note(ns.title(), errNoNetAdmin)
 	} else if err != nil {
 		return nil, err
 	}
@@ -89,12 +90,13 @@ func (c *collector) enter(ns *opened, f func(*reader) error) error {
 func (r *reader) all() error {
 	for _, part := range []func() error{
 		r.readLinks, r.readPorts, r.readAddresses, r.readRoutes, r.readRules, r.readNeighbours, r.readFDB, r.readSysctls, r.readPacketSockets,
+		r.readCounters, r.readEthernet, r.readQdiscs,
 	} {
 		if err := part(); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return err
 		}
 	}
-	return r.readNetfilter()
+	return errors.Join(r.readNetfilter(), r.readPrograms())
 }
 
 // dump asks for a list again if it changed while it was read.

@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errNoNetfilter = errors.New("its tables of netfilter were not read: that takes the capability NET_ADMIN")
+var errNoNetAdmin = errors.New("its tables of netfilter and its BPF programs were not read: that takes the capability NET_ADMIN")
 
-// readNetfilter names the tables. The error is errNoNetfilter.
+// readNetfilter names the tables. The error is errNoNetAdmin.
 func (r *reader) readNetfilter() error {
 	nft, err := nftTables()
 	if errors.Is(err, unix.EPERM) {
-		return errNoNetfilter
+		return errNoNetAdmin
 	}
 	r.ns.Netfilter.NFT = nft // another error is a kernel without nftables
 	for _, family := range []string{"ip", "ip6"} {
 		tables, err := legacyTables(family)
 		if errors.Is(err, unix.EPERM) {
-			return errNoNetfilter
+			return errNoNetAdmin
 		}
 		r.ns.Netfilter.Legacy = append(r.ns.Netfilter.Legacy, tables...)
 	}
