@@ -20,6 +20,16 @@ type Request struct {
 	// Brief leaves out what only inspect and path need: of each namespace its interfaces and
 	// addresses are read, which takes NET_ADMIN alone.
 	Brief bool `json:"brief,omitempty"`
+	// Only are what is read in full, with what its interfaces lead to and the node's own namespace; of
+	// all others the same is read as with Brief. None are all.
+	Only []Target `json:"only,omitempty"`
+}
+
+// Target is a pod, a container or a network namespace: exactly one of the fields is set.
+type Target struct {
+	Pod       string `json:"pod,omitempty"`       // namespace/name
+	Container string `json:"container,omitempty"` // its ID, or the beginning of it
+	NetNS     string `json:"netns,omitempty"`     // a path
 }
 
 // Question asks the routing of a namespace where it sends a packet.

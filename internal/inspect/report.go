@@ -3,7 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 )
@@ -61,19 +61,20 @@ func (r *Report) relate(ref Ref) {
 
 // FindPod gives the namespace of a pod. Of several sandboxes it is the newest.
 func (s *Snapshot) FindPod(name string) (uint64, error) {
-	return s.findRecord("pod "+name, func(r *Record) bool { return r.Pod == name })
+	return s.findSandbox("pod "+name, func(sandbox *Sandbox) bool { return sandbox.Pod == name })
 }
 
 // FindContainer gives the namespace of a container, by its ID or the beginning of it.
 func (s *Snapshot) FindContainer(id string) (uint64, error) {
-	return s.findRecord("container "+id, func(r *Record) bool { return id != "" && strings.HasPrefix(r.ContainerID, id) })
+	return s.findSandbox("container "+id, func(sandbox *Sandbox) bool { return id != "" && strings.HasPrefix(sandbox.ContainerID, id) })
 }
 
-func (s *Snapshot) findRecord(what string, is func(*Record) bool) (uint64, error) {
+// findSandbox looks in the journal, then for what the runtime said of a namespace.
+func (s *Snapshot) findSandbox(what string, is func(*Sandbox) bool) (uint64, error) {
 	var newest *Record
 	for i := range s.Records {
 		r := &s.Records[i]
-		if !is(r) {
+		if !is(&r.Sandbox) {
 			continue
 		}
 		if newest != nil && newest.Pod != r.Pod {
@@ -85,24 +86,52 @@ func (s *Snapshot) findRecord(what string, is func(*Record) bool) (uint64, error
 	}
 	switch {
 	case newest == nil:
-		return 0, fmt.Errorf("%s: %w: the journal has no record of it", what, ErrNotFound)
+		return s.findUnrecorded(what, is)
 	case NewGraph(s).Namespace(newest.Inode) == nil:
 		return 0, fmt.Errorf("%s: %w: the journal has a record of it, and its network namespace %s is gone", what, ErrNotFound, newest.Path)
 	}
 	return newest.Inode, nil
 }
 
+func (s *Snapshot) findUnrecorded(what string, is func(*Sandbox) bool) (uint64, error) {
+	var found *Namespace
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		if ns.Sandbox == nil || !is(ns.Sandbox) {
+			continue
+		}
+		if found != nil {
+			return 0, fmt.Errorf("%s: it may be %s or %s: give more of its ID", what, found.Sandbox.ContainerID, ns.Sandbox.ContainerID)
+		}
+		found = ns
+	}
+	if found == nil {
+		return 0, fmt.Errorf("%s: %w: the journal has no record of it, nor has a runtime's folder; --netns takes the path of a network namespace", what, ErrNotFound)
+	}
+	return found.Inode, nil
+}
+
 // FindPath gives the namespace that is mounted at a path.
-func (s *Snapshot) FindPath(path string) (uint64, error) {
+func (s *Snapshot) FindPath(where string) (uint64, error) {
+	wanted := CleanPath(where)
 	for _, ns := range s.Namespaces {
-		if slices.Contains(ns.Paths, filepath.Clean(path)) {
+		if slices.Contains(ns.Paths, wanted) {
 			return ns.Inode, nil
 		}
 	}
 	for _, note := range s.Notes {
-		if note.About == filepath.Clean(path) {
-			return 0, fmt.Errorf("network namespace %s: %w: %s", path, ErrNotFound, note.Text)
+		if note.About == wanted {
+			return 0, fmt.Errorf("network namespace %s: %w: %s", where, ErrNotFound, note.Text)
 		}
 	}
-	return 0, fmt.Errorf("network namespace %s: %w", path, ErrNotFound)
+	return 0, fmt.Errorf("network namespace %s: %w", where, ErrNotFound)
+}
+
+// CleanPath gives the path of a namespace as a Snapshot has it. /var/run is another name of /run.
+func CleanPath(where string) string {
+	where = path.Clean(where)
+	if below, found := strings.CutPrefix(where, "/var/run/"); found {
+		return "/run/" + below
+	}
+	return where
 }

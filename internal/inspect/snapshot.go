@@ -59,11 +59,13 @@ type Note struct {
 type Namespace struct {
 	Inode uint64 `json:"inode"`
 	Host  bool   `json:"host,omitempty"`
+	// Brief says that only the interfaces and their addresses were read.
+	Brief bool `json:"brief,omitempty"`
 	// NSID is the number by which the node's own namespace knows it; nil if it has none,
 	// as where no interface leads from one to the other.
 	NSID       *int              `json:"nsid,omitempty"`
 	Paths      []string          `json:"paths,omitempty"`
-	Sandbox    *Sandbox          `json:"sandbox,omitempty"` // if a record of the journal says so
+	Sandbox    *Sandbox          `json:"sandbox,omitempty"` // if the journal says so or, for what it does not have, the runtime
 	Links      []Link            `json:"links"`
 	Routes     []Route           `json:"routes,omitempty"`
 	Rules      []Rule            `json:"rules,omitempty"`
@@ -71,7 +73,9 @@ type Namespace struct {
 	FDB        []FDBEntry        `json:"fdb,omitempty"`
 	Packets    []PacketSocket    `json:"packetSockets,omitempty"`
 	Sysctls    map[string]string `json:"sysctls,omitempty"` // by the names that sysctl takes
-	Netfilter  Netfilter         `json:"netfilter,omitzero"`
+	// Counters are those of the namespace as a whole, by the names that nstat takes.
+	Counters  map[string]uint64 `json:"counters,omitempty"`
+	Netfilter Netfilter         `json:"netfilter,omitzero"`
 }
 
 // Sandbox is whose namespace it is.
@@ -126,6 +130,9 @@ type Link struct {
 	// representor of a VF is as "pf0vf3".
 	PhysPort   string      `json:"physPort,omitempty"`
 	PhysSwitch string      `json:"physSwitch,omitempty"`
+	Ethernet   *Ethernet   `json:"ethernet,omitempty"`
+	Qdiscs     []Qdisc     `json:"qdiscs,omitempty"`
+	Programs   []Program   `json:"programs,omitempty"`
 	Statistics *Statistics `json:"statistics,omitempty"`
 	Addresses  []Address   `json:"addresses,omitempty"`
 }

@@ -121,10 +121,13 @@ func (i *inspection) explainNotFound(err error) error {
 }
 
 func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
-	var request inspect.Request
+	target := inspect.Target{Pod: i.pod, Container: i.container}
+	request := inspect.Request{}
 	if i.netns != "" {
-		request.NetNS = []string{absolute(i.netns)}
+		target.NetNS = i.path()
+		request.NetNS = []string{target.NetNS}
 	}
+	request.Only = []inspect.Target{target}
 	return i.node.read(cmd, request)
 }
 
@@ -133,7 +136,16 @@ func (i *inspection) find(s *inspect.Snapshot) (uint64, error) {
 	case i.container != "":
 		return s.FindContainer(i.container)
 	case i.netns != "":
-		return s.FindPath(absolute(i.netns))
+		return s.FindPath(i.path())
 	}
 	return s.FindPod(i.pod)
+}
+
+// path gives the path of --netns as the snapshot has it: one of this machine, unless it is a saved
+// one, of another.
+func (i *inspection) path() string {
+	if i.node.from != "" {
+		return i.netns
+	}
+	return absolute(i.netns)
 }

@@ -54,7 +54,7 @@ func TestInspect(t *testing.T) {
 		"a pod without one":          {[]string{"default/db"}, exitFine, "Nothing is wrong.", ""},
 		"a pod of the namespace":     {[]string{"db", "-n", "default"}, exitFine, "pod default/db", ""},
 		"a pod of default":           {[]string{"db"}, exitFine, "pod default/db", ""},
-		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node: the journal has no record of it (--from -)"},
+		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node: the journal has no record of it, nor has a runtime's folder; --netns takes the path of a network namespace (--from -)"},
 		"a container":                {[]string{"--container", "w"}, exitWrong, "pod default/web", ""},
 		"a path":                     {[]string{"--netns", "/run/netns/db"}, exitFine, "pod default/db", ""},
 		"a path that is not there":   {[]string{"--netns", "/run/netns/x"}, exitBlind, "", "network namespace /run/netns/x: not found"},
@@ -64,6 +64,8 @@ func TestInspect(t *testing.T) {
 		"two pods":                   {[]string{"a/b", "c/d"}, exitUsage, "", `inspect takes one pod, as NAMESPACE/POD, got ["a/b" "c/d"]`},
 		"a file that is not there":   {[]string{"a/b", "--from", "/nonexistent"}, exitBlind, "", "--from: open /nonexistent"},
 		"a file that is no snapshot": {[]string{"a/b", "--from", "inspect.go"}, exitBlind, "", "--from inspect.go: this is not a snapshot"},
+		"the other name of a path":   {[]string{"--netns", "/var/run/netns//db"}, exitFine, "pod default/db", ""},
+		"a file that has no name":    {[]string{"a/b", "--from", ""}, exitUsage, "", "--from names no file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := runWith(t, string(data), append([]string{"inspect", "--from", "-"}, tc.args...)...)

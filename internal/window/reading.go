@@ -42,6 +42,9 @@ func (f *nodeFlags) addFrom(cmd *cobra.Command) {
 
 // open gives the way to the node: a saved snapshot, or this machine. The caller closes it.
 func (f *nodeFlags) open(cmd *cobra.Command) (inspect.Node, error) {
+	if given := cmd.Flags().Lookup("from"); given != nil && given.Changed && f.from == "" {
+		return nil, misuse(errors.New("--from names no file: give one, or - for the standard input"))
+	}
 	if f.from != "" {
 		snapshot, err := load(cmd, f.from)
 		if err != nil {

@@ -25,6 +25,7 @@ func (f *nodeFlags) openLocal() (inspect.Node, error) {
 
 func (l *local) Snapshot(_ context.Context, request inspect.Request) (*inspect.Snapshot, error) {
 	l.options.NetNS = request.NetNS // and of the answers to questions about it
+	l.options.Brief, l.options.Only = request.Brief, request.Only
 	snapshot, err := collect.Node(l.options)
 	if err != nil {
 		return nil, fmt.Errorf("read the node: %w", err)

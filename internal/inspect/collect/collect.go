@@ -26,7 +26,12 @@ type Options struct {
 	StateDir  string   // of the journal
 	NetNSDirs []string // folders in which runtimes mount namespaces
 	NetNS     []string // namespaces besides
-	Sysfs     sriov.Sysfs
+	Brief     bool     // of each namespace only the interfaces and their addresses
+	// Only are what is read in full, with what its interfaces lead to and the node's own namespace;
+	// all other namespaces are read as with Brief. None are all.
+	Only   []inspect.Target
+	Sysfs  sriov.Sysfs
+	RunDir string // in which runtimes keep their state; "" is /run
 }
 
 // DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
@@ -34,9 +39,13 @@ var DefaultNetNSDirs = []string{"/run/netns", "/var/run/docker/netns"}
 
 // collector reads one Snapshot.
 type collector struct {
-	options  Options
-	snapshot *inspect.Snapshot
-	opened   []*opened // the node's own is the first
+	options    Options
+	snapshot   *inspect.Snapshot
+	socket     *socket
+	ethtool    *ethtool
+	opened     []*opened                  // the node's own is the first
+	unrecorded map[uint64]inspect.Sandbox // by inode: those that only a runtime knows
+	known      map[int]uint64             // the namespaces that the node's own has numbers for
 }
 
 // opened is a namespace that is held open, so that it cannot become another one meanwhile.
@@ -44,6 +53,15 @@ type opened struct {
 	handle netns.NsHandle
 	inode  uint64
 	paths  []string
+	number int // by which the node's own knows it
+}
+
+// title names a namespace in a note.
+func (o *opened) title() string {
+	if len(o.paths) == 0 {
+		return "the node"
+	}
+	return o.paths[0]
 }
 
 // Node reads the node. What cannot be read of it is a note of the Snapshot, except for the
@@ -56,17 +74,10 @@ func Node(options Options) (*inspect.Snapshot, error) {
 	if err := c.openHost(); err != nil {
 		return nil, err
 	}
+	c.searchRuntimes()
 	c.openSandboxes()
-	for i, ns := range c.opened {
-		read, err := c.namespace(ns, i == 0)
-		if i == 0 && err != nil {
-			return nil, fmt.Errorf("the node's network namespace: %w", err)
-		}
-		if err != nil {
-			c.note(ns.paths[0], err)
-			continue
-		}
-		c.snapshot.Namespaces = append(c.snapshot.Namespaces, *read)
+	if err := c.read(); err != nil {
+		return nil, err
 	}
 	c.locate()
 	c.namePrograms()
@@ -76,6 +87,9 @@ func Node(options Options) (*inspect.Snapshot, error) {
 func (c *collector) close() {
 	for _, ns := range c.opened {
 		_ = ns.handle.Close()
+	}
+	if c.socket != nil {
+		c.socket.Close()
 	}
 }
 
@@ -111,7 +125,7 @@ func (c *collector) hold(handle netns.NsHandle, path string) error {
 	}
 	known := slices.IndexFunc(c.opened, func(ns *opened) bool { return ns.inode == stat.Ino })
 	if known < 0 {
-		c.opened = append(c.opened, &opened{handle: handle, inode: stat.Ino})
+		c.opened = append(c.opened, &opened{handle: handle, inode: stat.Ino, number: noNumber})
 		known = len(c.opened) - 1
 	} else {
 		_ = handle.Close()
@@ -126,9 +140,7 @@ func (c *collector) hold(handle netns.NsHandle, path string) error {
 func (c *collector) openSandboxes() {
 	for _, path := range c.paths() {
 		if _, exists := host.NetNS(path); !exists {
-			if slices.Contains(c.options.NetNS, path) {
-				c.note(path, errors.New("there is no network namespace"))
-			}
+			c.noteNone(path)
 			continue
 		}
 		handle, err := netns.GetFromPath(path)
@@ -143,6 +155,18 @@ func (c *collector) openSandboxes() {
 			c.note(path, err)
 		}
 	}
+}
+
+// noteNone says of a path that was asked for why it is no namespace.
+func (c *collector) noteNone(path string) {
+	if !slices.ContainsFunc(c.options.NetNS, func(named string) bool { return inspect.CleanPath(named) == path }) {
+		return
+	}
+	if _, err := os.Lstat(path); err != nil {
+		c.note(path, errors.New("there is no such file"))
+		return
+	}
+	c.note(path, errors.New("this file is no network namespace"))
 }
 
 // paths gives the paths of all namespaces, each once.
@@ -162,6 +186,9 @@ func (c *collector) paths() []string {
 			paths = append(paths, filepath.Join(dir, entry.Name()))
 		}
 	}
+	for i, path := range paths {
+		paths[i] = inspect.CleanPath(path)
+	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
 }
@@ -170,6 +197,9 @@ func (c *collector) paths() []string {
 func (c *collector) locate() {
 	for i := range c.snapshot.Namespaces {
 		ns := &c.snapshot.Namespaces[i]
+		if sandbox, found := c.unrecorded[ns.Inode]; found {
+			ns.Sandbox = &sandbox
+		}
 		for _, record := range c.snapshot.Records {
 			if record.Live && record.Inode == ns.Inode && !ns.Host {
 				sandbox := record.Sandbox

@@ -88,7 +88,7 @@ func TestNetnsSnapshotOfARestlessNode(t *testing.T) {
 		s, err := Node(Options{StateDir: filepath.Join(w.CNIDir, "plexus"), NetNS: []string{w.Path("netns", "no-namespace"), w.a.Path}})
 		check.Equal(t, "namespaces that are named", len(s.Namespaces), 2)
 		_, missing := s.FindPath(w.Path("netns", "no-namespace"))
-		check.Error(t, missing, "there is no network namespace")
+		check.Error(t, missing, "this file is no network namespace")
 		return err
 	})
 }

@@ -24,17 +24,21 @@ var legacyFamilies = map[string]struct {
 
 // legacyTables gives the tables of legacy iptables that have rules, in the thread's namespace.
 // /proc/net would be that of the process's first thread. There is no file unless the module
-// is loaded.
-func legacyTables(family string) []string {
+// is loaded. A table that cannot be asked about has rules, as far as is known; the error is of the
+// last one.
+func legacyTables(family string) (tables []string, last error) {
 	of := legacyFamilies[family]
 	data, _ := os.ReadFile("/proc/thread-self/net/" + of.file)
-	var tables []string
 	for _, table := range strings.Fields(string(data)) {
-		if rules, err := legacyRules(of.domain, of.level, table); err != nil || rules > 0 {
+		rules, err := legacyRules(of.domain, of.level, table)
+		if err != nil || rules > 0 {
 			tables = append(tables, family+" "+table)
 		}
+		if err != nil {
+			last = err
+		}
 	}
-	return tables
+	return tables, last
 }
 
 // tableInfo is struct ipt_getinfo of the kernel, and struct ip6t_getinfo.

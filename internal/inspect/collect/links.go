@@ -14,14 +14,16 @@ import (
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
+// rtextFilterSkipStats is RTEXT_FILTER_SKIP_STATS of the kernel: without the counters of IPv6.
+const rtextFilterSkipStats = 1 << 3
+
 // readLinks reads the messages itself: the netlink library leaves out what describeMessage adds.
 func (r *reader) readLinks() error {
-	messages, err := dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		request.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-		request.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_VF)))
-		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	})
+	filter := uint32(nl.RTEXT_FILTER_VF)
+	if r.handle == nil {
+		filter = rtextFilterSkipStats
+	}
+	messages, err := r.dump(unix.RTM_GETLINK, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filter)))
 	if err != nil {
 		return err
 	}

@@ -36,9 +36,12 @@ func (r *reader) describeMessage(link *inspect.Link, message []byte) {
 	all := attributes(message[unix.SizeofIfInfomsg:])
 	info := attributes(all[unix.IFLA_LINKINFO])
 	link.Tunnel = tunnel(unix.ByteSliceToString(info[nl.IFLA_INFO_KIND]), attributes(info[nl.IFLA_INFO_DATA]))
+	link.Programs = xdpPrograms(attributes(all[unix.IFLA_XDP]))
 	link.PhysPort = unix.ByteSliceToString(all[unix.IFLA_PHYS_PORT_NAME])
 	link.PhysSwitch = hex.EncodeToString(all[unix.IFLA_PHYS_SWITCH_ID])
-	r.describeSettings(link.Name, attributes(all[unix.IFLA_AF_SPEC]))
+	if r.ns.Sysctls != nil {
+		r.describeSettings(link.Name, attributes(all[unix.IFLA_AF_SPEC]))
+	}
 }
 
 // tunnelAttributes are the types of the attributes of a kind of tunnel; 0 is one that it has not.

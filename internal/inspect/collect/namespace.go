@@ -29,44 +29,74 @@ func inside(handle netns.NsHandle, f func() error) error {
 	return <-done
 }
 
-// reader reads one namespace, from inside.
+// reader reads one namespace.
 type reader struct {
-	*netlink.Handle
-	ns    *inspect.Namespace
-	links []netlink.Link
+	*socket
+	handle  *netlink.Handle // nil if the namespace was not entered
+	ethtool *ethtool        // nil if the kernel has none
+	ns      *inspect.Namespace
+	links   []netlink.Link
 }
 
-func (c *collector) namespace(ns *opened, isHost bool) (*inspect.Namespace, error) {
-	read := &inspect.Namespace{Inode: ns.inode, Host: isHost, Paths: ns.paths, Links: []inspect.Link{}, Sysctls: map[string]string{}}
-	err := inside(ns.handle, func() error {
-		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
+// whole reads all of a namespace, from inside.
+func (c *collector) whole(ns *opened) (*inspect.Namespace, error) {
+	read := c.newNamespace(ns)
+	read.Sysctls = map[string]string{}
+	err := c.enter(ns, func(r *reader) error {
+		var err error
+		if r.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}
-		defer handle.Close()
-		r := &reader{Handle: handle, ns: read}
-		if err := r.all(); err != nil {
-			return err
-		}
+		defer r.handle.Close()
+		r.ns, r.ethtool = read, c.ethtool
+		err = r.all()
 		c.resolve(r)
-		return nil
+		return err
 	})
-	if err != nil {
+	if errors.Is(err, errNoNetAdmin) {
+		c.note(ns.title(), errNoNetAdmin)
+	} else if err != nil {
 		return nil, err
 	}
 	c.devices(read)
-	return read, c.number(read, ns)
+	return read, nil
+}
+
+func (c *collector) newNamespace(ns *opened) *inspect.Namespace {
+	read := &inspect.Namespace{Inode: ns.inode, Host: ns == c.opened[0], Paths: ns.paths, Links: []inspect.Link{}}
+	if ns.number != noNumber && !read.Host {
+		read.NSID = &ns.number
+	}
+	return read
+}
+
+// enter runs a function inside a namespace, with a socket there. The node's own is not entered: the
+// thread is there, and entering takes SYS_ADMIN.
+func (c *collector) enter(ns *opened, f func(*reader) error) error {
+	if ns == c.opened[0] {
+		return f(&reader{socket: c.socket})
+	}
+	return inside(ns.handle, func() error {
+		s, err := newSocket()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return f(&reader{socket: s})
+	})
 }
 
 // all reads each part; one that this kernel does not have is empty.
 func (r *reader) all() error {
-	for _, part := range []func() error{r.readLinks, r.readPorts, r.readAddresses, r.readRoutes, r.readRules, r.readNeighbours, r.readFDB, r.readSysctls, r.readPacketSockets} {
+	for _, part := range []func() error{
+		r.readLinks, r.readPorts, r.readAddresses, r.readRoutes, r.readRules, r.readNeighbours, r.readFDB, r.readSysctls, r.readPacketSockets,
+		r.readCounters, r.readEthernet, r.readQdiscs,
+	} {
 		if err := part(); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return err
 		}
 	}
-	r.readNetfilter()
-	return nil
+	return errors.Join(r.readNetfilter(), r.readPrograms())
 }
 
 // dump asks for a list again if it changed while it was read.
@@ -74,42 +104,42 @@ func dump[T any](f func() ([]T, error)) ([]T, error) {
 	return host.Retried(netlink.ErrDumpInterrupted, f)
 }
 
-// number gives the namespace the number by which the node knows it.
-func (c *collector) number(read *inspect.Namespace, ns *opened) error {
-	if read.Host {
-		return nil
-	}
-	return inside(c.opened[0].handle, func() error {
-		if id, err := netlink.GetNetNsIdByFd(int(ns.handle)); err == nil && id >= 0 {
-			read.NSID = &id
-		}
-		return nil
-	})
-}
-
 // resolve finds the namespaces that the links of one lead to: the kernel gives numbers, by
-// which this namespace alone knows them.
+// which the namespace of the socket alone knows them.
 func (c *collector) resolve(r *reader) {
-	wanted := map[int]bool{}
+	numbers := map[int]bool{}
 	for _, link := range r.links {
 		if id := link.Attrs().NetNsID; id >= 0 {
-			wanted[id] = true
+			numbers[id] = true
 		}
 	}
-	found := map[int]uint64{-1: r.ns.Inode}
-	for _, other := range c.opened {
-		if len(found) > len(wanted) {
-			break
-		}
-		if id, err := r.GetNetNsIdByFd(int(other.handle)); err == nil && wanted[id] {
-			found[id] = other.inode
-		}
+	found := c.numbers()
+	if r.socket.SocketHandle != c.socket.SocketHandle {
+		found = c.numbered(r.socket, len(numbers))
 	}
 	for i, link := range r.links {
 		if attrs := link.Attrs(); attrs.ParentIndex != 0 {
-			r.ns.Links[i].Link = &inspect.Ref{Namespace: found[attrs.NetNsID], Index: attrs.ParentIndex}
+			inode := r.ns.Inode
+			if attrs.NetNsID >= 0 {
+				inode = found[attrs.NetNsID]
+			}
+			r.ns.Links[i].Link = &inspect.Ref{Namespace: inode, Index: attrs.ParentIndex}
 		}
 	}
+}
+
+// numbered gives the namespaces that the one of a socket has numbers for; so many at most.
+func (c *collector) numbered(s *socket, most int) map[int]uint64 {
+	found := map[int]uint64{}
+	for _, ns := range c.opened {
+		if len(found) == most {
+			break
+		}
+		if number := s.number(int(ns.handle)); number != noNumber {
+			found[number] = ns.inode
+		}
+	}
+	return found
 }
 
 // devices says of each VF which it is: the folder of the device is on the node.

@@ -3,14 +3,29 @@
 package collect
 
 import (
+	"errors"
+
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// readNetfilter names the tables.
-func (r *reader) readNetfilter() {
-	r.ns.Netfilter.Legacy = append(legacyTables("ip"), legacyTables("ip6")...)
-	r.ns.Netfilter.NFT, _ = nftTables() // an error is a kernel without nftables
+var errNoNetAdmin = errors.New("its tables of netfilter and its BPF programs were not read: that takes the capability NET_ADMIN")
+
+// readNetfilter names the tables. The error is errNoNetAdmin.
+func (r *reader) readNetfilter() error {
+	nft, err := nftTables()
+	if errors.Is(err, unix.EPERM) {
+		return errNoNetAdmin
+	}
+	r.ns.Netfilter.NFT = nft // another error is a kernel without nftables
+	for _, family := range []string{"ip", "ip6"} {
+		tables, err := legacyTables(family)
+		if errors.Is(err, unix.EPERM) {
+			return errNoNetAdmin
+		}
+		r.ns.Netfilter.Legacy = append(r.ns.Netfilter.Legacy, tables...)
+	}
+	return nil
 }
 
 // nftTables gives the tables of nftables in the thread's namespace.

@@ -12,12 +12,7 @@ import (
 // readPorts reads what bridges have of their ports: the netlink library reads either the
 // settings or the VLANs, of one port or of all. The list has the bridges, too, with their own VLANs.
 func (r *reader) readPorts() error {
-	messages, err := dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
-		request.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
-		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	})
+	messages, err := r.dump(unix.RTM_GETLINK, nl.NewIfInfomsg(unix.AF_BRIDGE), nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
 	if err != nil {
 		return err
 	}

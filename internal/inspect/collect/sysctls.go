@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -50,12 +49,15 @@ func (r *reader) readSysctls() error {
 	return nil
 }
 
+// netconfMessage is struct netconfmsg of the kernel, aligned.
+type netconfMessage uint8
+
+func (netconfMessage) Len() int { return unix.SizeofRtAttr }
+
+func (m netconfMessage) Serialize() []byte { return []byte{byte(m), 0, 0, 0} }
+
 func (r *reader) readNetconf(family uint8, names map[uint16]string) error {
-	messages, err := dump(func() ([][]byte, error) {
-		request := nl.NewNetlinkRequest(unix.RTM_GETNETCONF, unix.NLM_F_DUMP)
-		request.AddRawData([]byte{family, 0, 0, 0})
-		return request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNETCONF)
-	})
+	messages, err := r.dump(unix.RTM_GETNETCONF, netconfMessage(family))
 	version := map[uint8]string{unix.AF_INET: "ipv4", unix.AF_INET6: "ipv6"}[family]
 	for _, message := range messages {
 		values := attributes(message[unix.SizeofRtAttr:]) // after struct netconfmsg, aligned

@@ -3,10 +3,12 @@
 package collect
 
 import (
+	"bytes"
 	"net"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -25,10 +27,22 @@ func eachFamily(f func(version, family int) error) error {
 }
 
 func (r *reader) readAddresses() error {
-	addresses, err := dump(func() ([]netlink.Addr, error) { return r.AddrList(nil, netlink.FAMILY_ALL) })
-	for _, a := range addresses {
-		if link := r.link(a.LinkIndex); link != nil && a.IPNet != nil {
-			link.Addresses = append(link.Addresses, inspect.Address{Address: a.IPNet.String(), Scope: scope(a.Scope)})
+	messages, err := r.dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	for _, message := range messages {
+		if len(message) < unix.SizeofIfAddrmsg {
+			continue
+		}
+		header, all := nl.DeserializeIfAddrmsg(message), attributes(message[unix.SizeofIfAddrmsg:])
+		value, prefix := all[unix.IFA_LOCAL], int(header.Prefixlen)
+		switch peer := all[unix.IFA_ADDRESS]; {
+		case value == nil:
+			value = peer
+		case peer != nil && !bytes.Equal(value, peer):
+			prefix = 8 * len(value) // the prefix is that of the other end
+		}
+		if link := r.link(int(header.Index)); link != nil && value != nil {
+			address := net.IPNet{IP: value, Mask: net.CIDRMask(prefix, 8*len(value))}
+			link.Addresses = append(link.Addresses, inspect.Address{Address: address.String(), Scope: scope(int(header.Scope))})
 		}
 	}
 	return err
@@ -49,7 +63,7 @@ func scope(number int) string {
 func (r *reader) readRoutes() error {
 	return eachFamily(func(version, family int) error {
 		routes, err := dump(func() ([]netlink.Route, error) {
-			return r.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+			return r.handle.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 		})
 		for i := range routes {
 			r.ns.Routes = append(r.ns.Routes, describeRoute(version, &routes[i]))
@@ -90,7 +104,7 @@ func destination(network *net.IPNet) string {
 
 func (r *reader) readRules() error {
 	return eachFamily(func(version, family int) error {
-		rules, err := dump(func() ([]netlink.Rule, error) { return r.RuleList(family) })
+		rules, err := dump(func() ([]netlink.Rule, error) { return r.handle.RuleList(family) })
 		for _, rule := range rules {
 			r.ns.Rules = append(r.ns.Rules, inspect.Rule{
 				Priority: max(rule.Priority, 0), Family: version, From: network(rule.Src), To: network(rule.Dst), Input: rule.IifName,
@@ -110,9 +124,9 @@ func network(n *net.IPNet) string {
 
 func (r *reader) readNeighbours() error {
 	for _, proxy := range []bool{false, true} {
-		list := r.NeighList
+		list := r.handle.NeighList
 		if proxy {
-			list = r.NeighProxyList
+			list = r.handle.NeighProxyList
 		}
 		neighbours, err := dump(func() ([]netlink.Neigh, error) { return list(0, netlink.FAMILY_ALL) })
 		if err != nil {
@@ -136,7 +150,7 @@ var neighbourStates = map[int]string{
 }
 
 func (r *reader) readFDB() error {
-	entries, err := dump(func() ([]netlink.Neigh, error) { return r.NeighList(0, unix.AF_BRIDGE) })
+	entries, err := dump(func() ([]netlink.Neigh, error) { return r.handle.NeighList(0, unix.AF_BRIDGE) })
 	for _, n := range entries {
 		r.ns.FDB = append(r.ns.FDB, inspect.FDBEntry{
 			Index: n.LinkIndex, MAC: n.HardwareAddr.String(), VLAN: n.Vlan, Destination: ip(n.IP), Self: n.Flags&netlink.NTF_SELF != 0,
