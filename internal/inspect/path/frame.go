@@ -15,6 +15,9 @@ func (t *tracer) send(from point) error {
 		return err
 	}
 	link := t.world.link(from)
+	if program := programAt(link, "egress"); program != "" {
+		return t.handed(from, program)
+	}
 	switch {
 	case isPair(link.Kind):
 		return t.sendPair(from, link)
@@ -50,6 +53,19 @@ func userSpace(kind string) string {
 		return "WireGuard, whose peers are not read"
 	case "openvswitch":
 		return "Open vSwitch, whose flows are not read"
+	}
+	return ""
+}
+
+// programAt names the BPF program that has each packet of an interface in a direction: it may drop it,
+// change it or send it elsewhere. Those of a netkit have it in both.
+func programAt(link *inspect.Link, directions ...string) string {
+	for _, program := range link.Programs {
+		for _, direction := range append(directions, "netkit") {
+			if strings.Contains(program.At, direction) {
+				return fmt.Sprintf("the BPF program %s (ID %d, %s)", cmp.Or(program.Name, "without a name"), program.ID, program.At)
+			}
+		}
 	}
 	return ""
 }
@@ -231,7 +247,7 @@ func (t *tracer) receive(at point) error {
 	}
 	t.hop(at)
 	link := t.world.link(at)
-	if program := t.listener(at); program != "" {
+	if program := cmp.Or(programAt(link, "ingress", "xdp"), t.listener(at)); program != "" {
 		return t.handed(at, program)
 	}
 	master := at.beside(link.Master)
