@@ -24,6 +24,7 @@ type pathOptions struct {
 	froms    []string
 	save     string
 	query    path.Query
+	width    int
 	output   *output
 	fallback *string // the namespace of a pod that is named without one
 }
@@ -54,8 +55,33 @@ With --from it reads saved snapshots instead, one a node, as any user, anywhere.
 	cmd.Flags().StringArrayVar(&o.froms, "from", nil, "read a saved snapshot from this `file` instead of the node, one a node")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the snapshots, with what was asked, into this `folder`, one file a node; --from reads them")
 	cmd.Flags().StringVarP(&o.query.Interface, "interface", "i", "", "the pod's `interface` that packets leave by; without it, the pod's routing chooses")
-	o.output = addOutput(cmd)
+	cmd.Flags().IntVar(&o.width, "width", 0, "`pixels` of the picture of -o svg: 888, or one column below 600")
+	o.output = addOutput(cmd, formatMermaid, formatSVG, formatHTML)
 	return cmd
+}
+
+// Formats of pictures.
+const (
+	formatMermaid = "mermaid"
+	formatSVG     = "svg"
+	formatHTML    = "html"
+)
+
+// draw writes a path as text or as a picture.
+func (o *pathOptions) draw(w io.Writer, document *path.Document) error {
+	drawn := ""
+	switch o.output.format {
+	case formatMermaid:
+		drawn = document.Mermaid()
+	case formatSVG:
+		drawn = document.SVG(o.width)
+	case formatHTML:
+		drawn = document.HTML()
+	default:
+		return document.WriteText(w)
+	}
+	_, err := io.WriteString(w, drawn)
+	return err
 }
 
 func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
@@ -87,7 +113,7 @@ func (o *pathOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := o.output.write(cmd.OutOrStdout(), document, func(w io.Writer) error { return writeJSON(w, document) }); err != nil {
+	if err := o.output.write(cmd.OutOrStdout(), document, func(w io.Writer) error { return o.draw(w, document) }); err != nil {
 		return err
 	}
 	if document.Wrong() {

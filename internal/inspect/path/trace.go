@@ -223,7 +223,10 @@ func describeRoute(answer inspect.Answer, name string) string {
 	default:
 		text += " dev " + name
 	}
-	return text + ", table " + tableName(route.Table)
+	if name := tableName(route.Table); name != "main" {
+		text += " table " + name
+	}
+	return text
 }
 
 func tableName(table int) string {
