@@ -50,7 +50,7 @@ RACE         ?= $(if $(shell command -v gcc),-race)
 NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping strace:strace
 # What nodes of a real cluster need besides.
 E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset \
-	conmon:conmon podman:podman pkg-config:pkg-config
+	conmon:conmon podman:podman pkg-config:pkg-config chromium:chromium
 # What those of make cluster need.
 CLUSTER_DEBS := runc:runc busybox:busybox-static conntrack:conntrack ipset:ipset
 

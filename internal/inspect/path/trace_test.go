@@ -150,6 +150,7 @@ func traceWhole(t *testing.T, snapshots []*inspect.Snapshot, query path.Query, s
 		}
 		if len(asked) == 0 {
 			document.Wrong()
+			drawn(t, document)
 			return
 		}
 		for _, a := range asked {

@@ -1,0 +1,115 @@
+package path_test
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+const docs = "../../../docs/paths"
+
+// Each picture of the docs is what its snapshots give. `make paths` draws them.
+func TestPicturesOfDocs(t *testing.T) {
+	questions, err := filepath.Glob(filepath.Join(docs, "*", "question.json"))
+	check.Must(t, err)
+	if len(questions) == 0 {
+		t.Fatal("there are no pictures")
+	}
+	for _, question := range questions {
+		folder := filepath.Dir(question)
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			document := documented(t, folder)
+			check.Golden(t, folder+".svg", []byte(document.SVG(0)))
+		})
+	}
+}
+
+// documented traces the path of a folder of the docs.
+func documented(t *testing.T, folder string) *path.Document {
+	t.Helper()
+	var snapshots []*inspect.Snapshot
+	var query path.Query
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	check.Must(t, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		check.Must(t, err)
+		if filepath.Base(file) == "question.json" {
+			check.Must(t, json.Unmarshal(data, &query))
+			continue
+		}
+		snapshot, err := inspect.Parse(data)
+		check.Must(t, err)
+		snapshots = append(snapshots, snapshot)
+	}
+	document, asked, err := path.NewWorld(snapshots...).Trace(query)
+	check.Must(t, err)
+	check.Equal(t, "questions that the snapshots do not answer", len(asked), 0)
+	numbered, err := document.Numbered()
+	check.Must(t, err)
+	return numbered
+}
+
+// The text and the pictures of a path, as they are.
+func TestFormats(t *testing.T) {
+	for name, file := range map[string]string{"overlay": "overlay", "overlay-without-the-entry-of-a-VTEP": "lost", "macvlan-siblings": "siblings", "strict-rp_filter": "filtered"} {
+		document, _, err := path.NewWorld(kept(t, name)...).Trace(query)
+		check.Must(t, err)
+		var text strings.Builder
+		check.Must(t, document.WriteText(&text))
+		check.Golden(t, filepath.Join("testdata", file+".txt"), []byte(text.String()))
+		check.Golden(t, filepath.Join("testdata", file+".mmd"), []byte(document.Mermaid()))
+		check.Golden(t, filepath.Join("testdata", file+".svg"), []byte(document.SVG(0)))
+		check.Golden(t, filepath.Join("testdata", file+"-narrow.svg"), []byte(document.SVG(360)))
+	}
+}
+
+// Names that a plugin makes up, and MACs, are numbers in the pictures of the docs.
+func TestNumbered(t *testing.T) {
+	first, _, err := path.NewWorld(kept(t, "overlay")...).Trace(query)
+	check.Must(t, err)
+	snapshots := kept(t, "overlay")
+	for _, ns := range snapshots[0].Namespaces {
+		if link := ns.LinkNamed("veth1"); link != nil {
+			link.Name = "veth9af4ecbf"
+		}
+	}
+	other, _, err := path.NewWorld(snapshots...).Trace(query)
+	check.Must(t, err)
+	one, err := first.Numbered()
+	check.Must(t, err)
+	two, err := other.Numbered()
+	check.Must(t, err)
+	check.Equal(t, "of another run", two, one)
+	check.Equal(t, "name", one.There.Hops[1].Name, "veth-1")
+}
+
+// drawn draws a document in each format, and checks that the pictures are XML.
+func drawn(t *testing.T, d *path.Document) {
+	t.Helper()
+	check.Must(t, d.WriteText(io.Discard))
+	d.Mermaid()
+	d.HTML()
+	if _, err := d.Numbered(); err != nil {
+		t.Error(err)
+	}
+	for _, width := range []int{0, 360} {
+		decoder := xml.NewDecoder(strings.NewReader(d.SVG(width)))
+		for {
+			if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
