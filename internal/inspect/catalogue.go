@@ -10,7 +10,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"interface-down", Error,
-		"An interface that was attached to a pod is down. It has lost its routes, and setting it up does not bring back those that a plugin added, such as the default route. inspect does not look for missing routes.",
+		"An interface that was attached to a pod is down. It has lost its routes, and setting it up does not bring back those that a plugin added, such as the default route.",
 		"Set it up in the pod's namespace with `ip link set NAME up`, and add its routes again; or delete the pod, to have it attached anew.",
 		eachSubject(interfaceDown),
 	},
@@ -46,7 +46,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"overlay-mtu", Error,
-		"The MTU of a VTEP, with what VXLAN adds, is above the MTU of the interface that its packets leave by. Small packets pass; large ones are dropped, or fragmented and lost on the way.",
+		"The MTU of a tunnel, as a VTEP, with what it adds to a packet, is above the MTU of the interface that its packets leave by. Small packets pass; large ones are dropped, or fragmented and lost on the way. A tunnel whose ends are given with each packet is left out: its MTU says nothing.",
 		"Lower the MTU of the overlay in the configuration of the cluster's network, or raise that of the interface, and attach the pods anew.",
 		overlayMTU,
 	},
@@ -69,6 +69,12 @@ var Catalogue = []Entry{
 		addressMissing,
 	},
 	{
+		"route-missing", Error,
+		"The journal has a route that a pod got, and the pod has none to there: in no table, by no interface. An interface that was set down and up again has lost the routes that a plugin added.",
+		"Add it again, or delete the pod, to have it attached anew.",
+		routeMissing,
+	},
+	{
 		"duplicate-address", Error,
 		"Two interfaces on one bridge, or on one parent, have the same address. Which of them gets a packet depends on who answered ARP last.",
 		"Look for two networks with overlapping ranges and different names, for which `host-local` keeps separate lists, and for addresses that a pod asked for.",
@@ -79,6 +85,12 @@ var Catalogue = []Entry{
 		"A gateway of a pod does not answer ARP or neighbour discovery.",
 		"Look whether anything has this address on that network. On a network without a gateway, take the gateway out of its configuration.",
 		eachSubject(gatewayUnresolved),
+	},
+	{
+		"gateway-wrong-mac", Error,
+		"A pod's gateway is its bridge, or its host end, and the pod sends what is for the gateway to a MAC of neither: somebody else answered ARP for its address, or wrote it into the pod's table.",
+		"Look whose the MAC is, and take the address away from there. `ip neigh flush dev NAME` in the pod makes it ask again.",
+		eachSubject(gatewayWrongMAC),
 	},
 	{
 		"proxy-arp-without-route", Error,
@@ -94,9 +106,15 @@ var Catalogue = []Entry{
 	},
 	{
 		"rp-filter-strict", Notice,
-		"A pod with several networks filters strictly by the reverse path on an interface that is not the way back to everybody who can reach it: the pod's default route leaves by another. Requests from beyond the interface's own subnet arrive and are dropped; TcpExtIPReversePathFilter counts them. It is a notice: nobody may ever ask from there.",
-		"Add the `sbr` plugin to the network, which makes a rule for its addresses; or set rp_filter to 2 by the `tuning` plugin.",
+		"A pod with several networks filters strictly by the reverse path on an interface that is not the way back to everybody who can reach it: the pod's default route leaves by another. Requests from beyond the interface's own subnet arrive and are dropped; TcpExtIPReversePathFilter counts them. It is a notice as long as the counter is 0, for nobody may ever ask from there, and a warning if it is not. An interface in a VRF is left out: its filter asks the table of the VRF.",
+		"Add a rule for the address, with a table in which the routes leave by the interface. The `sbr` plugin does so for a network; or set rp_filter to 2 by the `tuning` plugin.",
 		eachSubject(strictFilter),
+	},
+	{
+		"forward-drops-all", Error,
+		"A chain drops all that a namespace forwards, by its policy: it has no rule that accepts. `nft` does not show one of legacy iptables, and `iptables-save` of one kind does not show the other.",
+		"Let the chain accept, and find out who set its policy: Docker does, for one.",
+		forwardDropsAll,
 	},
 	{
 		"legacy-iptables", Warning,

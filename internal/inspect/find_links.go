@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 func hostEndOffBridge(s subject) []Finding {
@@ -66,7 +67,23 @@ func interfaceDown(s subject) []Finding {
 		return nil
 	}
 	return advise(s.finding(s.link.Name+" is down", at(s.ref, "up", s.link.Up)),
-		"Set it up in the pod's namespace with `ip link set %s up`, and add its routes again: what they were is not known here. Or delete the pod, to have it attached anew.", s.link.Name)
+		"Set it up in the pod's namespace with `ip link set %s up`, and add its routes again: %s. Or delete the pod, to have it attached anew.", s.link.Name, s.routesAgain())
+}
+
+// routesAgain gives the commands that add the recorded routes of the interface.
+func (s subject) routesAgain() string {
+	var commands []string
+	if s.attachment != nil {
+		for _, recorded := range s.attachment.Routes {
+			if to, known := recorded.destination(); known {
+				commands = append(commands, "`"+s.attachment.addRoute(recorded, to)+"`")
+			}
+		}
+	}
+	if len(commands) == 0 {
+		return "what they were is not known here"
+	}
+	return strings.Join(commands, ", ")
 }
 
 // hasOtherEnd reports whether the interface without carrier is a fault: a bridge in a pod, for
@@ -125,29 +142,57 @@ func mtuAboveBridge(s subject) []Finding {
 		at(s.ref, "mtu", s.link.MTU), at(ref, "mtu", bridge.MTU))
 }
 
-// What VXLAN adds to a packet, over IPv4 and over IPv6.
-const (
-	vxlanOverhead  = 50
-	vxlanOverhead6 = 70
-)
+// overheads are what tunnels add to a packet, over IPv4 and over IPv6. That of a wireguard is the
+// most that it can be.
+var overheads = map[string][2]int{
+	"vxlan": {50, 70}, "geneve": {50, 70}, "ipip": {20, 20}, "sit": {20, 20}, "ip6tnl": {40, 40}, "gre": {24, 24}, "gretap": {38, 38},
+	"ip6gre": {44, 44}, "ip6gretap": {58, 58}, "wireguard": {60, 80},
+}
 
+// overlayMTU leaves out a tunnel whose ends are given with each packet: its MTU says nothing.
 func overlayMTU(g *Graph) (all []Finding) {
-	for _, ref := range g.vteps() {
-		vtep := g.Link(ref)
-		lowerRef, lower := g.LowerOf(ref)
-		overhead := vxlanOverhead
-		if familyOf(parseIP(vtep.VXLAN.Local)) == 6 {
-			overhead = vxlanOverhead6
+	for i := range g.snapshot.Namespaces {
+		ns := &g.snapshot.Namespaces[i]
+		for j := range ns.Links {
+			tunnel, ref := &ns.Links[j], Ref{ns.Inode, ns.Links[j].Index}
+			lowerRef, lower := g.LowerOf(ref)
+			overhead := tunnel.overhead()
+			if lower == nil || !tunnel.Up || overhead == 0 || tunnel.MTU+overhead <= lower.MTU {
+				continue
+			}
+			all = append(all, Finding{
+				At: ref, Text: fmt.Sprintf("%s has MTU %d, and with the %d bytes that %s adds more than the %d of %s", tunnel.Name, tunnel.MTU, overhead, tunnel.Kind, lower.MTU, lower.Name),
+				Evidence: []Evidence{at(ref, "mtu", tunnel.MTU), at(lowerRef, "mtu", lower.MTU)},
+			})
 		}
-		if lower == nil || vtep.MTU+overhead <= lower.MTU {
-			continue
-		}
-		all = append(all, Finding{
-			At: ref, Text: fmt.Sprintf("VTEP %s has MTU %d, and with %d bytes of VXLAN more than the %d of %s", vtep.Name, vtep.MTU, overhead, lower.MTU, lower.Name),
-			Evidence: []Evidence{at(ref, "mtu", vtep.MTU), at(lowerRef, "mtu", lower.MTU)},
-		})
 	}
 	return all
+}
+
+// overhead gives what a tunnel adds to a packet; 0 for what is none.
+func (l *Link) overhead() int {
+	local, external := l.tunnelEnd()
+	both, known := overheads[l.Kind]
+	switch {
+	case !known || external:
+		return 0
+	case familyOf(parseIP(local)) == 6:
+		return both[1]
+	case l.Tunnel != nil && l.Tunnel.Key != nil && l.Kind != "geneve":
+		return both[0] + 4 // of the key of GRE
+	}
+	return both[0]
+}
+
+// tunnelEnd gives the address of a tunnel's own end, and whether the ends are given with each packet.
+func (l *Link) tunnelEnd() (local string, external bool) {
+	switch {
+	case l.VXLAN != nil:
+		return l.VXLAN.Local, l.VXLAN.External
+	case l.Tunnel != nil:
+		return l.Tunnel.Local, l.Tunnel.External
+	}
+	return "", false
 }
 
 // vteps gives the VXLAN interfaces that are up.

@@ -115,13 +115,25 @@ func (g *Graph) PortsOf(ref Ref) []*Link {
 	return ports
 }
 
-// LowerOf gives the interface by which the packets of a VTEP leave.
+// LowerOf gives the interface by which the packets of a tunnel leave: the one that it is bound to, or
+// else the one that has the address of its own end.
 func (g *Graph) LowerOf(ref Ref) (Ref, *Link) {
 	link := g.links[ref]
-	if link == nil || link.VXLAN == nil || link.VXLAN.Lower == 0 {
+	if link == nil {
 		return Ref{}, nil
 	}
-	lower := Ref{ref.Namespace, link.VXLAN.Lower}
+	index := 0
+	switch {
+	case link.VXLAN != nil:
+		index = link.VXLAN.Lower
+	case link.Tunnel != nil:
+		index = link.Tunnel.Lower
+	}
+	if index == 0 {
+		local, _ := link.tunnelEnd()
+		return g.OwnerOf(ref.Namespace, local)
+	}
+	lower := Ref{ref.Namespace, index}
 	return lower, g.links[lower]
 }
 

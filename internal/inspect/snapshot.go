@@ -88,6 +88,8 @@ type Sandbox struct {
 type Netfilter struct {
 	Legacy []string `json:"legacy,omitempty"` // tables of legacy iptables that have rules: "ip filter"
 	NFT    []string `json:"nft,omitempty"`    // tables of nftables: "ip filter"
+	// Closed are the chains that drop whatever is forwarded: by their policy, without a rule.
+	Closed []string `json:"closed,omitempty"` // "legacy ip filter FORWARD", "nft inet filter forward"
 }
 
 // Ref identifies an interface. An index alone does not: several namespaces have it.
@@ -279,6 +281,7 @@ type Attachment struct {
 	Attached   bool                `json:"attached"`
 	Interfaces []RecordedInterface `json:"interfaces,omitempty"`
 	Addresses  []RecordedAddress   `json:"addresses,omitempty"`
+	Routes     []RecordedRoute     `json:"routes,omitempty"`
 }
 
 // RecordedInterface is an interface of a CNI result.
@@ -294,6 +297,12 @@ type RecordedAddress struct {
 	Address   string `json:"address"` // with its prefix
 	Gateway   string `json:"gateway,omitempty"`
 	Interface string `json:"interface,omitempty"`
+}
+
+// RecordedRoute is a route of a CNI result.
+type RecordedRoute struct {
+	To  string `json:"to"` // with its prefix
+	Via string `json:"via,omitempty"`
 }
 
 // New gives a Snapshot of the version that this build writes.

@@ -77,7 +77,7 @@ func pluginTypes(config string) []string {
 	return names
 }
 
-// readResult reads what a CNI result says about interfaces and addresses. Results before
+// readResult reads what a CNI result says about interfaces, addresses and routes. Results before
 // version 0.3.0 name no interfaces.
 func readResult(a *inspect.Attachment, result json.RawMessage) {
 	var parsed struct {
@@ -92,6 +92,10 @@ func readResult(a *inspect.Attachment, result json.RawMessage) {
 			Address   string `json:"address"`
 			Gateway   string `json:"gateway"`
 		} `json:"ips"`
+		Routes []struct {
+			To  string `json:"dst"`
+			Via string `json:"gw"`
+		} `json:"routes"`
 	}
 	_ = json.Unmarshal(result, &parsed)
 	for _, i := range parsed.Interfaces {
@@ -103,5 +107,8 @@ func readResult(a *inspect.Attachment, result json.RawMessage) {
 			address.Interface = parsed.Interfaces[*ip.Interface].Name
 		}
 		a.Addresses = append(a.Addresses, address)
+	}
+	for _, route := range parsed.Routes {
+		a.Routes = append(a.Routes, inspect.RecordedRoute(route))
 	}
 }

@@ -1,0 +1,99 @@
+package inspect
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// routeMissing looks for routes of the journal that a pod has in no table, by no interface: a plugin
+// such as sbr moves routes to another table, and Plexus a default route to another interface.
+func routeMissing(g *Graph) []Finding {
+	return g.eachAttachment(func(ns *Namespace, a *Attachment) (all []Finding) {
+		link := ns.LinkNamed(a.Interface)
+		if ns.Brief || link == nil || !link.Up {
+			return nil
+		}
+		for _, recorded := range a.Routes {
+			to, known := recorded.destination()
+			if !known || slices.ContainsFunc(ns.Routes, func(r Route) bool { return r.isTo(to) }) {
+				continue
+			}
+			ref := Ref{ns.Inode, link.Index}
+			all = append(all, advise([]Finding{{
+				At: ref, Text: fmt.Sprintf("%s: the route to %s of network %s is gone", link.Name, to, a.Network),
+				Evidence: []Evidence{at(ref, "records.attachments.routes", to), at(Ref{Namespace: ns.Inode}, "routes", "none to "+to.String())},
+			}}, "Add it again in the pod's namespace with `%s`, or delete the pod, to have it attached anew. An interface that was set down and up has lost such routes.", a.addRoute(recorded, to))...)
+		}
+		return all
+	})
+}
+
+// destination gives where a recorded route leads to.
+func (r RecordedRoute) destination() (netip.Prefix, bool) {
+	prefix, err := netip.ParsePrefix(r.To)
+	return prefix.Masked(), err == nil
+}
+
+// isTo reports whether packets to all of a prefix take this route, whatever its table.
+func (r *Route) isTo(prefix netip.Prefix) bool {
+	if r.Type != "" || r.Family != familyOf(prefix.Addr()) {
+		return false
+	}
+	if r.To == "default" {
+		return prefix.Bits() == 0
+	}
+	to, err := netip.ParsePrefix(r.To)
+	return err == nil && to.Masked() == prefix
+}
+
+// addRoute gives the command that adds a recorded route again.
+func (a *Attachment) addRoute(recorded RecordedRoute, to netip.Prefix) string {
+	via := recorded.Via
+	for _, address := range a.Addresses {
+		if via == "" && familyOf(parseIP(address.Gateway)) == familyOf(to.Addr()) {
+			via = address.Gateway
+		}
+	}
+	version := ""
+	if to.Addr().Is6() {
+		version = " -6"
+	}
+	return fmt.Sprintf("ip%s route add %s%s dev %s", version, to, prefixed(" via ", via), a.Interface)
+}
+
+// gatewayWrongMAC looks for a gateway whose owner is known: the pod's bridge, or its own host end. What
+// is for any port of a bridge is for the bridge, so the MAC of one is right.
+func gatewayWrongMAC(s subject) (all []Finding) {
+	peer, end := s.PeerOf(s.ref)
+	if end == nil {
+		return nil
+	}
+	right := map[Ref][]*Link{peer: {end}}
+	if ref, bridge := s.BridgeOf(s.ref); bridge != nil {
+		right[ref] = append(s.PortsOf(ref), bridge)
+	}
+	for _, n := range s.ns.Neighbours {
+		if n.Index != s.ref.Index || n.MAC == "" || n.State == "failed" || !slices.Contains(s.gateways(), n.Address) {
+			continue
+		}
+		ref, owner := s.OwnerOf(peer.Namespace, n.Address)
+		links, known := right[ref]
+		if owner == nil || !known || slices.ContainsFunc(links, func(l *Link) bool { return l.MAC == n.MAC }) {
+			continue
+		}
+		all = append(all, s.finding(fmt.Sprintf("%s: its gateway %s is %s, and it sends to another MAC%s", s.link.Name, n.Address, owner.Name, s.hasMAC(n.MAC)),
+			at(s.ref, "neighbours["+n.Address+"].mac", n.MAC), at(ref, "mac", owner.MAC))...)
+	}
+	return all
+}
+
+// hasMAC says whose a MAC is.
+func (s subject) hasMAC(mac string) string {
+	for _, other := range s.subjects() {
+		if other.link.MAC == mac {
+			return ": that of " + other.link.Name + " of " + other.ns.Title()
+		}
+	}
+	return ""
+}
