@@ -16,7 +16,7 @@ const AttachedKind = "AttachmentList"
 type State string
 
 // States. All but StateOK and StateUnpublished are faults; a status may be unpublished for a
-// moment after every ADD.
+// moment after every ADD. Where an agent publishes, the journal does not say whether it has.
 const (
 	StateOK          State = "ok"
 	StateUnpublished State = "unpublished" // nobody has written the pod's status yet
@@ -81,6 +81,9 @@ func (g *Graph) attached(r *Record, a *Attachment) Attached {
 		ns = nil // another namespace may have its inode
 	}
 	one.State, one.Why = stateOf(ns, r, a)
+	if one.State == StateUnpublished && g.snapshot.Agent {
+		one.State, one.Why = StateOK, "" // only the API server has what an agent publishes
+	}
 	var link *Link
 	if ns != nil {
 		link = ns.LinkNamed(a.Interface)

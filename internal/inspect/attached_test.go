@@ -18,8 +18,13 @@ func TestStates(t *testing.T) {
 		why     string
 		wrong   bool
 	}{
-		"healthy":            {func(*Snapshot) {}, StateOK, "", false},
-		"status not written": {func(s *Snapshot) { s.Records[0].Published = false }, StateUnpublished, "status", false},
+		"healthy":                     {func(*Snapshot) {}, StateOK, "", false},
+		"status not written":          {func(s *Snapshot) { s.Records[0].Published = false }, StateUnpublished, "status", false},
+		"status that an agent writes": {func(s *Snapshot) { s.Records[0].Published, s.Agent = false, true }, StateOK, "", false},
+		"the interface went, beside an agent": {func(s *Snapshot) {
+			s.Records[0].Published, s.Agent = false, true
+			s.at(podA, "net0").Name = "net9"
+		}, StateGone, "net0 is not in the sandbox", true},
 		"the interface went": {func(s *Snapshot) { s.at(podA, "net0").Name = "net9" }, StateGone, "net0 is not in the sandbox", true},
 		"a VF that a program drives": {func(s *Snapshot) {
 			s.at(podA, "net0").Name = "net9"

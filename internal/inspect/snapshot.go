@@ -31,6 +31,9 @@ type Snapshot struct {
 	Machine    Machine     `json:"machine"`
 	Namespaces []Namespace `json:"namespaces"` // the node's own is the first
 	Records    []Record    `json:"records,omitempty"`
+	// Agent says that an agent serves on the node. It publishes the status of pods, and notes nothing of
+	// that in the journal.
+	Agent bool `json:"agent,omitempty"`
 	// Answers are those of the kernel's routing to what path asked, so that a saved Snapshot has them.
 	Answers []Answer `json:"answers,omitempty"`
 	Notes   []Note   `json:"notes,omitempty"`

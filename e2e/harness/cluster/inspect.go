@@ -154,6 +154,30 @@ func (p *Pod) Fetch(server netip.AddrPort) (string, error) {
 	return p.Run("timeout", "5", "bash", "-c", fetch, server.Addr().String(), strconv.Itoa(int(server.Port())))
 }
 
+// HostEnd gives the name of the other end, on the node, of one of the pod's veths.
+func (p *Pod) HostEnd(name string) string {
+	p.s.Helper()
+	out, err := p.Run("ip", "-json", "link", "show", "dev", name)
+	p.s.Must(err)
+	var ends []struct {
+		Index int    `json:"ifindex"`
+		Peer  int    `json:"link_index"`
+		Name  string `json:"ifname"`
+	}
+	p.s.Must(json.Unmarshal([]byte(out), &ends))
+	index := ends[0].Peer
+	out, err = p.node.Run("ip", "-json", "link", "show", "type", "veth")
+	p.s.Must(err)
+	p.s.Must(json.Unmarshal([]byte(out), &ends))
+	for _, end := range ends {
+		if end.Index == index {
+			return end.Name
+		}
+	}
+	p.s.Fatalf("%s of pod %s has no other end on %s", name, p.Name, p.node.Name)
+	return ""
+}
+
 // DefaultRoutes gives the pod's default routes of IPv4, each as "GATEWAY dev INTERFACE".
 func (p *Pod) DefaultRoutes() []string {
 	p.s.Helper()

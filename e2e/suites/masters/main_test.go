@@ -12,16 +12,30 @@ import (
 func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
 
 // The published network, the default of most clusters.
-func TestE2EFlannelVXLAN(t *testing.T) { flannelTrial("vxlan", "dev flannel.1").run(t) }
+func TestE2EFlannelVXLAN(t *testing.T) {
+	tr := flannelTrial("vxlan", "dev flannel.1")
+	tr.way = overVXLAN("-bridged- cni0 -routed- ", "flannel.1", " -routed- cni0 -bridged-")
+	tr.faults = faultsOfFlannel
+	tr.run(t)
+}
 
 // The nodes route to each other's pods, without an overlay.
-func TestE2EFlannelHostGW(t *testing.T) { flannelTrial("host-gw", "via 10.199.0.12 dev eth0").run(t) }
+func TestE2EFlannelHostGW(t *testing.T) {
+	tr := flannelTrial("host-gw", "via 10.199.0.12 dev eth0")
+	tr.way = "eth0 -pair- FROM -bridged- cni0 -routed- eth0 -wire- eth0 -routed- cni0 -bridged- TO -pair- eth0: arrives"
+	tr.run(t)
+}
+
+// overVXLAN is a way by a VTEP, with what is between it and the host ends.
+func overVXLAN(before, vtep, after string) string {
+	return "eth0 -pair- FROM " + before + vtep + " -encapsulated- eth0 -wire- eth0 -decapsulated- " + vtep + after + " TO -pair- eth0: arrives"
+}
 
 func flannelTrial(backend, route string) *trial {
 	return &trial{
 		master: masters.Flannel{Backend: backend}, needs: []string{masters.FlannelVar, masters.FlannelCNIVar},
 		network: "cbr0", plugin: "flannel", example: "flannel/refused-second-flannel.yaml",
-		missing: masters.SubnetFile, left: flannelScratch, route: route,
+		missing: masters.SubnetFile, left: flannelScratch, route: route, page: "flannel-" + backend,
 	}
 }
 
@@ -30,6 +44,7 @@ func TestE2ECalico(t *testing.T) {
 	tr := calicoTrial(masters.Calico{}, masters.CalicoVar)
 	tr.missing, tr.conf, tr.route = masters.NodenameFile, masters.CalicoConf, "dev vxlan.calico"
 	tr.left = calicoHandles
+	tr.way, tr.page, tr.faults = overVXLAN("-routed- ", "vxlan.calico", " -routed-"), "calico", faultsOfCalico
 	tr.run(t)
 }
 
@@ -37,6 +52,7 @@ func TestE2ECalico(t *testing.T) {
 func TestE2ECanal(t *testing.T) {
 	tr := calicoTrial(masters.Canal{}, masters.CalicoVar, masters.FlannelVar)
 	tr.missing, tr.conf, tr.route = masters.CalicoKubeconfig, masters.CanalConf, "dev flannel.1"
+	tr.way, tr.page = overVXLAN("-routed- ", "flannel.1", " -routed-"), "canal"
 	tr.run(t)
 }
 

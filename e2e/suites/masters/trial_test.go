@@ -26,6 +26,12 @@ type trial struct {
 	left     func(*cluster.Node) []string
 	policies bool   // it enforces them
 	route    string // what a node's route to a pod of another says
+	// way is that of a packet from a pod to one of another node, by their eth0: of their host ends it says
+	// FROM and TO.
+	way  string
+	page string // of docs/paths
+	// faults are what goes wrong on nodes, and what kubectl-plexus says of it.
+	faults []fault
 	// conf is the published file, if its version is older than CHECK: then CHECK is tried in a
 	// newer one too.
 	conf string
@@ -56,6 +62,7 @@ func (tr *trial) run(t *testing.T) {
 	}
 	tr.routed(a, b)
 	tr.hostPortLeadsTo(a, "b", netip.AddrPortFrom(s.Node(2).IP(), 18080))
+	tr.inspected(a, b)
 	if tr.policies {
 		tr.policyHolds(a, b)
 	}

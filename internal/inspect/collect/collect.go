@@ -19,6 +19,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/sriov"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // Options say where to look.
@@ -71,6 +72,7 @@ func Node(options Options) (*inspect.Snapshot, error) {
 	defer c.close()
 	c.snapshot.Machine = machine()
 	c.readJournal()
+	c.snapshot.Agent = serves(types.DefaultAgentSocket)
 	if err := c.openHost(); err != nil {
 		return nil, err
 	}
