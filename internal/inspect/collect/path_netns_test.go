@@ -133,6 +133,12 @@ var pathsOfTwoNodes = map[string]struct {
 		there:  "eth0 -pair- veth1 -bridged- cni0 -routed- eth0 -wire- eth0: lost", back: "?", size: 1450,
 		reason: "the node drops what comes in by eth0 from 10.244.1.2, as rp_filter is 1 and the way back to it is by cni0",
 	},
+	"strict rp_filter of a pod": {
+		script: wire + both(onWire+podOnBridge+childOfNIC) + "\np1 ip addr add 172.31.9.1/32 dev net0\np1 ip route add 10.9.0.2 dev net0 src 172.31.9.1\np2 sysctl -qw net.ipv4.conf.net0.rp_filter=1",
+		query:  path.Query{To: "10.9.0.2"},
+		there:  "net0 -child- eth0 -wire- eth0 -child- net0: lost", back: "?", size: 1450,
+		reason: "drops what comes in by net0 from 172.31.9.1, as rp_filter is 1 and the way back to it is by eth0 (IP_RPFILTER",
+	},
 	"proxy ARP": {
 		script: wire + both(onWire+proxied) + "\nn1 ip route add default via 192.0.2.254\nn2 ip route add default via 192.0.2.254",
 		there:  "eth0 -pair- cali1 -routed- eth0 -wire- eth0 -routed- cali2 -pair- eth0: arrives",

@@ -25,7 +25,7 @@ func (t *tracer) refused(at point, answer inspect.Answer) error {
 		return lost("Look at ip route show type prohibit there.", "the routing of %s prohibits %s (%s)", from, answer.To, answer.Refused)
 	}
 	family := map[bool]string{true: "ipv4", false: "ipv6"}[parse(answer.To).Is4()]
-	if ns.SysctlOf(family, link.Name, "forwarding") == "0" {
+	if answer.Refused == "EHOSTUNREACH" && ns.SysctlOf(family, link.Name, "forwarding") == "0" {
 		return lost("Set it: sysctl -w net."+family+".conf."+link.Name+".forwarding=1.", "%s does not forward what comes in by %s: its setting forwarding is 0 (%s)", from, link.Name, answer.Refused)
 	}
 	return t.filtered(at, answer, ns, link)
