@@ -1,0 +1,215 @@
+package masters
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/plexus-cni/plexus/e2e/harness/cluster"
+	"github.com/plexus-cni/plexus/e2e/harness/window"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+// between is two pods that reach each other: a is on node 1, b on node 2, where things go wrong.
+type between struct {
+	*trial
+	a, b *cluster.Pod
+}
+
+// fault is what goes wrong, from the symptom to the cause.
+type fault struct {
+	name string
+	// inject makes it, and gives what mends it as inspect or path says, and what clears up.
+	inject func(f *between) (repair, clear func())
+	// symptom gives an error as long as the fault is not there.
+	symptom func(f *between) error
+	finding []string // words of what inspect says of b
+	query   func(f *between) path.Query
+	path    func(f *between, d *path.Document) // what path says
+}
+
+// run injects the fault, and demands that it is said, and that it is gone after its repair.
+func (k *fault) run(f *between) {
+	f.s.Helper()
+	f.s.Logf("fault: %s", k.name)
+	repair, clear := k.inject(f)
+	f.s.Await("the symptom of: "+k.name, func() error { return k.symptom(f) })
+	node, b := viewOf(f.b.Node()), f.title(f.b)
+	node.MustFind(f.s, b, k.finding...)
+	d := f.path(k)
+	f.s.Logf("%s: %q; path:\n%s", k.name, node.Findings(f.s, b), window.Ways(d))
+	k.path(f, d)
+	repair()
+	f.s.Await("the end of: "+k.name, func() error {
+		if k.symptom(f) == nil {
+			return errors.New("the symptom is there")
+		}
+		return nil
+	})
+	node.MustBeFine(f.s, true, b)
+	check.Equal(f.s, "wrong after the repair of: "+k.name, f.path(k).Wrong(), false)
+	clear()
+}
+
+func (f *between) path(k *fault) *path.Document {
+	f.s.Helper()
+	query := path.Query{From: f.title(f.b), To: f.title(f.a), Interface: "eth0"}
+	if k.query != nil {
+		query = k.query(f)
+	}
+	return window.Read(f.s, viewOf(f.a.Node()), viewOf(f.b.Node())).Path(query)
+}
+
+// on runs commands, a line each, on the node of b.
+func (f *between) on(commands string) {
+	f.s.Helper()
+	for line := range strings.Lines(commands) {
+		words := strings.Fields(line)
+		_, err := f.b.Node().Run(words[0], words[1:]...)
+		f.s.Must(err)
+	}
+}
+
+// in runs commands, a line each, in the network of a pod.
+func (f *between) in(p *cluster.Pod, commands string) {
+	f.s.Helper()
+	for line := range strings.Lines(commands) {
+		words := strings.Fields(line)
+		_, err := p.Run(words[0], words[1:]...)
+		f.s.Must(err)
+	}
+}
+
+var errPasses = errors.New("packets pass")
+
+// unreached is the symptom of most: b does not reach a by eth0, also not by asking anew for its gateway.
+func unreached(f *between) error {
+	f.in(f.b, "ip neigh flush dev eth0")
+	if f.b.Ping(f.a.IP("eth0")) == nil {
+		return errPasses
+	}
+	return nil
+}
+
+var faultsOfFlannel = []fault{
+	{
+		name: "the host end is off its bridge",
+		inject: func(f *between) (repair, clear func()) {
+			end := f.b.HostEnd("eth0")
+			f.on("ip link set " + end + " nomaster")
+			return func() { f.on("ip link set " + end + " master cni0") }, func() {}
+		},
+		symptom: unreached,
+		finding: []string{"error host-end-off-bridge: eth0", "on no bridge", "cni0", "not of cni0"},
+		path: func(f *between, d *path.Document) {
+			check.Contains(f.s, "ways", window.Ways(d), "cni0: lost")
+		},
+	},
+	{
+		name: "an FDB entry of the VTEP is gone",
+		inject: func(f *between) (repair, clear func()) {
+			entry := fmt.Sprintf("%s dev flannel.1 dst %s self", f.macOf(f.a.Node(), "flannel.1"), f.a.Node().IP())
+			f.on("bridge fdb del " + entry)
+			return func() { f.on("bridge fdb append " + entry + " permanent") }, func() {}
+		},
+		symptom: unreached,
+		finding: []string{"error vtep-fdb-missing", "flannel.1", "no FDB entry"},
+		path: func(f *between, d *path.Document) {
+			check.Contains(f.s, "way there", window.Way(&d.There), "-routed- flannel.1: lost", "NO_TX_TARGET")
+			check.Equal(f.s, "the way back arrives", d.Back.Outcome, path.Arrives)
+		},
+	},
+	{
+		name: "legacy iptables drops beside nftables",
+		inject: func(f *between) (repair, clear func()) {
+			f.on("iptables-legacy -A FORWARD -i cni0 -j DROP")
+			return func() { f.on("iptables-legacy -D FORWARD -i cni0 -j DROP") }, func() {}
+		},
+		symptom: unreached,
+		finding: []string{"warning legacy-iptables", "legacy iptables has rules in ip filter"},
+		path: func(f *between, d *path.Document) {
+			check.Contains(f.s, "notes", strings.Join(window.Notes(&d.There, f.b.Node().Name), "; "), "flannel.1: rules of legacy iptables may drop", "ip filter")
+		},
+	},
+	{
+		name: "the NIC's MTU is too small for the overlay",
+		inject: func(f *between) (repair, clear func()) {
+			f.on("ip link set eth0 mtu 1450")
+			return func() { f.on("ip link set eth0 mtu 1500") }, func() {}
+		},
+		symptom: func(f *between) error {
+			f.b.MustPing(f.a.IP("eth0"))
+			if _, err := f.b.Run("ping", "-n", "-c", "1", "-W", "2", "-s", "1400", f.a.IP("eth0").String()); err == nil {
+				return errPasses
+			}
+			return nil
+		},
+		finding: []string{"error overlay-mtu", "flannel.1", "more than the 1450 of eth0"},
+		path: func(f *between, d *path.Document) {
+			check.Equal(f.s, "the narrowest hop", *d.Narrowest, path.Narrowest{Size: 1400, Node: f.b.Node().Name, Hop: "eth0", Sends: 1450})
+		},
+	},
+	{
+		name:   "strict rp_filter, and an answer by another network",
+		inject: askFromBeyond,
+		symptom: func(f *between) error {
+			before := f.outputOf(f.b.Node(), "nsenter", "--net="+f.b.Sandbox().NetNS, "nstat", "-asz", "TcpExtIPReversePathFilter")
+			if f.a.Ping(f.b.IP("net0")) == nil {
+				return errPasses
+			}
+			if after := f.outputOf(f.b.Node(), "nsenter", "--net="+f.b.Sandbox().NetNS, "nstat", "-asz", "TcpExtIPReversePathFilter"); before == after {
+				return errors.New("nothing was dropped by rp_filter")
+			}
+			return nil
+		},
+		finding: []string{"notice rp-filter-strict: net0", "no rule is for"},
+		query:   func(f *between) path.Query { return path.Query{From: f.title(f.a), To: f.b.IP("net0").String()} },
+		path: func(f *between, d *path.Document) {
+			check.Contains(f.s, "way there", window.Way(&d.There), "net0 -child- eth1 -wire- eth1 -child- net0: lost", "from 172.31.9.1", "rp_filter is 1", "by eth0")
+		},
+	},
+}
+
+// askFromBeyond has a ask b's net0 from an address that b answers to by eth0. What mends it is the
+// rule that the sbr plugin would have made.
+func askFromBeyond(f *between) (repair, clear func()) {
+	f.in(f.a, fmt.Sprintf("ip addr add 172.31.9.1/32 dev net0\nip route add %s dev net0 src 172.31.9.1", f.b.IP("net0")))
+	f.in(f.b, "sysctl -qw net.ipv4.conf.net0.rp_filter=1")
+	repair = func() {
+		f.in(f.b, fmt.Sprintf("ip route add default dev net0 table 100\nip rule add from %s table 100", f.b.IP("net0")))
+	}
+	return repair, func() {
+		f.in(f.b, fmt.Sprintf("ip rule del from %s table 100\nip route flush table 100\nsysctl -qw net.ipv4.conf.net0.rp_filter=0", f.b.IP("net0")))
+		f.in(f.a, "ip addr del 172.31.9.1/32 dev net0")
+	}
+}
+
+func (f *between) macOf(n *cluster.Node, name string) string {
+	f.s.Helper()
+	var links []struct{ Address string }
+	f.s.Must(json.Unmarshal([]byte(f.outputOf(n, "ip", "-json", "link", "show", "dev", name)), &links))
+	return links[0].Address
+}
+
+func (f *between) outputOf(n *cluster.Node, name string, args ...string) string {
+	f.s.Helper()
+	out, err := n.Run(name, args...)
+	f.s.Must(err)
+	return out
+}
+
+var faultsOfCalico = []fault{{
+	name: "the node has no default route",
+	inject: func(f *between) (repair, clear func()) {
+		f.on("ip route del default via 10.199.0.1")
+		return func() { f.on("ip route add default via 10.199.0.1") }, func() {}
+	},
+	symptom: unreached,
+	finding: []string{"error proxy-arp-without-route: eth0", "169.254.1.1"},
+	path: func(f *between, d *path.Document) {
+		end := f.b.HostEnd("eth0")
+		check.Contains(f.s, "way there", window.Way(&d.There), "eth0 -pair- "+end+": lost", "proxy ARP", "169.254.1.1")
+	},
+}}
