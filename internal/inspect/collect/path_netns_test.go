@@ -260,6 +260,11 @@ var pathsOfOneNode = map[string]struct {
 		there:  "eth0 -pair- veth1 -bridged- br0: lost", back: "eth0 -pair- veth2 -bridged- br0 -bridged- veth1 -pair- eth0: arrives",
 		reason: "no port of br0 leads to 10.1.0.2 (02:00:00:00:00:99)",
 	},
+	"a stale neighbour of a gateway": {
+		script: both(ptp) + "p1 ip neigh replace 10.3.1.1 lladdr 02:00:00:00:00:99 dev net1 nud permanent",
+		there:  "net1 -pair- host1: lost", back: "net1 -pair- host2 -routed- host1 -pair- net1: arrives",
+		reason: "the frame has the MAC 02:00:00:00:00:99, and host1 of the node has",
+	},
 	"macvlan siblings": {
 		script: upLink + strings.ReplaceAll(both(siblings), "MODE", "bridge"),
 		there:  "net0 -child- up0 -child- net0: arrives", back: "net0 -child- up0 -child- net0: arrives",
