@@ -61,7 +61,7 @@ func TestPathRefuses(t *testing.T) {
 		"a pod":               {append([]string{"a/b", "to", "c/d"}, from...), exitBlind, "pod a/b: not found"},
 		"an interface":        {append([]string{"/run/netns/p1", "to", "/run/netns/p2", "-i", "net9"}, from...), exitBlind, "has no interface net9, it has lo"},
 		"a file":              {[]string{"a/b", "to", "c/d", "--from", "none.json"}, exitBlind, "none.json"},
-		"what is no snapshot": {[]string{"a/b", "to", "c/d", "--from", "path_test.go"}, exitBlind, "no snapshot"},
+		"what is no snapshot": {[]string{"a/b", "to", "c/d", "--from", "path_test.go"}, exitBlind, "this is not a snapshot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := runWith(t, "", append([]string{"path"}, test.args...)...)
