@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
@@ -38,16 +40,12 @@ func newWindowSite(t *testing.T) *windowSite {
 	kubeconfig, err := s.Kubeconfig("alice", "oncall")
 	s.oncall = kube.ClientOf(t, kubeconfig, err)
 	s.bind(t, namespace, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: window}, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "oncall"})
-	settings, err := s.Client().CoreV1().ConfigMaps(namespace).Get(t.Context(), window, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.config = settings.Data
+	s.config = windowConfig(t, kustomize(t, "."))
 	evil := windowPod(s.config)
 	evil.Name = "evil"
 	s.eventually(t, "the policy of pods to deny", func(ctx context.Context) error { return create(ctx, s.oncall, evil) }, deniedBy(windowPolicy, ""))
 	s.eventually(t, "the policy of commands to deny", func(ctx context.Context) error {
-		return execute(ctx, s.oncall, "evil", &corev1.PodExecOptions{Command: serveNode})
+		return execute(ctx, s.oncall, ours("evil"), &corev1.PodExecOptions{Command: serveNode})
 	}, deniedBy(execPolicy, ""))
 	return s
 }
@@ -71,8 +69,10 @@ func (s *windowSite) bind(t *testing.T, namespace string, role rbacv1.RoleRef, s
 func (s *windowSite) eventually(t *testing.T, what string, ask func(context.Context) error, wanted func(error) bool) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		last = ask(ctx)
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+		if err := ask(ctx); ctx.Err() == nil {
+			last = err
+		}
 		return wanted(last), nil
 	})
 	if err != nil {
@@ -175,38 +175,85 @@ func TestKubeDeployWindowAllows(t *testing.T) {
 	}
 }
 
-// TestKubeDeployWindowSettings changes the ConfigMap as an administrator does, and so the shape.
-func TestKubeDeployWindowSettings(t *testing.T) {
+// TestKubeDeployWindowImageAnnotation changes and removes the annotation of the namespace that kustomize sets.
+func TestKubeDeployWindowImageAnnotation(t *testing.T) {
 	s := newWindowSite(t)
-	maps := s.Client().CoreV1().ConfigMaps(namespace)
-	set := func(data map[string]string) {
+	const key = "plexus-cni.io/window-image"
+	set := func(value string) {
 		t.Helper()
-		settings, err := maps.Get(context.Background(), window, metav1.GetOptions{})
+		_, err := s.Client().CoreV1().Namespaces().Patch(context.Background(), namespace, types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+key+`":`+value+`}}}`), metav1.PatchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		settings.Data = data
-		if _, err := maps.Update(context.Background(), settings, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
+	}
+	t.Cleanup(func() { set(`"` + s.config["image"] + `"`) })
+	other := windowPod(s.config)
+	other.Spec.Containers[0].Image = "images.example/plexus@sha256:" + strings.Repeat("0", 64)
+	set(`"` + other.Spec.Containers[0].Image + `"`)
+	s.eventually(t, "the new image to be admitted", func(ctx context.Context) error { return create(ctx, s.oncall, other) }, func(err error) bool { return err == nil })
+	if err := create(t.Context(), s.oncall, windowPod(s.config)); !deniedBy(windowPolicy, "the image of a window pod must be "+other.Spec.Containers[0].Image)(err) {
+		t.Errorf("the image of before: %v", err)
+	}
+	// The chart's namespace has none: the image is that of the policy.
+	set("null")
+	s.eventually(t, "the new image to be refused", func(ctx context.Context) error { return create(ctx, s.oncall, other) }, deniedBy(windowPolicy, "must be "+s.config["image"]))
+	if err := create(t.Context(), s.oncall, windowPod(s.config)); err != nil {
+		t.Errorf("the installed image: %v", err)
+	}
+}
+
+// TestKubeDeployWindowOverlays installs each overlay, and demands that the pod is admitted that its ConfigMap
+// describes, and that of before is not.
+func TestKubeDeployWindowOverlays(t *testing.T) {
+	s := newWindowSite(t)
+	to := newServer(t, s.Cluster)
+	apply := func(all []*unstructured.Unstructured) {
+		t.Helper()
+		for _, object := range all {
+			if object.GetKind() == "ValidatingAdmissionPolicy" {
+				if err := to.apply(t, object, false); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	}
-	t.Cleanup(func() { set(s.config) })
-	changed := map[string]string{
-		"image": "images.example/plexus@sha256:" + strings.Repeat("0", 64), "cniDir": "/data/cni", "confDir": "/data/conf", "binDir": "/data/bin",
-		"netnsDirs": "/run/netns, /run/docker/netns", "seLinuxType": "spc_t",
+	admitted := func(err error) bool { return err == nil }
+	for name, all := range map[string][]*unstructured.Unstructured{"k3s": kustomize(t, "overlays/k3s"), "k3s by the chart": helm(t, k3sValues)} {
+		apply(all)
+		pod := windowPod(windowConfig(t, all))
+		s.eventually(t, name, func(ctx context.Context) error { return create(ctx, s.oncall, pod) }, admitted)
+		if err := create(t.Context(), s.oncall, windowPod(s.config)); !deniedBy(windowPolicy, "/var/lib/rancher/k3s/data/cni")(err) {
+			t.Errorf("%s, other folders: %v", name, err)
+		}
+		apply(kustomize(t, "."))
+		s.eventually(t, "the usual folders", func(ctx context.Context) error { return create(ctx, s.oncall, windowPod(s.config)) }, admitted)
 	}
-	set(changed)
-	pod := windowPod(map[string]string{"image": changed["image"], "cniDir": "/data/cni", "confDir": "/data/conf", "binDir": "/data/bin", "netnsDirs": "/run/docker/netns"})
-	mount(pod, "netns", "/run/netns")
-	pod.Spec.SecurityContext = &corev1.PodSecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}}
-	s.eventually(t, "the new settings", func(ctx context.Context) error { return create(ctx, s.oncall, pod) }, func(err error) bool { return err == nil })
-	if err := create(t.Context(), s.oncall, windowPod(s.config)); !deniedBy(windowPolicy, "the image of a window pod must be "+changed["image"])(err) {
-		t.Errorf("with the settings of before: %v", err)
+	all := kustomize(t, "overlays/selinux")
+	apply(all)
+	pod := windowPod(s.config)
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: windowConfig(t, all)["seLinuxType"]}}
+	s.eventually(t, "SELinux", func(ctx context.Context) error { return create(ctx, s.oncall, pod) }, admitted)
+	for _, options := range []corev1.SELinuxOptions{{Type: "unconfined_t"}, {Type: "spc_t", Level: "s0"}} {
+		pod.Spec.SecurityContext.SELinuxOptions = &options
+		if err := create(t.Context(), s.oncall, pod); !deniedBy(windowPolicy, podSecurity)(err) {
+			t.Errorf("%v: %v", options, err)
+		}
 	}
-	pod.Spec.SecurityContext.SELinuxOptions.Type = "unconfined_t"
-	if err := create(t.Context(), s.oncall, pod); !deniedBy(windowPolicy, "seLinuxOptions")(err) {
-		t.Errorf("another type of SELinux: %v", err)
+	apply(kustomize(t, "."))
+}
+
+// windowConfig gives the data of the window's ConfigMap.
+func windowConfig(t testing.TB, all []*unstructured.Unstructured) map[string]string {
+	t.Helper()
+	for _, object := range all {
+		if object.GetKind() == "ConfigMap" && object.GetLabels()["app.kubernetes.io/component"] == "window" {
+			data, _, err := unstructured.NestedStringMap(object.Object, "data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return data
+		}
 	}
-	set(map[string]string{"image": "x"})
-	s.eventually(t, "settings without folders to be refused", func(ctx context.Context) error { return create(ctx, s.oncall, pod) }, func(err error) bool { return err != nil })
+	t.Fatal("there is no ConfigMap of the window")
+	return nil
 }

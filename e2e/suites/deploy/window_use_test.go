@@ -22,9 +22,14 @@ import (
 var serveNode = []string{"/opt/plexus/bin/kubectl-plexus", "node", "serve"}
 
 // execute asks for a command in a pod. There is no kubelet, so what is not denied fails afterwards.
-func execute(ctx context.Context, c kubernetes.Interface, pod string, options *corev1.PodExecOptions) error {
-	return c.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").Name(pod).SubResource("exec").
+func execute(ctx context.Context, c kubernetes.Interface, pod types.NamespacedName, options *corev1.PodExecOptions) error {
+	return c.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).SubResource("exec").
 		VersionedParams(options, scheme.ParameterCodec).Do(ctx).Error()
+}
+
+// ours names a pod of the namespace of Plexus.
+func ours(pod string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: pod}
 }
 
 func attach(ctx context.Context, c kubernetes.Interface, pod string) error {
@@ -55,14 +60,14 @@ func TestKubeDeployWindowExec(t *testing.T) {
 		"in a pod of a longer name": {pod.Name + "-evil", corev1.PodExecOptions{Command: serveNode}, "only in a window pod"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := execute(t.Context(), s.oncall, test.pod, &test.options)
+			err := execute(t.Context(), s.oncall, ours(test.pod), &test.options)
 			if let := inForce(err); let != (test.want == "") || !let && !deniedBy(execPolicy, test.want)(err) {
 				t.Errorf("got %v, want words %q", err, test.want)
 			}
 		})
 	}
 	s.MakePod(t, kube.Pod{Namespace: "policy", Name: "elsewhere", Node: "a"})
-	if err := execute(t.Context(), s.Client(), "other", &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !inForce(err) {
+	if err := execute(t.Context(), s.Client(), ours("other"), &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !inForce(err) {
 		t.Errorf("an administrator: %v", err)
 	}
 }
@@ -79,11 +84,11 @@ func TestKubeDeployWindowAttach(t *testing.T) {
 	kubeconfig, err := s.Kubeconfig("bob")
 	bob := kube.ClientOf(t, kubeconfig, err)
 	s.eventually(t, "the policy to deny to attach", func(ctx context.Context) error { return attach(ctx, bob, pod.Name) }, deniedBy(execPolicy, "nobody attaches to a window pod"))
-	if err := execute(t.Context(), bob, pod.Name, &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !deniedBy(execPolicy, "must be")(err) {
+	if err := execute(t.Context(), bob, ours(pod.Name), &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !deniedBy(execPolicy, "must be")(err) {
 		t.Errorf("a shell in a window pod: %v", err)
 	}
 	s.MakePod(t, kube.Pod{Namespace: namespace, Name: "other", Node: "a"})
-	if err := execute(t.Context(), bob, "other", &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !inForce(err) {
+	if err := execute(t.Context(), bob, ours("other"), &corev1.PodExecOptions{Command: []string{"/bin/sh"}}); !inForce(err) {
 		t.Errorf("what others have granted, in another pod: %v", err)
 	}
 }
