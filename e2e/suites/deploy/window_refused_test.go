@@ -75,17 +75,20 @@ var shapes = map[string]shape{
 	"AppArmor of the pod":         {inPod(corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}}), podSecurity},
 	"SELinux without the setting": {inPod(corev1.PodSecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}}), podSecurity},
 
-	"another image":       {func(_ *corev1.Pod, c *corev1.Container) { c.Image = "localhost/plexus:latest" }, "the image of a window pod must be localhost/plexus:v0.0.0-dev"},
-	"another command":     {func(_ *corev1.Pod, c *corev1.Container) { c.Command = []string{"/opt/plexus/bin/plexus-agent"} }, itsCommand},
-	"the image's command": {func(_ *corev1.Pod, c *corev1.Container) { c.Command = nil }, itsCommand},
-	"other arguments":     {func(_ *corev1.Pod, c *corev1.Container) { c.Args = []string{"gc", "--force", "--keep", "2m"} }, itsCommand},
-	"an argument besides": {func(_ *corev1.Pod, c *corev1.Container) { c.Args = append(c.Args, "--verbose") }, itsCommand},
-	"no arguments":        {func(_ *corev1.Pod, c *corev1.Container) { c.Args = nil }, itsCommand},
-	"a long wait":         {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "61m" }, itsCommand},
-	"a short wait":        {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "9s" }, itsCommand},
-	"no duration":         {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "$(HOME)" }, itsCommand},
-	"a negative wait":     {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "-2m" }, itsCommand},
-	"a variable":          {func(_ *corev1.Pod, c *corev1.Container) { c.Env = []corev1.EnvVar{{Name: "A", Value: "b"}} }, mayNotHave + "spec.containers[0].env"},
+	"another image":             {func(_ *corev1.Pod, c *corev1.Container) { c.Image = "localhost/plexus:latest" }, "the image of a window pod must be localhost/plexus:v0.0.0-dev"},
+	"another command":           {func(_ *corev1.Pod, c *corev1.Container) { c.Command = []string{"/opt/plexus/bin/plexus-agent"} }, itsCommand},
+	"the image's command":       {func(_ *corev1.Pod, c *corev1.Container) { c.Command = nil }, itsCommand},
+	"other arguments":           {func(_ *corev1.Pod, c *corev1.Container) { c.Args = []string{"gc", "--force", "--keep", "2m"} }, itsCommand},
+	"arguments of another verb": {func(_ *corev1.Pod, c *corev1.Container) { c.Args[1] = "serve" }, itsCommand},
+	"arguments of another noun": {func(_ *corev1.Pod, c *corev1.Container) { c.Args[0] = "doctor" }, itsCommand},
+	"another flag":              {func(_ *corev1.Pod, c *corev1.Container) { c.Args[2] = "--kubeconfig" }, itsCommand},
+	"an argument besides":       {func(_ *corev1.Pod, c *corev1.Container) { c.Args = append(c.Args, "--verbose") }, itsCommand},
+	"no arguments":              {func(_ *corev1.Pod, c *corev1.Container) { c.Args = nil }, itsCommand},
+	"a long wait":               {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "61m" }, itsCommand},
+	"a short wait":              {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "9s" }, itsCommand},
+	"no duration":               {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "$(HOME)" }, itsCommand},
+	"a negative wait":           {func(_ *corev1.Pod, c *corev1.Container) { c.Args[3] = "-2m" }, itsCommand},
+	"a variable":                {func(_ *corev1.Pod, c *corev1.Container) { c.Env = []corev1.EnvVar{{Name: "A", Value: "b"}} }, mayNotHave + "spec.containers[0].env"},
 	"a secret's variable": {func(_ *corev1.Pod, c *corev1.Container) {
 		c.Env = []corev1.EnvVar{{Name: "A", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: secretKey}}}
 	}, mayNotHave + "spec.containers[0].env"},
@@ -148,7 +151,10 @@ var shapes = map[string]shape{
 	"a folder that is written": {mounted(func(m *corev1.VolumeMount) { m.ReadOnly = false }), itsMounts},
 	"a part of a folder":       {mounted(func(m *corev1.VolumeMount) { m.SubPath = "x" }), itsMounts},
 	"a folder at another path": {mounted(func(m *corev1.VolumeMount) { m.MountPath = "/opt/plexus/bin" }), itsMounts},
-	"a folder at another's":    {mounted(func(m *corev1.VolumeMount) { m.MountPath = "/host/run/other" }), itsMounts},
+	"one folder as another": {func(_ *corev1.Pod, c *corev1.Container) {
+		c.VolumeMounts[0].MountPath, c.VolumeMounts = "/host/run/netns", c.VolumeMounts[:3]
+	}, itsMounts},
+	"a folder at another's": {mounted(func(m *corev1.VolumeMount) { m.MountPath = "/host/run/other" }), itsMounts},
 }
 
 var (
