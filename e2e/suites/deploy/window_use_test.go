@@ -80,7 +80,7 @@ func TestKubeDeployWindowAttach(t *testing.T) {
 		t.Errorf("with the Role alone: %v", err)
 	}
 	// One who may attach and run commands anywhere, but create no pods.
-	s.role(t, "debuggers", "bob", "pods/exec", "pods/attach")
+	s.role(t, "debuggers", "bob", "create pods/exec", "create pods/attach")
 	kubeconfig, err := s.Kubeconfig("bob")
 	bob := kube.ClientOf(t, kubeconfig, err)
 	s.eventually(t, "the policy to deny to attach", func(ctx context.Context) error { return attach(ctx, bob, pod.Name) }, deniedBy(execPolicy, "nobody attaches to a window pod"))
@@ -112,7 +112,11 @@ func TestKubeDeployWindowDelete(t *testing.T) {
 	if err := remove(s.Client(), "other"); err != nil {
 		t.Errorf("an administrator: %v", err)
 	}
-	kubeconfig, err := s.NodeKubeconfig("a")
+	s.role(t, "cleaners", "dave", "delete pods")
+	kubeconfig, err := s.Kubeconfig("dave")
+	dave := kube.ClientOf(t, kubeconfig, err)
+	s.eventually(t, "who may create no pods not to be held", func(context.Context) error { return remove(dave, "other") }, func(err error) bool { return err == nil })
+	kubeconfig, err = s.NodeKubeconfig("a")
 	if err := remove(kube.ClientOf(t, kubeconfig, err), "other"); err != nil {
 		t.Errorf("the kubelet: %v", err)
 	}
@@ -186,9 +190,14 @@ func TestKubeDeployWindowOthers(t *testing.T) {
 	if err := create(t.Context(), s.account(t, "kube-system", "daemon-set-controller", nil), agents); err != nil {
 		t.Errorf("the controller of the agent's DaemonSet: %v", err)
 	}
+	// Without accounts of their own, controllers are one user.
+	s.role(t, "controllers", "system:kube-controller-manager", "create pods")
+	kubeconfig, err := s.Kubeconfig("system:kube-controller-manager")
+	controllers := kube.ClientOf(t, kubeconfig, err)
+	s.eventually(t, "the controller manager not to be held", func(ctx context.Context) error { return create(ctx, controllers, agents) }, func(err error) bool { return err == nil })
 	// One who may create pods everywhere, and no DaemonSets: only the namespace of Plexus is held.
-	s.role(t, "creators", "carol", "pods")
-	kubeconfig, err := s.Kubeconfig("carol")
+	s.role(t, "creators", "carol", "create pods")
+	kubeconfig, err = s.Kubeconfig("carol")
 	carol := kube.ClientOf(t, kubeconfig, err)
 	s.eventually(t, "the policy to deny", func(ctx context.Context) error { return create(ctx, carol, agents) }, deniedBy(windowPolicy, ""))
 	elsewhere := windowPod(s.config)
@@ -196,7 +205,7 @@ func TestKubeDeployWindowOthers(t *testing.T) {
 	if err := create(t.Context(), carol, elsewhere); err != nil {
 		t.Errorf("in another namespace: %v", err)
 	}
-	s.role(t, "deployers", "carol", "daemonsets")
+	s.role(t, "deployers", "carol", "create daemonsets")
 	s.eventually(t, "who may create DaemonSets not to be held", func(ctx context.Context) error { return create(ctx, carol, agents) }, func(err error) bool { return err == nil })
 }
 
@@ -226,11 +235,15 @@ func without(all, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(right string) bool { return slices.Contains(some, right) })
 }
 
-// role lets a user create resources in every namespace, for the time of the test.
-func (s *windowSite) role(t *testing.T, name, user string, resources ...string) {
+// role gives a user rights in every namespace, such as "create pods", for the time of the test.
+func (s *windowSite) role(t *testing.T, name, user string, what ...string) {
 	t.Helper()
 	roles, meta := s.Client().RbacV1(), metav1.ObjectMeta{Name: name}
-	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"", "apps"}, Resources: resources, Verbs: []string{"create"}}}}
+	role := &rbacv1.ClusterRole{ObjectMeta: meta}
+	for _, right := range what {
+		verb, resource, _ := strings.Cut(right, " ")
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"", "apps"}, Resources: []string{resource}, Verbs: []string{verb}})
+	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
