@@ -131,6 +131,7 @@ func (p place) check(t *testing.T, s *site) {
 	if p.nodes {
 		p.awaitNode(t, tied, isDenial)
 	}
+	p.checkWindow(t, s)
 	p.remove(t, s)
 	// Without the policy the account may do it: so it was this policy that denied.
 	s.await(t, "the policy to be gone", tied, s.other, func(err error) bool { return err == nil })

@@ -87,6 +87,7 @@ var everyValue = map[string]any{
 		"podMonitor":     map[string]any{"enabled": true, "interval": "1m", "labels": map[string]any{"release": "prometheus"}},
 		"rules":          map[string]any{"labels": map[string]any{"release": "prometheus"}},
 	},
+	"window":               map[string]any{"netnsDirs": []any{"/run/netns", "/run/docker/netns"}},
 	"enabled":              true,
 	"nameOverride":         "cni",
 	"commonLabels":         map[string]any{"app.kubernetes.io/part-of": "network", "team": "net"},

@@ -259,6 +259,8 @@ func TestKubeDeployOtherChecks(t *testing.T) {
 		"agent.removeTaint":                  {[]string{`""`, `"a.b/c"`, `"c"`}, []string{`"a b"`, `"a/b/c"`, `"/a"`}},
 		"install.extraEnv":                   {[]string{`[{"name":"A","value":"b"}]`}, []string{`[{"name":"A B"}]`}},
 		"flowSchema.matchingPrecedence":      {[]string{`1`}, []string{`0`, `10001`}},
+		"window.netnsDirs":                   {[]string{`["/run/netns"]`, `["/run/netns","/run/docker/netns"]`}, []string{`[]`, `"/run/netns"`, `["run/netns"]`, `["/"]`, `["/run/../etc"]`, `["/a,/b"]`, `["/a","/a"]`}},
+		"window.enabled":                     {[]string{`false`}, []string{`"no"`}},
 		"test.timeoutSeconds":                {[]string{`60`}, []string{`9`, `3601`, `"60"`}},
 	} {
 		t.Run(value, func(t *testing.T) {

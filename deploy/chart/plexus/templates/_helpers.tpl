@@ -25,6 +25,13 @@ request.userInfo.username == 'system:serviceaccount:{{ include "plexus.namespace
 {{- end -}}
 {{- end -}}
 
+{{/* Whether to make what a window pod needs: never the Role without the policies. */}}
+{{- define "plexus.windowEnabled" -}}
+{{- if and .Values.window.enabled .Values.admissionPolicy -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "plexus.selector" -}}
 app.kubernetes.io/name: {{ include "plexus.name" . }}
 app.kubernetes.io/component: agent
