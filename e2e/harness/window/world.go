@@ -100,13 +100,18 @@ func (w *World) write(folder string) (files []string) {
 // SnapshotsVar names the folder for the Snapshots of docs/paths.
 const SnapshotsVar = "PLEXUS_E2E_SNAPSHOTS"
 
-// Keep writes the Snapshots, with what the paths asked, for the page NAME of docs/paths, if SnapshotsVar is
-// set.
-func (w *World) Keep(name string) {
+// Keep writes the Snapshots, with what the paths asked, and the question of its picture for the page NAME
+// of docs/paths, if SnapshotsVar is set.
+func (w *World) Keep(name string, query path.Query) {
 	w.t.Helper()
-	if folder := os.Getenv(SnapshotsVar); folder != "" {
-		w.write(filepath.Join(folder, name))
+	folder := os.Getenv(SnapshotsVar)
+	if folder == "" {
+		return
 	}
+	w.write(filepath.Join(folder, name))
+	question, err := json.MarshalIndent(query, "", "  ")
+	check.Must(w.t, err)
+	check.Must(w.t, os.WriteFile(filepath.Join(folder, name, "question.json"), append(question, '\n'), 0o644))
 }
 
 // Ways gives both ways of a path, each as [Way].

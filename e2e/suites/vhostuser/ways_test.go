@@ -15,7 +15,8 @@ func (l *lab) ways() {
 	world := window.Read(l.t, view)
 	d := world.Path(path.Query{From: "default/a", To: "default/b", Interface: "eth0"})
 	check.Equal(l.t, "the way there by eth0", d.There.Outcome, path.Arrives)
-	d = world.Path(path.Query{From: "default/a", To: "default/b", Interface: "net0"})
+	query := path.Query{From: "default/a", To: "default/b", Interface: "net0"}
+	d = world.Path(query)
 	check.Contains(l.t, "the way there by net0", window.Way(&d.There), "net0", "unknown")
-	world.Keep("vhost-user")
+	world.Keep("vhost-user", query)
 }

@@ -141,7 +141,7 @@ func TestGuestPaths(t *testing.T) {
 				check.Equal(t, "more may be sent than passes by "+ifName, d.TooNarrow(), false)
 			}
 			if situations[name].page {
-				world.Keep(name)
+				world.Keep(name, path.Query{From: a.title, To: b.title, Interface: "net0"})
 			}
 		})
 	}

@@ -27,5 +27,5 @@ func (l *lab) ways() {
 		check.Equal(l.t, "the way there by "+test.ifName, window.Way(&d.There), test.there)
 		check.Equal(l.t, "the way back by "+test.ifName, window.Way(d.Back), test.back)
 	}
-	world.Keep("sriov")
+	world.Keep("sriov", path.Query{From: "default/one", To: "default/two", Interface: "net1"})
 }

@@ -25,7 +25,8 @@ func verifyWays(t *testing.T, pods [2]*pod) {
 	query.Interface = "net0"
 	d = world.Path(query)
 	check.Equal(t, "the ways by net0", window.Ways(d), "net0 -child- eth1 -wire- eth1 -child- net0: arrives\nnet0 -child- eth1 -wire- eth1 -child- net0: arrives")
-	world.Keep("weave")
+	query.Interface = "eth0"
+	world.Keep("weave", query)
 }
 
 // toSwitch gives the way from the pod to the switch.
