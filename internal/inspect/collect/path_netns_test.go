@@ -87,7 +87,8 @@ var pathsOfTwoNodes = map[string]struct {
 	there, back string
 	reason      string // of the first way that does not arrive
 	size        int
-	narrow      bool // more may be sent, and nobody is told
+	narrow      bool   // more may be sent, and nobody is told
+	about       string // of the second hop
 }{
 	"overlay": {
 		script: wire + both(onWire+podOnBridge+vtep), there: way(overVXLAN), back: wayBack(overVXLAN), size: 1450,
@@ -149,6 +150,12 @@ var pathsOfTwoNodes = map[string]struct {
 		there:  "eth0 -pair- cali1 -routed- eth0 -wire- eth0 -routed- cali2 -pair- eth0: arrives",
 		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450, narrow: true,
 	},
+	"proxy ARP that was answered": {
+		script: wire + both(onWire+proxied+"\nn%i ip route add default via 192.0.2.254\np%i ip neigh add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee dev eth0\n"),
+		there:  "eth0 -pair- cali1 -routed- eth0 -wire- eth0 -routed- cali2 -pair- eth0: arrives",
+		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450, narrow: true,
+		about: "answers for 169.254.1.1 by proxy ARP",
+	},
 	"proxy ARP without a default route": {
 		script: wire + both(onWire+proxied) + "\nn2 ip route add default via 192.0.2.254",
 		there:  "eth0 -pair- cali1: lost",
@@ -197,6 +204,7 @@ func TestNetnsPathsOfTwoNodes(t *testing.T) {
 			check.Contains(t, "reason", reason, strings.ReplaceAll(test.reason, "/n2/", "the node"))
 			check.Equal(t, "largest packet", d.Narrowest.Size, test.size)
 			check.Equal(t, "too narrow", d.TooNarrow(), test.narrow)
+			check.Contains(t, "the second hop", strings.Join(d.There.Hops[1].About, ", "), test.about)
 		})
 	}
 }
