@@ -20,12 +20,16 @@ type World struct {
 	nodes     []*Node
 	snapshots []*inspect.Snapshot
 	pods      []string // those of the paths
+	shown     map[string]string
 }
+
+// Show has the files that are kept say another path than that of a folder of the test.
+func (w *World) Show(folder, as string) { w.shown[folder] = as }
 
 // Read takes a Snapshot of each node.
 func Read(t testing.TB, nodes ...*Node) *World {
 	t.Helper()
-	w := &World{t: t, nodes: nodes}
+	w := &World{t: t, nodes: nodes, shown: map[string]string{}}
 	for _, n := range nodes {
 		w.snapshots = append(w.snapshots, n.snapshot(t))
 	}
@@ -90,6 +94,9 @@ func (w *World) write(folder string) (files []string) {
 		check.Must(w.t, err)
 		if dir := w.nodes[i].NetNSDir; dir != "" {
 			data = bytes.ReplaceAll(data, []byte(dir), []byte("/run/netns"))
+		}
+		for folder, as := range w.shown {
+			data = bytes.ReplaceAll(data, []byte(folder), []byte(as))
 		}
 		files = append(files, filepath.Join(folder, s.Machine.Node+".json"))
 		check.Must(w.t, os.WriteFile(files[i], data, 0o644))

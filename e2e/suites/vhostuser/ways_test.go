@@ -3,6 +3,7 @@ package vhostuser
 import (
 	"github.com/plexus-cni/plexus/e2e/harness/window"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/plugin/vhostuser"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -18,5 +19,6 @@ func (l *lab) ways() {
 	query := path.Query{From: "default/a", To: "default/b", Interface: "net0"}
 	d = world.Path(query)
 	check.Contains(l.t, "the way there by net0", window.Way(&d.There), "net0", "unknown")
+	world.Show(l.socketDir(), vhostuser.DefaultSocketDir)
 	world.Keep("vhost-user", query)
 }

@@ -43,7 +43,7 @@ func (e *end) drivenBy(name string) (*driven, string) {
 func (d *driven) way(from, to *end) *Way {
 	return &Way{
 		From: from.Address, To: to.Address, Outcome: Unknown,
-		Hops: []Hop{{Node: from.Node, In: from.Subject, Place: InPod, Name: from.Interface, Kind: d.kind, About: d.about, State: IsUnknown}},
+		Hops:   []Hop{{Node: from.Node, In: from.Subject, Place: InPod, Name: from.Interface, Kind: d.kind, About: d.about, State: IsUnknown}},
 		Reason: "a program of " + from.Subject + " drives " + from.Interface + ", and hands its packets to " + d.to,
 		Do:     "Look for it there, or at the far end: no kernel can be asked what becomes of it.",
 	}
