@@ -39,9 +39,11 @@ import (
 // Options say what runs in the guest and what machine it is. The zero value runs the
 // present package's tests TestGuest….
 type Options struct {
-	Tests   string        // the package of the tests; "." if empty
-	Run     string        // which of its tests, as -run of go test has it; "^TestGuest" if empty
-	Folders []string      // environment variables that name folders of executables
+	Tests   string   // the package of the tests; "." if empty
+	Run     string   // which of its tests, as -run of go test has it; "^TestGuest" if empty
+	Folders []string // environment variables that name folders of executables
+	// Writes are environment variables that name folders into which the tests write, if they are set.
+	Writes  []string
 	Timeout time.Duration // of the tests together; 10 minutes if 0, and never more than this test has left
 
 	NICs   int      // Intel 82576 (igb), on one wire: 0000:01:00.0, 0000:02:00.0, …; 7 VFs each

@@ -95,6 +95,9 @@ func (m *machine) args() []string {
 	for _, variable := range m.Folders {
 		args = append(args, share(variable, os.Getenv(variable))...)
 	}
+	for _, variable := range m.written() {
+		args = append(args, writable(variable, os.Getenv(variable))...)
+	}
 	for n := range m.NICs {
 		args = append(args, nic(n)...)
 	}
@@ -112,9 +115,12 @@ func (m *machine) kernelArgs() string {
 }
 
 // share gives the guest a folder, read-only, by a tag.
-func share(tag, folder string) []string {
+func share(tag, folder string) []string { return writable(tag, folder+",readonly=on") }
+
+// writable gives the guest a folder by a tag.
+func writable(tag, folder string) []string {
 	return []string{
-		"-fsdev", fmt.Sprintf("local,id=%s,path=%s,security_model=none,readonly=on", tag, folder),
+		"-fsdev", fmt.Sprintf("local,id=%s,security_model=none,path=%s", tag, folder),
 		"-device", fmt.Sprintf("virtio-9p-pci,fsdev=%[1]s,mount_tag=%[1]s", tag),
 	}
 }

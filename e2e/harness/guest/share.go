@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,8 +70,16 @@ func (m *machine) script() string {
 			"mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro %[1]s /mnt/%[1]s\n"+
 			"export %[1]s=/mnt/%[1]s\n", variable)
 	}
+	for _, variable := range m.written() {
+		fmt.Fprintf(&text, "mkdir -p /mnt/%[1]s\nmount -t 9p -o trans=virtio,version=9p2000.L %[1]s /mnt/%[1]s\nexport %[1]s=/mnt/%[1]s\n", variable)
+	}
 	fmt.Fprintf(&text, "cd /tmp\nexec /share/tests -test.v=test2json -test.timeout=%s -test.run='%s'\n", m.Timeout, m.Run)
 	return text.String()
+}
+
+// written gives the variables of the folders that the guest may write into.
+func (m *machine) written() []string {
+	return slices.DeleteFunc(slices.Clone(m.Writes), func(variable string) bool { return os.Getenv(variable) == "" })
 }
 
 // alone waits until no other guest runs on this machine, since two would only slow each

@@ -20,12 +20,16 @@ type World struct {
 	nodes     []*Node
 	snapshots []*inspect.Snapshot
 	pods      []string // those of the paths
+	shown     map[string]string
 }
+
+// Show has the files that are kept say another path than that of a folder of the test.
+func (w *World) Show(folder, as string) { w.shown[folder] = as }
 
 // Read takes a Snapshot of each node.
 func Read(t testing.TB, nodes ...*Node) *World {
 	t.Helper()
-	w := &World{t: t, nodes: nodes}
+	w := &World{t: t, nodes: nodes, shown: map[string]string{}}
 	for _, n := range nodes {
 		w.snapshots = append(w.snapshots, n.snapshot(t))
 	}
@@ -91,6 +95,9 @@ func (w *World) write(folder string) (files []string) {
 		if dir := w.nodes[i].NetNSDir; dir != "" {
 			data = bytes.ReplaceAll(data, []byte(dir), []byte("/run/netns"))
 		}
+		for folder, as := range w.shown {
+			data = bytes.ReplaceAll(data, []byte(folder), []byte(as))
+		}
 		files = append(files, filepath.Join(folder, s.Machine.Node+".json"))
 		check.Must(w.t, os.WriteFile(files[i], data, 0o644))
 	}
@@ -100,13 +107,18 @@ func (w *World) write(folder string) (files []string) {
 // SnapshotsVar names the folder for the Snapshots of docs/paths.
 const SnapshotsVar = "PLEXUS_E2E_SNAPSHOTS"
 
-// Keep writes the Snapshots, with what the paths asked, for the page NAME of docs/paths, if SnapshotsVar is
-// set.
-func (w *World) Keep(name string) {
+// Keep writes the Snapshots, with what the paths asked, and the question of its picture for the page NAME
+// of docs/paths, if SnapshotsVar is set.
+func (w *World) Keep(name string, query path.Query) {
 	w.t.Helper()
-	if folder := os.Getenv(SnapshotsVar); folder != "" {
-		w.write(filepath.Join(folder, name))
+	folder := os.Getenv(SnapshotsVar)
+	if folder == "" {
+		return
 	}
+	w.write(filepath.Join(folder, name))
+	question, err := json.MarshalIndent(query, "", "  ")
+	check.Must(w.t, err)
+	check.Must(w.t, os.WriteFile(filepath.Join(folder, name, "question.json"), append(question, '\n'), 0o644))
 }
 
 // Ways gives both ways of a path, each as [Way].

@@ -164,7 +164,7 @@ var faultsOfFlannel = []fault{
 			}
 			return nil
 		},
-		finding: []string{"notice rp-filter-strict: net0", "no rule is for"},
+		finding: []string{"warning rp-filter-strict: net0", "no rule is for", "counters[TcpExtIPReversePathFilter]"},
 		query:   func(f *between) path.Query { return path.Query{From: f.title(f.a), To: f.b.IP("net0").String()} },
 		path: func(f *between, d *path.Document) {
 			check.Contains(f.s, "way there", window.Way(&d.There), "net0 -child- eth1 -wire- eth1 -child- net0: lost", "from 172.31.9.1", "rp_filter is 1", "by eth0")

@@ -40,7 +40,7 @@ func (tr *trial) ways(a, b *cluster.Pod) {
 		check.Equal(tr.s, "the way back by "+name, window.Way(document.Back), endsIn(way, b, a))
 		check.Equal(tr.s, "more may be sent than passes by "+name, document.TooNarrow(), false)
 	}
-	world.Keep(tr.page)
+	world.Keep(tr.page, path.Query{From: tr.title(a), To: tr.title(b), Interface: "eth0"})
 }
 
 // endsIn puts the host ends of two pods into a way.

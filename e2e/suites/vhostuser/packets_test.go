@@ -30,6 +30,7 @@ func TestE2EVhostUserPackets(t *testing.T) {
 	check.Equal(t, "interfaces of the namespace", a.sandbox.InterfaceNames(), []string{"eth0"})
 	a.checkStatus()
 	a.checkFolder()
+	l.ways()
 
 	receiver := b.startApp(macB, "rxonly")
 	sender := a.startApp(macA, "txonly", "--eth-peer=0,"+macB)

@@ -5,6 +5,7 @@ package collect
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,16 @@ func TestNetnsOnly(t *testing.T) {
 	}
 	nobody := w.read(func(o *Options) { o.Only = []inspect.Target{{Pod: "default/nobody"}} })
 	check.Equal(t, "the last is brief", nobody.Namespaces[len(nobody.Namespaces)-1].Brief, true)
+}
+
+// The order of tables does not depend on who made them first.
+func TestNetnsTablesAreSorted(t *testing.T) {
+	w := newWorld(t)
+	w.Run("nft", "add", "table", "ip", "zebra")
+	w.Run("nft", "add", "table", "inet", "ape")
+	tables := w.read(func(*Options) {}).Namespaces[0].Netfilter.NFT
+	check.Equal(t, "in the order of their names", slices.IsSorted(tables), true)
+	check.Equal(t, "both are there", slices.Contains(tables, "inet ape") && slices.Contains(tables, "ip zebra"), true)
 }
 
 // Whatever capability is missing, what can be read is read, and a note names what is missing for

@@ -5,6 +5,7 @@ package collect
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -39,6 +40,7 @@ func nftTables() ([]string, error) {
 		name := unix.ByteSliceToString(attributes(message[nl.SizeofNfgenmsg:])[unix.NFTA_TABLE_NAME])
 		tables = append(tables, nftFamily(message[0])+" "+name)
 	}
+	slices.Sort(tables) // the kernel has them in the order of their making
 	return tables, err
 }
 

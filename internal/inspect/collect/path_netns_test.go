@@ -87,6 +87,8 @@ var pathsOfTwoNodes = map[string]struct {
 	there, back string
 	reason      string // of the first way that does not arrive
 	size        int
+	narrow      bool   // more may be sent, and nobody is told
+	about       string // of the second hop
 }{
 	"overlay": {
 		script: wire + both(onWire+podOnBridge+vtep), there: way(overVXLAN), back: wayBack(overVXLAN), size: 1450,
@@ -103,7 +105,11 @@ var pathsOfTwoNodes = map[string]struct {
 	},
 	"overlay on a wire that is too narrow": {
 		script: wire + both(onWire+podOnBridge+vtep) + "\nn2 ip link set eth0 mtu 1450",
-		there:  way(overVXLAN), back: wayBack(overVXLAN), size: 1400,
+		there:  way(overVXLAN), back: wayBack(overVXLAN), size: 1400, narrow: true,
+	},
+	"pods that send more than the overlay takes": {
+		script: wire + both(onWire+podOnBridge+vtep+"\nn%i ip link set cni0 mtu 1500\nn%i ip link set veth%i mtu 1500\np%i ip link set eth0 mtu 1500"),
+		there:  way(overVXLAN), back: wayBack(overVXLAN), size: 1450,
 	},
 	"the host end off its bridge": {
 		script: wire + both(onWire+podOnBridge+vtep) + "\nn2 ip link set veth2 nomaster",
@@ -142,12 +148,18 @@ var pathsOfTwoNodes = map[string]struct {
 	"proxy ARP": {
 		script: wire + both(onWire+proxied) + "\nn1 ip route add default via 192.0.2.254\nn2 ip route add default via 192.0.2.254",
 		there:  "eth0 -pair- cali1 -routed- eth0 -wire- eth0 -routed- cali2 -pair- eth0: arrives",
-		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450,
+		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450, narrow: true,
+	},
+	"proxy ARP that was answered": {
+		script: wire + both(onWire+proxied+"\nn%i ip route add default via 192.0.2.254\np%i ip neigh add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee dev eth0\n"),
+		there:  "eth0 -pair- cali1 -routed- eth0 -wire- eth0 -routed- cali2 -pair- eth0: arrives",
+		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450, narrow: true,
+		about: "answers for 169.254.1.1 by proxy ARP",
 	},
 	"proxy ARP without a default route": {
 		script: wire + both(onWire+proxied) + "\nn2 ip route add default via 192.0.2.254",
 		there:  "eth0 -pair- cali1: lost",
-		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450,
+		back:   "eth0 -pair- cali2 -routed- eth0 -wire- eth0 -routed- cali1 -pair- eth0: arrives", size: 1450, narrow: true,
 		reason: "cali1 of the node would answer for 169.254.1.1 by proxy ARP, which needs a route to it on the node, and there is none (ENETUNREACH)",
 	},
 	"a macvlan of the NIC": {
@@ -191,6 +203,8 @@ func TestNetnsPathsOfTwoNodes(t *testing.T) {
 			}
 			check.Contains(t, "reason", reason, strings.ReplaceAll(test.reason, "/n2/", "the node"))
 			check.Equal(t, "largest packet", d.Narrowest.Size, test.size)
+			check.Equal(t, "too narrow", d.TooNarrow(), test.narrow)
+			check.Contains(t, "the second hop", strings.Join(d.There.Hops[1].About, ", "), test.about)
 		})
 	}
 }

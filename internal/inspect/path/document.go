@@ -40,6 +40,8 @@ type Narrowest struct {
 	// Sends is what the ends may send: the smaller MTU of their interfaces. If it is more than Size,
 	// larger packets are cut or lost.
 	Sends int `json:"sends"`
+	// Told says that the routing before this hop tells the sender (ICMP), who then sends smaller packets.
+	Told bool `json:"told,omitempty"`
 }
 
 // Outcome is how a way ends, as far as the kernels say.

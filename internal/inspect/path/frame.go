@@ -321,11 +321,18 @@ func (t *tracer) accepts(at point, link *inspect.Link, ns *inspect.Namespace) er
 		return nil
 	case t.mac != "" && t.mac != link.MAC:
 		return lost("Delete the entry: ip neigh del.", "the frame has the MAC %s, and %s of %s has %s: the sender's neighbour entry of %s is of another interface", t.mac, link.Name, ns.Title(), link.MAC, t.next)
-	case t.mac != "" || has(ns, t.next):
+	case has(ns, t.next):
+		return nil
+	case t.mac != "":
+		if sysctl(ns, "ipv4", link.Name, "proxy_arp") == "1" {
+			t.addAbout(byProxy(t.next))
+		}
 		return nil
 	}
 	return t.proxied(at, link, ns)
 }
+
+func byProxy(address string) string { return "answers for " + address + " by proxy ARP" }
 
 // proxied is an address that is nowhere in a namespace: it is answered by proxy ARP, if there is a route to it.
 func (t *tracer) proxied(at point, link *inspect.Link, ns *inspect.Namespace) error {
@@ -347,6 +354,6 @@ func (t *tracer) proxied(at point, link *inspect.Link, ns *inspect.Namespace) er
 	if answer.Route.Index == at.Index {
 		return lost("Give the node a default route by another interface.", "%s of %s does not answer for %s by proxy ARP, as the node's own route to it is by this interface", link.Name, ns.Title(), t.next)
 	}
-	t.addAbout("answers for " + t.next + " by proxy ARP")
+	t.addAbout(byProxy(t.next))
 	return nil
 }

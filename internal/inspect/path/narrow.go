@@ -2,35 +2,58 @@ package path
 
 // measure finds the hop that the largest packet of both ways has to fit through.
 func (d *Document) measure() {
-	ways := []*Way{&d.There}
-	if d.Back != nil {
-		ways = append(ways, d.Back)
-	}
-	for _, way := range ways {
-		for i := range way.Hops {
-			hop := &way.Hops[i]
-			room := hop.MTU - hop.Overhead
-			if hop.MTU == 0 || hop.Kind == "loopback" || d.Narrowest != nil && room >= d.Narrowest.Size {
-				continue
-			}
-			d.Narrowest = &Narrowest{Size: room, Node: hop.Node, Hop: hop.Name}
-		}
-	}
 	hops := d.There.Hops
-	if d.Narrowest == nil || len(hops) == 0 {
-		d.Narrowest = nil
+	if len(hops) == 0 {
 		return
 	}
-	d.Narrowest.Sends = hops[0].MTU
+	sends := hops[0].MTU
 	if last := hops[len(hops)-1]; d.There.Outcome == Arrives && last.MTU != 0 {
-		d.Narrowest.Sends = min(d.Narrowest.Sends, last.MTU)
+		sends = min(sends, last.MTU)
+	}
+	ways := []*Way{&d.There}
+	if d.Back != nil && len(d.Back.Hops) > 0 {
+		ways = append(ways, d.Back)
+		if first := d.Back.Hops[0]; first.MTU != 0 {
+			sends = min(sends, first.MTU)
+		}
+	}
+	for _, way := range ways {
+		if narrow := way.narrowest(sends); narrow != nil && (d.Narrowest == nil || narrow.before(d.Narrowest)) {
+			d.Narrowest = narrow
+		}
 	}
 }
 
-// TooNarrow reports whether the ends may send packets that do not pass whole.
-func (d *Document) TooNarrow() bool {
-	return d.Narrowest != nil && d.Narrowest.Size < d.Narrowest.Sends
+// narrowest gives the hop of a way with the least room. Where the routing has a packet that is too large
+// for it, it tells the sender, or cuts it; anywhere else it is lost without a word.
+func (w *Way) narrowest(sends int) (least *Narrowest) {
+	for i := range w.Hops {
+		hop := &w.Hops[i]
+		room := hop.MTU - hop.Overhead
+		if hop.MTU == 0 || hop.Kind == "loopback" || least != nil && room >= least.Size {
+			continue
+		}
+		next := &Narrowest{Size: room, Node: hop.Node, Hop: hop.Name, Sends: sends, Told: room < sends && hop.Step.Kind == Routed}
+		if least == nil || next.before(least) {
+			least = next
+		}
+	}
+	return least
 }
+
+// before reports whether a hop decides rather than another: one that tells nobody, else the one with less room.
+func (n *Narrowest) before(other *Narrowest) bool {
+	if n.isSilent() != other.isSilent() {
+		return n.isSilent()
+	}
+	return n.Size < other.Size
+}
+
+func (n *Narrowest) isSilent() bool { return n.Size < n.Sends && !n.Told }
+
+// TooNarrow reports whether the ends may send packets that are lost, or do not pass whole, and nobody
+// tells them.
+func (d *Document) TooNarrow() bool { return d.Narrowest != nil && d.Narrowest.isSilent() }
 
 // Wrong reports whether packets are lost, or large ones may be.
 func (d *Document) Wrong() bool {

@@ -28,6 +28,7 @@ type end struct {
 	point    // the namespace, and the interface if one was chosen
 	known    bool
 	networks []*inspect.Attachment
+	driven   *driven // what a program has in the place of the interface
 }
 
 // Trace follows a packet from one end to the other, and one back. The second value are questions:
@@ -52,7 +53,7 @@ func (w *World) Trace(q Query) (*Document, []Asked, error) {
 }
 
 func (w *World) traceBoth(q Query, d *Document, from, to *end) []Asked {
-	there, asked := w.trace(from.point, w.bound(from.point), packet{from: from.Address, to: to.Address})
+	there, asked := w.traceFrom(from, to, packet{from: from.Address, to: to.Address})
 	if len(asked) > 0 {
 		return asked
 	}
@@ -63,13 +64,21 @@ func (w *World) traceBoth(q Query, d *Document, from, to *end) []Asked {
 		d.measure()
 		return nil
 	}
-	back, asked := w.trace(to.point, w.bound(to.point), packet{from: to.Address, to: d.From.Address})
+	back, asked := w.traceFrom(to, from, packet{from: to.Address, to: d.From.Address})
 	if len(asked) > 0 {
 		return asked
 	}
 	d.Back = back
 	d.measure()
 	return w.compareUnbound(q, d, from, to)
+}
+
+// traceFrom follows a packet of an end, as far as a kernel has it.
+func (w *World) traceFrom(from, to *end, p packet) (*Way, []Asked) {
+	if from.driven != nil {
+		return from.driven.way(from, to), nil
+	}
+	return w.trace(from.point, w.bound(from.point), p)
 }
 
 // bound gives the interface that a socket has to be bound to: without it, the kernel uses another table than a VRF's.
@@ -84,7 +93,7 @@ func (w *World) bound(p point) int {
 
 // compareUnbound notes that a program has to bind its socket to take the way that was asked for.
 func (w *World) compareUnbound(q Query, d *Document, from, to *end) []Asked {
-	if q.Interface == "" || len(d.There.Hops) == 0 {
+	if q.Interface == "" || len(d.There.Hops) == 0 || from.driven != nil {
 		return nil
 	}
 	question := inspect.Question{Namespace: from.Namespace, To: to.Address}
@@ -267,6 +276,10 @@ func (w *World) settle(e *end, name string, version int) error {
 	}
 	if name == "" {
 		return fmt.Errorf("%s has no interface with an address", e.Subject)
+	}
+	if driven, address := e.drivenBy(name); driven != nil {
+		e.driven, e.Interface, e.Address = driven, name, address
+		return nil
 	}
 	return fmt.Errorf("%s has no interface %s, it has %s", e.Subject, name, interfaces(ns))
 }

@@ -41,6 +41,8 @@ func (d *Document) Size() string {
 		return ""
 	case d.TooNarrow():
 		return fmt.Sprintf("packets of more than %d bytes do not pass whole, and the ends may send %d: %s is too narrow", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
+	case d.Narrowest.Told:
+		return fmt.Sprintf("packets of up to %d bytes pass whole; the ends may send %d, and the routing before %s tells them", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
 	}
 	return fmt.Sprintf("packets of up to %d bytes pass whole", d.Narrowest.Size)
 }

@@ -99,6 +99,38 @@ func TestTraceRefuses(t *testing.T) {
 	check.Equal(t, "the far end of the network of net1", d.To.Interface, "net1")
 }
 
+// A vhost-user port, and a device that a program drives, are in no kernel: the way begins there, and ends.
+func TestTraceOfWhatAProgramDrives(t *testing.T) {
+	for name, test := range map[string]struct {
+		make func(*inspect.Attachment)
+		kind string
+		want string
+	}{
+		"a vhost-user port": {func(a *inspect.Attachment) {
+			a.Interfaces = []inspect.RecordedInterface{{Name: "net5", InSandbox: true, Socket: "/run/x.sock"}}
+		}, "vhost-user", "the switch in user space at the socket /run/x.sock"},
+		"a VF of vfio-pci": {func(a *inspect.Attachment) { a.DeviceID = "0000:01:10.0" }, "device", "its device 0000:01:10.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			snapshots := networked(t)
+			for i := range snapshots[0].Records {
+				a := &snapshots[0].Records[i].Attachments[2]
+				a.Network, a.Interface = "fast", "net5"
+				a.Addresses = []inspect.RecordedAddress{{Address: "10.9.0.2/16"}}
+				test.make(a)
+			}
+			d, asked, err := path.NewWorld(snapshots...).Trace(path.Query{From: "shop/a", To: "shop/b", Interface: "net5"})
+			check.Must(t, err)
+			check.Equal(t, "questions", len(asked), 0)
+			check.Equal(t, "outcomes", []path.Outcome{d.There.Outcome, d.Back.Outcome}, []path.Outcome{path.Unknown, path.Unknown})
+			check.Contains(t, "reason", d.There.Reason, "shop/a", "net5", test.want)
+			check.Contains(t, "reason of the way back", d.Back.Reason, "shop/b", "net5", test.want)
+			check.Equal(t, "hop", []string{d.There.Hops[0].Name, d.There.Hops[0].Kind, d.From.Address}, []string{"net5", test.kind, "10.9.0.2"})
+			check.Equal(t, "wrong", d.Wrong(), false)
+		})
+	}
+}
+
 // networked is a node with two pods, recorded as attached to two networks that both are on.
 func networked(t *testing.T) []*inspect.Snapshot {
 	t.Helper()

@@ -1,174 +1,147 @@
-// Package paths traces packets through kinds of interfaces that a cloud machine's kernel does not
-// have. Each hop is one that the script built, and the packets of a ping take the same way.
+// Package paths has two nodes on a wire, and on each a pod with further networks, by the real plexus, on
+// a kernel that has every kind of them. kubectl-plexus must find them fine, and show the way from one
+// pod to the other as it was built.
 package paths
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/e2e/harness/window"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/test/check"
-	"github.com/plexus-cni/plexus/internal/test/lab"
+	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
 func TestE2EGuestPaths(t *testing.T) {
-	guest.Run(t, guest.Options{Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}})
+	guest.Run(t, guest.Options{
+		Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN"}, Writes: []string{window.SnapshotsVar}, Memory: 1024,
+	})
 }
 
-var twoNodes = map[string][]string{"n1": {"p1"}, "n2": {"p2"}, "wire": nil}
+// situation is what both nodes have. In its texts I is the number of the node, O of the other one.
+type situation struct {
+	setup    string      // commands of the node, a line each
+	networks []node.Conf // of the pod, in their order: net0, net1, …
+	ping     string      // how a pod asks the other one's net0, besides the address
+	// ways are those from a pod to the other, by the interface that they begin with. FROM and TO are the
+	// host ends of the veths.
+	ways map[string]string
+	page bool // of docs/paths, of this name
+}
 
-// both runs the lines of a script for either node: %i is its number, %o the other's.
-func both(script string) string {
-	return strings.NewReplacer("%i", "1", "%o", "2").Replace(script) + strings.NewReplacer("%i", "2", "%o", "1").Replace(script)
+// ofNode gives the configuration of a network on the node of a number: host-local's range is its own.
+func ofNode(conf node.Conf, number string) node.Conf {
+	text := strings.NewReplacer("RANGE", number+"0", "END", number+"9", "SUBNET", number, "OTHER", other(number)).Replace(conf.String())
+	return node.Raw(text)
+}
+
+func other(number string) string { return map[string]string{"1": "2", "2": "1"}[number] }
+
+// shared is the IPAM of a network that both nodes are on.
+func shared(third string) node.Conf {
+	subnet := "10.20." + third
+	return node.Conf{"type": "host-local", "ranges": [][]node.Conf{{{"subnet": subnet + ".0/24", "rangeStart": subnet + ".RANGE", "rangeEnd": subnet + ".END"}}}}
+}
+
+// routed is the IPAM of a network that is routed between the nodes.
+func routed() node.Conf {
+	return node.Conf{
+		"type": "host-local", "ranges": [][]node.Conf{{{"subnet": "10.30.SUBNET.0/24"}}},
+		"routes": []node.Conf{{"dst": "10.30.0.0/16"}},
+	}
+}
+
+func network(plugin string, ipam node.Conf, more node.Conf) node.Conf {
+	return node.Conf{"cniVersion": "1.0.0", "name": plugin, "type": plugin, "ipam": ipam}.With(more)
 }
 
 const (
-	wire = `
-wire ip link add br0 type bridge
-wire ip link set br0 up
-wire ip link add br1 type bridge
-wire ip link set br1 up
+	byRoute = `ip route add 10.30.O.0/24 via 10.77.0.O dev up0
 `
-	nics = `
-n%i ip link add eth0 type veth peer name s%i netns @wire
-n%i ip link add eth1 type veth peer name r%i netns @wire
-wire ip link set s%i master br0 up
-wire ip link set r%i master br1 up
-n%i ip addr add 192.0.2.2%i/24 dev eth0
-n%i ip link set eth0 up
-n%i ip link set eth1 up
-n%i sysctl -qw net.ipv4.ip_forward=1
+	bridged = `ip link add br1 type bridge
+ip link set br1 up
+ip link set up0 master br1
 `
-	vlan = `
-n%i ip link add link eth1 name eth1.100 type vlan id 100
-n%i ip link set eth1.100 up
-n%i ip link add net0 link eth1.100 netns @p%i type macvlan mode bridge
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
+	bonded = `ip link add bond0 type bond mode active-backup miimon 100
+ip link set up1 down
+ip link set up1 master bond0
+ip link set up2 down
+ip link set up2 master bond0
+ip link set bond0 up
 `
-	podVLAN = `
-n%i ip link add link eth1 name net0 netns @p%i type vlan id 7%i
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
-	bond = `
-n%i ip link add bond0 type bond mode active-backup miimon 100
-n%i ip link set eth1 down
-n%i ip link set eth1 master bond0
-n%i ip link set bond0 up
-n%i ip link add link bond0 name bond0.100 type vlan id 100
-n%i ip link set bond0.100 up
-n%i ip link add net0 link bond0.100 netns @p%i type macvlan mode bridge
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
-	vrf = `
-n%i ip link add net0 link eth1 netns @p%i type macvlan mode bridge
-p%i ip link add red type vrf table 10
-p%i ip link set red up
-p%i ip link set net0 master red
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
-	ipvlan = `
-n%i ip link add net0 link eth1 netns @p%i type ipvlan mode MODE
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
-	ipvlanL3 = `
-n%i ip link add net0 link eth1 netns @p%i type ipvlan mode l3
-p%i ip addr add 10.%i.0.2/24 dev net0
-p%i ip link set net0 up
-p%i ip route add default dev net0
-n%i ip addr add 198.51.100.%i/24 dev eth1
-n%i ip route add 10.%o.0.0/24 via 198.51.100.%o
-`
-	ipip = `
-n%i ip link add tun1 type ipip local 192.0.2.2%i remote 192.0.2.2%o
-n%i ip link set tun1 up
-n%i ip link add veth%i type veth peer name net0 netns @p%i
-n%i ip addr add 10.%i.0.1/24 dev veth%i
-n%i ip link set veth%i up
-p%i ip addr add 10.%i.0.2/24 dev net0
-p%i ip link set net0 up
-p%i ip route add default via 10.%i.0.1
-n%i ip route add 10.%o.0.0/24 dev tun1
-`
-	vlanBridge = `
-n%i ip link add br0 type bridge vlan_filtering 1
-n%i ip link set br0 up
-n%i ip link set eth1 master br0
-n%i bridge vlan add vid 5 dev eth1
-n%i ip link add veth%i type veth peer name net0 netns @p%i
-n%i ip link set veth%i master br0 up
-n%i bridge vlan del vid 1 dev veth%i
-n%i bridge vlan add vid 5 pvid untagged dev veth%i
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
-	vxlanPort = `
-n%i ip link add br0 type bridge
-n%i ip link set br0 up
-n%i ip link add vx5 type vxlan id 5 local 192.0.2.2%i remote 192.0.2.2%o dev eth0 dstport 4789
-n%i ip link set vx5 master br0 up
-n%i ip link add veth%i type veth peer name net0 netns @p%i
-n%i ip link set veth%i master br0 up
-p%i ip addr add 10.9.0.%i/24 dev net0
-p%i ip link set net0 up
-`
+	children    = "net0 -child- up0 -wire- up0 -child- net0: arrives"
+	ofCluster   = "eth0 -pair- FROM -bridged- cbr0 -routed- up0 -wire- up0 -routed- cbr0 -bridged- TO -pair- eth0: arrives"
+	overBridges = "net0 -pair- FROM -bridged- br1 -bridged- up0 -wire- up0 -bridged- br1 -bridged- TO -pair- net0: arrives"
 )
 
-// situations are ways from net0 of one pod to net0 of the other.
-var situations = map[string]struct {
-	script, there, reason string
-	before                string // runs after a ping
-	size                  int
-}{
-	"a VLAN below a macvlan": {script: vlan, there: "net0 -child- eth1.100 -child- eth1 -wire- eth1 -child- eth1.100 -child- net0: arrives", size: 1500},
-	"different VLANs": {
-		script: podVLAN, there: "net0 -child- eth1: lost", size: 1500,
-		reason: "it leaves eth1 with VLAN 71, and net0 takes VLAN 72",
+var situations = map[string]situation{
+	"bridge": {
+		setup: bridged, networks: []node.Conf{network("bridge", shared("1"), node.Conf{"bridge": "br1"})},
+		ways: map[string]string{"net0": overBridges}, page: true,
 	},
-	"a bond and a VLAN": {script: bond, there: "net0 -child- bond0.100 -child- bond0 -child- eth1 -wire- eth1 -child- bond0 -child- bond0.100 -child- net0: arrives", size: 1500},
-	"a VRF":             {script: vrf, there: "net0 -child- eth1 -wire- eth1 -child- net0: arrives", size: 1500},
-	"ipvlan l2":         {script: strings.ReplaceAll(ipvlan, "MODE", "l2"), there: "net0 -child- eth1 -wire- eth1 -child- net0: arrives", size: 1500},
-	"ipvlan l3":         {script: ipvlanL3, there: "net0 -child- eth1 -wire- eth1 -child- net0: arrives", size: 1500},
-	"IP in IP":          {script: ipip, there: "net0 -pair- veth1 -routed- tun1 -encapsulated- eth0 -wire- eth0 -decapsulated- tun1 -routed- veth2 -pair- net0: arrives", size: 1480},
-	"a bridge with VLANs and an uplink": {
-		script: vlanBridge, there: "net0 -pair- veth1 -bridged- br0 -bridged- eth1 -wire- eth1 -bridged- br0 -bridged- veth2 -pair- net0: arrives", size: 1500,
+	"bridge with VLANs": {
+		setup:    bridged + "ip link set br1 type bridge vlan_filtering 1\nbridge vlan add vid 100 dev up0\n",
+		networks: []node.Conf{network("bridge", shared("2"), node.Conf{"bridge": "br1", "vlan": 100})},
+		ways:     map[string]string{"net0": overBridges},
 	},
-	"a port that is not in the VLAN": {
-		script: vlanBridge, before: "n2 bridge vlan del vid 5 dev eth1",
-		there: "net0 -pair- veth1 -bridged- br0 -bridged- eth1 -wire- eth1: lost", size: 1500,
-		reason: "the port eth1 of br0 takes no frames of VLAN 5",
+	"ptp": {
+		setup: byRoute, networks: []node.Conf{network("ptp", routed(), nil)},
+		ways: map[string]string{"net0": "net0 -pair- FROM -routed- up0 -wire- up0 -routed- TO -pair- net0: arrives", "eth0": ofCluster}, page: true,
 	},
-	"a VTEP that is a port": {
-		script: vxlanPort, there: "net0 -pair- veth1 -bridged- br0 -bridged- vx5 -encapsulated- eth0 -wire- eth0 -decapsulated- vx5 -bridged- br0 -bridged- veth2 -pair- net0: arrives", size: 1450,
+	"macvlan": {
+		networks: []node.Conf{network("macvlan", shared("3"), node.Conf{"master": "up0"})},
+		ways:     map[string]string{"net0": children}, page: true,
 	},
-}
-
-// reversed gives the way back: the nodes are alike but for their numbers.
-func reversed(there string) string {
-	return strings.NewReplacer("veth1", "veth2", "veth2", "veth1").Replace(there)
+	"ipvlan-l2": {
+		networks: []node.Conf{network("ipvlan", shared("4"), node.Conf{"master": "up0", "mode": "l2"})},
+		ways:     map[string]string{"net0": children}, page: true,
+	},
+	"ipvlan-l3": {
+		setup: byRoute, networks: []node.Conf{network("ipvlan", routed(), node.Conf{"master": "up0", "mode": "l3"})},
+		ways: map[string]string{"net0": children}, page: true,
+	},
+	"vlan": {
+		networks: []node.Conf{network("vlan", shared("5"), node.Conf{"master": "up0", "vlanId": 100})},
+		ways:     map[string]string{"net0": children}, page: true,
+	},
+	"bond": {
+		setup: bonded, networks: []node.Conf{network("macvlan", shared("6"), node.Conf{"master": "bond0"})},
+		ways: map[string]string{"net0": "net0 -child- bond0 -child- up1 -wire- up1 -child- bond0 -child- net0: arrives"}, page: true,
+	},
+	"vrf": {
+		networks: []node.Conf{node.List("vrf", "1.0.0", network("macvlan", shared("7"), node.Conf{"master": "up0"}), node.Conf{"type": "vrf", "vrfname": "blue"}).
+			With(node.Conf{"disableCheck": true})},
+		ping: "-I blue", ways: map[string]string{"net0": children}, page: true,
+	},
+	"three-networks": {
+		networks: []node.Conf{
+			network("macvlan", shared("8"), node.Conf{"master": "up1"}),
+			network("vlan", shared("9"), node.Conf{"master": "up2", "vlanId": 200}),
+		},
+		ways: map[string]string{
+			"eth0": ofCluster, "net0": "net0 -child- up1 -wire- up1 -child- net0: arrives", "net1": "net1 -child- up2 -wire- up2 -child- net1: arrives",
+		}, page: true,
+	},
 }
 
 func TestGuestPaths(t *testing.T) {
 	guest.Inside(t)
-	for name, test := range situations {
+	for _, name := range slices.Sorted(maps.Keys(situations)) {
 		t.Run(name, func(t *testing.T) {
-			l := lab.New(t, twoNodes, wire+both(nics+test.script))
-			l.Ping("p1", "p2", "net0") // so that neighbours are known, or are not
-			l.Script(test.before)
-			d := l.Trace(path.Query{From: "p1", To: "p2", Interface: "net0"}, "n1", "n2")
-			check.Equal(t, "there", lab.Told(&d.There), test.there)
-			if test.reason == "" {
-				check.Equal(t, "why it does not arrive", d.There.Reason, "")
+			a, b := newPods(t, situations[name])
+			world := window.Read(t, a.view, b.view)
+			for _, ifName := range slices.Sorted(maps.Keys(situations[name].ways)) {
+				d := world.Path(path.Query{From: a.title, To: b.title, Interface: ifName})
+				check.Equal(t, "the way there by "+ifName, window.Way(&d.There), a.wayTo(b, ifName))
+				check.Equal(t, "the way back by "+ifName, window.Way(d.Back), b.wayTo(a, ifName))
+				check.Equal(t, "more may be sent than passes by "+ifName, d.TooNarrow(), false)
 			}
-			check.Contains(t, "reason", d.There.Reason, test.reason)
-			check.Equal(t, "largest packet", d.Narrowest.Size, test.size)
-			if test.reason == "" {
-				check.Equal(t, "back", lab.Told(d.Back), reversed(test.there))
+			if situations[name].page {
+				world.Keep(name, path.Query{From: a.title, To: b.title, Interface: "net0"})
 			}
 		})
 	}

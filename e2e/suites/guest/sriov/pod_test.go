@@ -114,6 +114,7 @@ func TestGuestPod(t *testing.T) {
 	if tag := <-wire; tag != 200 && tag != 100 {
 		t.Errorf("on the wire the tag is %d", tag)
 	}
+	l.ways()
 	for _, pod := range []string{one, two, three} {
 		l.must(plexus("CHECK", pod), config.with(conf{"prevResult": conf{"cniVersion": "1.1.0", "interfaces": []conf{}}}))
 		l.must(plexus("DEL", pod), config)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/e2e/harness/window"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -20,7 +21,7 @@ const bootLimit = 15 * time.Minute
 
 func TestE2EGuestSRIOV(t *testing.T) {
 	t.Setenv(builtVar, built(t))
-	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, NICs: 2, Timeout: bootLimit})
+	guest.Run(t, guest.Options{Run: "^TestGuest(Plugin|Pod|SomeKills)", Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", builtVar}, Writes: []string{window.SnapshotsVar}, NICs: 2, Timeout: bootLimit})
 }
 
 func TestE2EGuestSRIOVRounds(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/e2e/harness/window"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 	"github.com/plexus-cni/plexus/types"
@@ -17,7 +18,7 @@ import (
 
 // weaver makes a dummy link, which a cloud's kernel may lack: hence the guest.
 func TestE2EWeave(t *testing.T) {
-	guest.Run(t, guest.Options{Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", "PLEXUS_WEAVE_BIN"}, Memory: 768})
+	guest.Run(t, guest.Options{Folders: []string{"PLEXUS_BIN", "PLEXUS_CNI_BIN", "PLEXUS_WEAVE_BIN"}, Writes: []string{window.SnapshotsVar}, Memory: 768})
 }
 
 // lan is the network of examples/masters/weave, of which each host hands out its part.
@@ -51,6 +52,7 @@ func TestGuestWeave(t *testing.T) {
 		}
 	}
 	verifyHostPort(t, pods[1], hosts[0])
+	verifyWays(t, pods)
 	for _, p := range pods {
 		check.Must(t, p.del())
 		check.Must(t, p.del())
