@@ -286,6 +286,10 @@ promises: need-root deps-net build ## break every promise of internal/test/mutat
 	@CGO_ENABLED=0 go build -o $(OUT)/mutate ./internal/test/mutate
 	@$(call with,plugins multus) $(apart) $(OUT)/mutate -run '$(RUN)'
 
+.PHONY: paths
+paths: ## draw the pictures of docs/paths from their snapshots, and the examples of their pages
+	@go test ./internal/inspect/path -run '^TestPicturesOfDocs$$' -update
+
 .PHONY: clean
 clean: ## remove bin/ and out/; never the cache (that is clean-cache)
 	@[ ! -e '$(CLUSTER_DIR)' ] || { echo "make: $(CLUSTER_DIR) is of a cluster: make cluster-down first" >&2; exit 1; }

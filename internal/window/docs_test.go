@@ -16,18 +16,22 @@ var block = regexp.MustCompile("(?m)^(?:`([^`\n]+)`[^\n]*:\n\n)?```(\\w+)\n((?:.
 // Every example of a page does what the page says. Files stand before the commands that use them.
 // With -update the page gets what they do.
 func TestDocsExamples(t *testing.T) {
-	for _, page := range []string{"kubectl-plexus.md", "validate.md"} {
-		t.Run(page, func(t *testing.T) { runExamples(t, page) })
+	for page, saved := range map[string]string{"kubectl-plexus.md": "", "validate.md": "", "path.md": "../../docs/paths/flannel-vxlan"} {
+		t.Run(page, func(t *testing.T) { runExamples(t, page, saved) })
 	}
 }
 
-func runExamples(t *testing.T, file string) {
+// runExamples runs those of a page, in a folder with the files of another one, if it is named.
+func runExamples(t *testing.T, file, saved string) {
 	t.Helper()
 	docsPage, err := filepath.Abs("../../docs/" + file)
 	check.Must(t, err)
 	data, err := os.ReadFile(docsPage)
 	check.Must(t, err)
 	page, dir := string(data), t.TempDir()
+	if saved != "" {
+		check.Must(t, os.CopyFS(dir, os.DirFS(saved)))
+	}
 	got, commands := page, 0
 	for _, found := range block.FindAllStringSubmatch(page, -1) {
 		name, language, text := found[1], found[2], found[3]

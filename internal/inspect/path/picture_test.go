@@ -19,34 +19,33 @@ const docs = "../../../docs/paths"
 
 // Each picture of the docs is what its snapshots give. `make paths` draws them.
 func TestPicturesOfDocs(t *testing.T) {
-	questions, err := filepath.Glob(filepath.Join(docs, "*", "question.json"))
+	questions, err := filepath.Glob(filepath.Join(docs, "*", "question*.json"))
 	check.Must(t, err)
 	if len(questions) == 0 {
 		t.Fatal("there are no pictures")
 	}
 	for _, question := range questions {
-		folder := filepath.Dir(question)
-		t.Run(filepath.Base(folder), func(t *testing.T) {
-			document := documented(t, folder)
-			check.Golden(t, folder+".svg", []byte(document.SVG(0)))
+		suffix := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(question), "question"), ".json")
+		picture := filepath.Dir(question) + suffix + ".svg"
+		t.Run(filepath.Base(picture), func(t *testing.T) {
+			check.Golden(t, picture, []byte(documented(t, question).SVG(0)))
 		})
 	}
 }
 
-// documented traces the path of a folder of the docs.
-func documented(t *testing.T, folder string) *path.Document {
+// documented traces the path that a file of the docs asks for.
+func documented(t *testing.T, question string) *path.Document {
 	t.Helper()
 	var snapshots []*inspect.Snapshot
 	var query path.Query
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	data, err := os.ReadFile(question)
+	check.Must(t, err)
+	check.Must(t, json.Unmarshal(data, &query))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(question), "node*.json"))
 	check.Must(t, err)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		check.Must(t, err)
-		if filepath.Base(file) == "question.json" {
-			check.Must(t, json.Unmarshal(data, &query))
-			continue
-		}
 		snapshot, err := inspect.Parse(data)
 		check.Must(t, err)
 		snapshots = append(snapshots, snapshot)

@@ -125,15 +125,16 @@ func (c *canvas) way(w *Way, to End, width, y int) int {
 	leftEnd := c.lane(arranged.left, left, y, false)
 	if len(arranged.right) == 0 {
 		if arranged.missing != nil {
-			c.unreached(*arranged.missing, right, y)
+			c.unreached(w, *arranged.missing, right, y)
 		}
 		c.frame(arranged.left, left, y, leftEnd)
 		return c.tail(w, left, leftEnd)
 	}
 	top := y
 	if arranged.missing != nil {
-		top = c.unreached(*arranged.missing, right, y)
-		c.mark(w, right, top, top+lineHeight+8)
+		top = c.unreached(w, *arranged.missing, right, y)
+		c.mark(w, right, top, top+stepLine)
+		c.line("M%d %dV%d", right.x+boxMargin+wireX, top+stepLine, top+lineHeight+8)
 	}
 	rightEnd := c.lane(arranged.right, right, top, true)
 	end := max(leftEnd, rightEnd)
@@ -170,7 +171,7 @@ func (c *canvas) mark(w *Way, at column, from, to int) {
 		class, text = "unknown", "not known from here on"
 	}
 	fmt.Fprintf(c, `<path class="%s" d="M%d %dV%d"/>`+"\n", class, x, from, to)
-	c.text(x+14, (from+to)/2+5, wayClass(w, "s"), text)
+	c.text(x+14, max(to, from+stepLine), wayClass(w, "s"), text)
 }
 
 // single draws a way in one column.
@@ -189,7 +190,7 @@ func (c *canvas) single(w *Way, to End, at column, y int) int {
 	}
 	y = c.tail(w, at, y)
 	if w.Outcome != Arrives && to.Subject != to.Address {
-		y = c.unreached(to, at, y) + boxMargin
+		y = c.unreached(w, to, at, y) + boxMargin
 	}
 	return y
 }
@@ -293,13 +294,17 @@ func signClass(state State) string {
 }
 
 // unreached draws the end that the packet does not come to.
-func (c *canvas) unreached(to End, at column, y int) int {
+func (c *canvas) unreached(w *Way, to End, at column, y int) int {
+	class, text := "lost", "not reached"
+	if w.Outcome != Lost {
+		class, text = "unknown", "not known whether it gets here"
+	}
 	lines := wrap(to.text(), fits(at.width-4*boxMargin))
 	height := (len(lines)+1)*lineHeight + boxPadding
 	x := at.x + boxMargin
 	top := y + lineHeight + 8
-	fmt.Fprintf(c, `<rect class="pod lost" x="%d" y="%d" width="%d" height="%d" rx="5"/>`+"\n", x, top, at.width-2*boxMargin, height)
-	for i, line := range append(lines, "not reached") {
+	fmt.Fprintf(c, `<rect class="pod %s" x="%d" y="%d" width="%d" height="%d" rx="5"/>`+"\n", class, x, top, at.width-2*boxMargin, height)
+	for i, line := range append(lines, text) {
 		c.text(x+boxPadding, top+lineHeight*(i+1)-2, "s", line)
 	}
 	return top + height
