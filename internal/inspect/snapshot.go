@@ -178,12 +178,14 @@ type VXLAN struct {
 	External bool `json:"external,omitempty"`
 }
 
-// Device is the hardware of an interface. A VF has its number, and its PF's name on the node.
+// Device is the hardware of an interface. A VF has its number, and the names of its PF and of its
+// representor on the node.
 type Device struct {
-	Bus string `json:"bus,omitempty"`
-	ID  string `json:"id"`
-	VF  *int   `json:"vf,omitempty"`
-	PF  string `json:"pf,omitempty"`
+	Bus         string `json:"bus,omitempty"`
+	ID          string `json:"id"`
+	VF          *int   `json:"vf,omitempty"`
+	PF          string `json:"pf,omitempty"`
+	Representor string `json:"representor,omitempty"`
 }
 
 // Statistics are the counters of an interface.

@@ -52,7 +52,7 @@ func FuzzSnapshot(f *testing.F) {
 		}
 		_ = Findings(s)
 		for _, ns := range s.Namespaces {
-			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}))
+			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}, true))
 		}
 		for _, r := range s.Records {
 			_, _ = s.FindPod(r.Pod)
