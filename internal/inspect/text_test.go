@@ -16,6 +16,7 @@ func rich() *Snapshot {
 	eth0, net0 := s.at(podA, "eth0"), s.at(podA, "net0")
 	eth0.Ethernet = &Ethernet{Speed: 10000, Duplex: "full", Offloads: map[string]bool{"rx-gro": false, "tx-scatter-gather": true, "rx-checksum": true}}
 	eth0.Programs = []Program{{At: "tcx ingress", ID: 12, Name: "from_pod"}, {At: "xdp", ID: 13}}
+	eth0.Qdiscs = []Qdisc{{Kind: "noqueue", Parent: "root"}}
 	eth0.TxQueue, eth0.Statistics = 1000, &Statistics{RxPackets: 3, RxBytes: 180, TxDropped: 1}
 	net0.MAC = "02:00:00:00:00:99" // it is not that of the record
 	s.Records[0].Attachments[1].Interfaces[0].MAC = "02:00:00:00:00:03"
