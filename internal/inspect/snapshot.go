@@ -338,25 +338,6 @@ func Parse(data []byte) (*Snapshot, error) {
 	return snapshot, nil
 }
 
-// check refuses namespaces and interfaces that nothing could refer to.
-func (s *Snapshot) check() error {
-	namespaces, links := map[uint64]bool{0: true}, map[Ref]bool{}
-	for _, ns := range s.Namespaces {
-		if namespaces[ns.Inode] {
-			return fmt.Errorf("the namespace of inode %d is there twice, or has none", ns.Inode)
-		}
-		namespaces[ns.Inode] = true
-		for _, link := range ns.Links {
-			ref := Ref{ns.Inode, link.Index}
-			if links[ref] || link.Index < 1 {
-				return fmt.Errorf("the interface of index %d is there twice in the namespace of inode %d, or has none", link.Index, ns.Inode)
-			}
-			links[ref] = true
-		}
-	}
-	return nil
-}
-
 // Bytes gives the Snapshot as Parse reads it.
 func (s *Snapshot) Bytes() ([]byte, error) {
 	data, err := json.MarshalIndent(s, "", "  ")
