@@ -4,9 +4,13 @@ package collect
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -139,5 +143,22 @@ func TestNetnsCapabilities(t *testing.T) {
 			check.Equal(t, "which are brief", strings.Join(briefs, " "), test.briefs)
 			check.Equal(t, "the node's routes", len(s.Namespaces[0].Routes) > 0, true)
 		})
+	}
+}
+
+// No capability is needed but those whose lack is noted.
+func TestNetnsWithoutEachCapability(t *testing.T) {
+	w := newWorld(t)
+	last, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	check.Must(t, err)
+	count, err := strconv.Atoi(strings.TrimSpace(string(last)))
+	check.Must(t, err)
+	for capability := range count + 1 {
+		s, err := inspect.Parse([]byte(w.Run("setpriv", fmt.Sprintf("--bounding-set=-cap_%d", capability), "--inh-caps=-all", "--no-new-privs", "--",
+			filepath.Join(w.Bin, "kubectl-plexus"), "snapshot", "--state-dir", filepath.Join(w.CNIDir, "plexus"), "--netns-dir", w.Path("netns"))))
+		check.Must(t, err)
+		missed := capability == unix.CAP_NET_ADMIN || capability == unix.CAP_SYS_ADMIN
+		check.Equal(t, fmt.Sprintf("without capability %d there are notes", capability), len(s.Notes) > 0, missed)
+		check.Equal(t, fmt.Sprintf("namespaces without capability %d", capability), len(s.Namespaces), 3)
 	}
 }
