@@ -57,7 +57,7 @@ var routeCases = map[string]struct {
 		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: "02:00:00:00:00:bb", State: "reachable"}}
 	}, []string{}},
 	"gateway of the MAC of a port": {func(s *Snapshot) {
-		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: s.at(hostNS, "veth6").MAC, State: "stale"}}
+		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: s.at(hostNS, "veth6").MAC, State: "permanent"}}
 	}, []string{}},
 	"gateway of a ptp with its MAC": {func(s *Snapshot) {
 		routed(s)

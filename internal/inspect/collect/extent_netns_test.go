@@ -3,6 +3,7 @@
 package collect
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,6 +111,35 @@ func TestNetnsOnly(t *testing.T) {
 	check.Equal(t, "the last is brief", nobody.Namespaces[len(nobody.Namespaces)-1].Brief, true)
 }
 
+// child is set for a process of this test that reads the node and prints the snapshot, with fewer
+// capabilities: the folders of the journal and of the namespaces.
+const child = "COLLECT_FROM"
+
+func init() {
+	dirs := strings.Split(os.Getenv(child), ":")
+	if len(dirs) != 2 {
+		return
+	}
+	s, err := Node(Options{StateDir: dirs[0], NetNSDirs: dirs[1:], Sysfs: "/sys"})
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// readWith reads the node in a process that has some capabilities of root.
+func (w *world) readWith(capabilities string) *inspect.Snapshot {
+	w.t.Helper()
+	s, err := inspect.Parse([]byte(w.Run("setpriv", "--bounding-set="+capabilities, "--inh-caps=-all", "--no-new-privs", "--",
+		"env", child+"="+filepath.Join(w.CNIDir, "plexus")+":"+w.Path("netns"), os.Args[0])))
+	check.Must(w.t, err)
+	return s
+}
+
 // Whatever capability is missing, what can be read is read, and a note names what is missing for
 // the rest.
 func TestNetnsCapabilities(t *testing.T) {
@@ -129,9 +159,7 @@ func TestNetnsCapabilities(t *testing.T) {
 		"both": {"-all,+net_admin,+sys_admin", nil, "false false false false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := inspect.Parse([]byte(w.Run("setpriv", "--bounding-set="+test.capabilities, "--inh-caps=-all", "--no-new-privs", "--",
-				filepath.Join(w.Bin, "kubectl-plexus"), "snapshot", "--state-dir", filepath.Join(w.CNIDir, "plexus"), "--netns-dir", w.Path("netns"))))
-			check.Must(t, err)
+			s := w.readWith(test.capabilities)
 			var notes, briefs []string
 			for _, note := range s.Notes {
 				notes = append(notes, filepath.Base(note.About)+": "+note.Text)
@@ -154,9 +182,7 @@ func TestNetnsWithoutEachCapability(t *testing.T) {
 	count, err := strconv.Atoi(strings.TrimSpace(string(last)))
 	check.Must(t, err)
 	for capability := range count + 1 {
-		s, err := inspect.Parse([]byte(w.Run("setpriv", fmt.Sprintf("--bounding-set=-cap_%d", capability), "--inh-caps=-all", "--no-new-privs", "--",
-			filepath.Join(w.Bin, "kubectl-plexus"), "snapshot", "--state-dir", filepath.Join(w.CNIDir, "plexus"), "--netns-dir", w.Path("netns"))))
-		check.Must(t, err)
+		s := w.readWith(fmt.Sprintf("-cap_%d", capability))
 		missed := capability == unix.CAP_NET_ADMIN || capability == unix.CAP_SYS_ADMIN
 		check.Equal(t, fmt.Sprintf("without capability %d there are notes", capability), len(s.Notes) > 0, missed)
 		check.Equal(t, fmt.Sprintf("namespaces without capability %d", capability), len(s.Namespaces), 3)
