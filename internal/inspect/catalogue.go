@@ -88,7 +88,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"gateway-wrong-mac", Error,
-		"A pod's gateway is its bridge, or its host end, and the pod sends what is for the gateway to a MAC of neither: somebody else answered ARP for its address, or wrote it into the pod's table.",
+		"A pod's gateway is its bridge, or its host end, and the pod sends what is for the gateway to a MAC of neither: another pod answered ARP for its address, or somebody wrote it into the pod's table for good.",
 		"Look whose the MAC is, and take the address away from there. `ip neigh flush dev NAME` in the pod makes it ask again.",
 		eachSubject(gatewayWrongMAC),
 	},

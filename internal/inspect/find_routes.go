@@ -37,7 +37,7 @@ func (r RecordedRoute) destination() (netip.Prefix, bool) {
 
 // isTo reports whether packets to all of a prefix take this route, whatever its table.
 func (r *Route) isTo(prefix netip.Prefix) bool {
-	if r.Type != "" || r.Family != familyOf(prefix.Addr()) {
+	if slices.Contains(deadEnds, r.Type) || r.Family != familyOf(prefix.Addr()) {
 		return false
 	}
 	if r.To == "default" {
@@ -46,6 +46,9 @@ func (r *Route) isTo(prefix netip.Prefix) bool {
 	to, err := netip.ParsePrefix(r.To)
 	return err == nil && to.Masked() == prefix
 }
+
+// deadEnds are the types of routes that lead nowhere.
+var deadEnds = []string{"blackhole", "unreachable", "prohibit", "throw"}
 
 // addRoute gives the command that adds a recorded route again.
 func (a *Attachment) addRoute(recorded RecordedRoute, to netip.Prefix) string {
@@ -63,7 +66,9 @@ func (a *Attachment) addRoute(recorded RecordedRoute, to netip.Prefix) string {
 }
 
 // gatewayWrongMAC looks for a gateway whose owner is known: the pod's bridge, or its own host end. What
-// is for any port of a bridge is for the bridge, so the MAC of one is right.
+// is for any port of a bridge is for the bridge, so the MAC of one is right. That of a port which is
+// gone stays in the pod's table until it asks again, so a MAC has to be another interface's, or has to
+// be written there for good.
 func gatewayWrongMAC(s subject) (all []Finding) {
 	peer, end := s.PeerOf(s.ref)
 	if end == nil {
@@ -74,26 +79,31 @@ func gatewayWrongMAC(s subject) (all []Finding) {
 		right[ref] = append(s.PortsOf(ref), bridge)
 	}
 	for _, n := range s.ns.Neighbours {
-		if n.Index != s.ref.Index || n.MAC == "" || n.State == "failed" || !slices.Contains(s.gateways(), n.Address) {
+		if n.Index != s.ref.Index || n.MAC == "" || !slices.Contains(s.gateways(), n.Address) {
 			continue
 		}
 		ref, owner := s.OwnerOf(peer.Namespace, n.Address)
 		links, known := right[ref]
-		if owner == nil || !known || slices.ContainsFunc(links, func(l *Link) bool { return l.MAC == n.MAC }) {
+		other, whose := s.holderOf(n.MAC)
+		if owner == nil || !known || slices.ContainsFunc(links, func(l *Link) bool { return l.MAC == n.MAC }) || other.Index == 0 && n.State != "permanent" {
 			continue
 		}
-		all = append(all, s.finding(fmt.Sprintf("%s: its gateway %s is %s, and it sends to another MAC%s", s.link.Name, n.Address, owner.Name, s.hasMAC(n.MAC)),
-			at(s.ref, "neighbours["+n.Address+"].mac", n.MAC), at(ref, "mac", owner.MAC))...)
+		found := s.finding(fmt.Sprintf("%s: its gateway %s is %s, and it sends to another MAC%s", s.link.Name, n.Address, owner.Name, whose),
+			at(s.ref, "neighbours["+n.Address+"].mac", n.MAC), at(ref, "mac", owner.MAC))
+		if other.Index != 0 {
+			found[0].Evidence = append(found[0].Evidence, at(other, "mac", n.MAC))
+		}
+		all = append(all, found...)
 	}
 	return all
 }
 
-// hasMAC says whose a MAC is.
-func (s subject) hasMAC(mac string) string {
+// holderOf gives the interface of a pod that has a MAC, and says so.
+func (s subject) holderOf(mac string) (Ref, string) {
 	for _, other := range s.subjects() {
 		if other.link.MAC == mac {
-			return ": that of " + other.link.Name + " of " + other.ns.Title()
+			return other.ref, ": that of " + other.link.Name + " of " + other.ns.Title()
 		}
 	}
-	return ""
+	return Ref{}, ""
 }

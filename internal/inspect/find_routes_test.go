@@ -25,6 +25,10 @@ var routeCases = map[string]struct {
 		s.Records[0].Attachments[1].Routes = []RecordedRoute{{To: "10.2.0.0/16"}}
 		s.ns(podA).Routes[1].Type = "blackhole"
 	}, []string{"error route-missing: pod default/a, net0"}},
+	"route that is the kernel's own": {func(s *Snapshot) {
+		s.Records[0].Attachments[1].Routes = []RecordedRoute{{To: "10.2.0.0/16"}}
+		s.ns(podA).Routes[1].Type = "local"
+	}, []string{}},
 	"route that is in another table": {func(s *Snapshot) {
 		s.Records[0].Attachments[1].Routes = []RecordedRoute{{To: "10.2.0.7/16", Via: "10.2.0.1"}}
 		s.ns(podA).Routes[1].Table = 100
@@ -49,8 +53,11 @@ var routeCases = map[string]struct {
 		routed(s)
 		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: "02:00:00:00:00:bb", State: "permanent"}}
 	}, []string{"error gateway-wrong-mac: pod default/a, eth0"}},
+	"gateway of the MAC of a port that is gone": {func(s *Snapshot) {
+		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: "02:00:00:00:00:bb", State: "reachable"}}
+	}, []string{}},
 	"gateway of the MAC of a port": {func(s *Snapshot) {
-		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: s.at(hostNS, "veth6").MAC, State: "stale"}}
+		s.ns(podA).Neighbours = []Neighbour{{Index: 2, Address: "10.1.0.1", MAC: s.at(hostNS, "veth6").MAC, State: "permanent"}}
 	}, []string{}},
 	"gateway of a ptp with its MAC": {func(s *Snapshot) {
 		routed(s)

@@ -118,20 +118,27 @@ func (g *Graph) PortsOf(ref Ref) []*Link {
 // LowerOf gives the interface by which the packets of a tunnel leave: the one that it is bound to, or
 // else the one that has the address of its own end.
 func (g *Graph) LowerOf(ref Ref) (Ref, *Link) {
-	link := g.links[ref]
-	if link == nil {
-		return Ref{}, nil
+	if lower, link := g.boundTo(ref); link != nil {
+		return lower, link
 	}
-	index := 0
+	if link := g.links[ref]; link != nil {
+		local, _ := link.tunnelEnd()
+		if owner, found := g.OwnerOf(ref.Namespace, local); owner != ref {
+			return owner, found
+		}
+	}
+	return Ref{}, nil
+}
+
+// boundTo gives the interface to which a tunnel is bound.
+func (g *Graph) boundTo(ref Ref) (Ref, *Link) {
+	link, index := g.links[ref], 0
 	switch {
+	case link == nil:
 	case link.VXLAN != nil:
 		index = link.VXLAN.Lower
 	case link.Tunnel != nil:
 		index = link.Tunnel.Lower
-	}
-	if index == 0 {
-		local, _ := link.tunnelEnd()
-		return g.OwnerOf(ref.Namespace, local)
 	}
 	lower := Ref{ref.Namespace, index}
 	return lower, g.links[lower]

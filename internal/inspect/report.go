@@ -40,12 +40,22 @@ func NewReport(s *Snapshot, inode uint64) *Report {
 	ns := graph.Namespace(inode)
 	report := &Report{
 		APIVersion: APIVersion, Kind: ReportKind, Subject: ns.Title(), Namespace: ns, Findings: FindingsOf(Findings(s), s, inode),
-		Related: []Related{}, Records: graph.RecordsOf(ns), Notes: s.Notes, graph: graph,
+		Related: []Related{}, Records: graph.RecordsOf(ns), graph: graph,
+	}
+	for _, note := range s.Notes {
+		if !graph.isOfAnother(note, ns) {
+			report.Notes = append(report.Notes, note)
+		}
 	}
 	for i := range ns.Links {
 		report.relate(Ref{inode, ns.Links[i].Index})
 	}
 	return report
+}
+
+// isOfAnother reports whether a note is about another namespace than one.
+func (g *Graph) isOfAnother(note Note, ns *Namespace) bool {
+	return slices.ContainsFunc(g.snapshot.Namespaces, func(other Namespace) bool { return other.Inode != ns.Inode && slices.Contains(other.Paths, note.About) })
 }
 
 // relate adds the interfaces that one leads to.

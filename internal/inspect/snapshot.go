@@ -178,12 +178,14 @@ type VXLAN struct {
 	External bool `json:"external,omitempty"`
 }
 
-// Device is the hardware of an interface. A VF has its number, and its PF's name on the node.
+// Device is the hardware of an interface. A VF has its number, and the names of its PF and of its
+// representor on the node.
 type Device struct {
-	Bus string `json:"bus,omitempty"`
-	ID  string `json:"id"`
-	VF  *int   `json:"vf,omitempty"`
-	PF  string `json:"pf,omitempty"`
+	Bus         string `json:"bus,omitempty"`
+	ID          string `json:"id"`
+	VF          *int   `json:"vf,omitempty"`
+	PF          string `json:"pf,omitempty"`
+	Representor string `json:"representor,omitempty"`
 }
 
 // Statistics are the counters of an interface.
@@ -334,25 +336,6 @@ func Parse(data []byte) (*Snapshot, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoSnapshot, err)
 	}
 	return snapshot, nil
-}
-
-// check refuses namespaces and interfaces that nothing could refer to.
-func (s *Snapshot) check() error {
-	namespaces, links := map[uint64]bool{0: true}, map[Ref]bool{}
-	for _, ns := range s.Namespaces {
-		if namespaces[ns.Inode] {
-			return fmt.Errorf("the namespace of inode %d is there twice, or has none", ns.Inode)
-		}
-		namespaces[ns.Inode] = true
-		for _, link := range ns.Links {
-			ref := Ref{ns.Inode, link.Index}
-			if links[ref] || link.Index < 1 {
-				return fmt.Errorf("the interface of index %d is there twice in the namespace of inode %d, or has none", link.Index, ns.Inode)
-			}
-			links[ref] = true
-		}
-	}
-	return nil
 }
 
 // Bytes gives the Snapshot as Parse reads it.

@@ -27,6 +27,12 @@ func TestParse(t *testing.T) {
 		head + `"namespaces":[{}]}`:                                            ErrNoSnapshot,
 		head + `"namespaces":[{"inode":5,"links":[{"index":2},{"index":2}]}]}`: ErrNoSnapshot,
 		head + `"namespaces":[{"inode":5,"links":[{"name":"eth0"}]}]}`:         ErrNoSnapshot,
+		// Nobody would come to the end of these.
+		head + `"namespaces":[{"inode":5,"links":[{"index":2,"master":2}]}]}`:                                                            ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"index":2,"master":3},{"index":3,"master":4},{"index":4,"master":3}]}]}`:              ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"index":2,"kind":"vlan","link":{"namespace":5,"index":2}}]}]}`:                        ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"index":2,"kind":"vxlan","vxlan":{"id":1,"lower":2}}]}]}`:                             ErrNoSnapshot,
+		head + `"namespaces":[{"inode":5,"links":[{"index":2,"kind":"veth","link":{"namespace":5,"index":2}},{"index":3,"master":2}]}]}`: nil,
 	} {
 		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", text, err, want)
@@ -52,7 +58,7 @@ func FuzzSnapshot(f *testing.F) {
 		}
 		_ = Findings(s)
 		for _, ns := range s.Namespaces {
-			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}))
+			check.Must(t, NewReport(s, ns.Inode).WriteText(&strings.Builder{}, true))
 		}
 		for _, r := range s.Records {
 			_, _ = s.FindPod(r.Pod)

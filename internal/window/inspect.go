@@ -16,6 +16,7 @@ import (
 type inspection struct {
 	node                  nodeFlags
 	pod, container, netns string
+	commands              bool
 }
 
 func newInspect(cluster *genericclioptions.ConfigFlags) *cobra.Command {
@@ -35,6 +36,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Example: `  sudo kubectl-plexus inspect shop/web
   sudo kubectl-plexus inspect --netns /run/netns/blue
   sudo kubectl-plexus inspect --container 4f1d
+  sudo kubectl-plexus inspect shop/web --commands   # what shows the same by hand
   kubectl-plexus inspect --from node1.json shop/web -o json`,
 		Args: usageArgs(onePod),
 	}
@@ -42,19 +44,20 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 	i.node.addFrom(cmd)
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
 	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
+	cmd.Flags().BoolVar(&i.commands, "commands", false, "print below each fact the command that shows it by hand")
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			i.pod = podName(args[0], *cluster.Namespace)
 		}
-		if err := errors.Join(i.check(), out.check()); err != nil {
+		if err := errors.Join(i.check(), out.check(), i.checkCommands(out.format)); err != nil {
 			return err
 		}
 		report, err := i.run(cmd)
 		if err != nil {
 			return err
 		}
-		if err := out.write(cmd.OutOrStdout(), report, func(w io.Writer) error { return report.WriteText(w) }); err != nil {
+		if err := out.write(cmd.OutOrStdout(), report, func(w io.Writer) error { return report.WriteText(w, i.commands) }); err != nil {
 			return err
 		}
 		if inspect.Wrong(report.Findings) {
@@ -93,6 +96,14 @@ func (i *inspection) check() error {
 	}
 	if given != 1 {
 		return misuse(errors.New("name exactly one: NAMESPACE/POD, --container ID or --netns PATH"))
+	}
+	return nil
+}
+
+// checkCommands refuses commands in a document, which has no place for them.
+func (i *inspection) checkCommands(format string) error {
+	if i.commands && format != formatText {
+		return misuse(errors.New("--commands goes with the output text alone"))
 	}
 	return nil
 }

@@ -64,6 +64,8 @@ func TestInspect(t *testing.T) {
 		"two pods":                   {[]string{"a/b", "c/d"}, exitUsage, "", `inspect takes one pod, as NAMESPACE/POD, got ["a/b" "c/d"]`},
 		"a file that is not there":   {[]string{"a/b", "--from", "/nonexistent"}, exitBlind, "", "--from: open /nonexistent"},
 		"a file that is no snapshot": {[]string{"a/b", "--from", "inspect.go"}, exitBlind, "", "--from inspect.go: this is not a snapshot"},
+		"commands by hand":           {[]string{"default/db", "--commands"}, exitFine, "$ nsenter --net=/run/netns/db ip address show dev eth0", ""},
+		"commands in a document":     {[]string{"default/db", "--commands", "-o", "json"}, exitUsage, "", "--commands goes with the output text alone"},
 		"the other name of a path":   {[]string{"--netns", "/var/run/netns//db"}, exitFine, "pod default/db", ""},
 		"a file that has no name":    {[]string{"a/b", "--from", ""}, exitUsage, "", "--from names no file"},
 	} {

@@ -91,7 +91,7 @@ func (c *collector) close() {
 		_ = ns.handle.Close()
 	}
 	if c.socket != nil {
-		c.socket.Close()
+		_ = c.socket.Close()
 	}
 }
 

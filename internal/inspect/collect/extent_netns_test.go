@@ -3,11 +3,16 @@
 package collect
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -117,6 +122,35 @@ func TestNetnsTablesAreSorted(t *testing.T) {
 	check.Equal(t, "both are there", slices.Contains(tables, "inet ape") && slices.Contains(tables, "ip zebra"), true)
 }
 
+// child is set for a process of this test that reads the node and prints the snapshot, with fewer
+// capabilities: the folders of the journal and of the namespaces.
+const child = "COLLECT_FROM"
+
+func init() {
+	dirs := strings.Split(os.Getenv(child), ":")
+	if len(dirs) != 2 {
+		return
+	}
+	s, err := Node(Options{StateDir: dirs[0], NetNSDirs: dirs[1:], Sysfs: "/sys"})
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// readWith reads the node in a process that has some capabilities of root.
+func (w *world) readWith(capabilities string) *inspect.Snapshot {
+	w.t.Helper()
+	s, err := inspect.Parse([]byte(w.Run("setpriv", "--bounding-set="+capabilities, "--inh-caps=-all", "--no-new-privs", "--",
+		"env", child+"="+filepath.Join(w.CNIDir, "plexus")+":"+w.Path("netns"), os.Args[0])))
+	check.Must(w.t, err)
+	return s
+}
+
 // Whatever capability is missing, what can be read is read, and a note names what is missing for
 // the rest.
 func TestNetnsCapabilities(t *testing.T) {
@@ -136,9 +170,7 @@ func TestNetnsCapabilities(t *testing.T) {
 		"both": {"-all,+net_admin,+sys_admin", nil, "false false false false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := inspect.Parse([]byte(w.Run("setpriv", "--bounding-set="+test.capabilities, "--inh-caps=-all", "--no-new-privs", "--",
-				filepath.Join(w.Bin, "kubectl-plexus"), "snapshot", "--state-dir", filepath.Join(w.CNIDir, "plexus"), "--netns-dir", w.Path("netns"))))
-			check.Must(t, err)
+			s := w.readWith(test.capabilities)
 			var notes, briefs []string
 			for _, note := range s.Notes {
 				notes = append(notes, filepath.Base(note.About)+": "+note.Text)
@@ -150,5 +182,20 @@ func TestNetnsCapabilities(t *testing.T) {
 			check.Equal(t, "which are brief", strings.Join(briefs, " "), test.briefs)
 			check.Equal(t, "the node's routes", len(s.Namespaces[0].Routes) > 0, true)
 		})
+	}
+}
+
+// No capability is needed but those whose lack is noted.
+func TestNetnsWithoutEachCapability(t *testing.T) {
+	w := newWorld(t)
+	last, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	check.Must(t, err)
+	count, err := strconv.Atoi(strings.TrimSpace(string(last)))
+	check.Must(t, err)
+	for capability := range count + 1 {
+		s := w.readWith(fmt.Sprintf("-cap_%d", capability))
+		missed := capability == unix.CAP_NET_ADMIN || capability == unix.CAP_SYS_ADMIN
+		check.Equal(t, fmt.Sprintf("without capability %d there are notes", capability), len(s.Notes) > 0, missed)
+		check.Equal(t, fmt.Sprintf("namespaces without capability %d", capability), len(s.Namespaces), 3)
 	}
 }

@@ -35,9 +35,12 @@ var faultsOfRoutes = map[string]struct {
 		w.a.MustRun("ip", "neigh", "replace", "10.1.0.1", "lladdr", "02:00:00:00:00:bb", "dev", "eth0", "nud", "permanent")
 	}, []string{"error gateway-wrong-mac: pod default/a, eth0"}},
 	"somebody else answers for the gateway of a ptp": {func(w *world) {
-		w.a.MustRun("ip", "neigh", "replace", "10.3.0.1", "lladdr", "02:00:00:00:00:bb", "dev", "net1", "nud", "stale")
+		w.a.MustRun("ip", "neigh", "replace", "10.3.0.1", "lladdr", "02:00:00:00:00:bb", "dev", "net1", "nud", "permanent")
 		w.a.MustRun("ip", "route", "add", "10.33.0.0/16", "via", "10.3.0.1", "dev", "net1")
 	}, []string{"error gateway-wrong-mac: pod default/a, net1"}},
+	"a pod remembers the MAC of a port that is gone": {func(w *world) {
+		w.a.MustRun("ip", "neigh", "replace", "10.1.0.1", "lladdr", "02:00:00:00:00:bb", "dev", "eth0", "nud", "reachable")
+	}, []string{}},
 	"the bridge answers for the gateway": {func(w *world) {
 		check.Must(w.t, w.a.Ping("10.1.0.1"))
 	}, []string{}},

@@ -114,7 +114,7 @@ func (c *collector) resolve(r *reader) {
 		}
 	}
 	found := c.numbers()
-	if r.socket.SocketHandle != c.socket.SocketHandle {
+	if r.SocketHandle != c.socket.SocketHandle {
 		found = c.numbered(r.socket, len(numbers))
 	}
 	for i, link := range r.links {
@@ -150,7 +150,7 @@ func (c *collector) devices(ns *inspect.Namespace) {
 			continue
 		}
 		if described, err := c.options.Sysfs.Device(device.ID); err == nil && described.PF != nil {
-			device.VF, device.PF = described.Index, described.PF.Netdev
+			device.VF, device.PF, device.Representor = described.Index, described.PF.Netdev, described.Representor
 		}
 	}
 }

@@ -18,8 +18,10 @@ var hooks = []struct {
 	attach uint32
 	kind   string // of the interfaces that have it; "" is all
 }{
-	{"tcx ingress", unix.BPF_TCX_INGRESS, ""}, {"tcx egress", unix.BPF_TCX_EGRESS, ""},
-	{"netkit primary", 54, "netkit"}, {"netkit peer", 55, "netkit"},
+	{"tcx ingress", unix.BPF_TCX_INGRESS, ""},
+	{"tcx egress", unix.BPF_TCX_EGRESS, ""},
+	{"netkit primary", 54, "netkit"},
+	{"netkit peer", 55, "netkit"},
 }
 
 // readPrograms reads the BPF programs that netlink does not show, and the names of those that it does.
