@@ -92,6 +92,7 @@ func refuseArguments(root *cobra.Command) {
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
 	alone := []*cobra.Command{newValidate(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
+	alone = append(alone, newGC(), newRelease())
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
