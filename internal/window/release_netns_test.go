@@ -95,7 +95,7 @@ func TestNetnsRelease(t *testing.T) {
 	before := n.journal(t)
 	out, err = n.run("release", "lives")
 	check.Error(t, err, "exit status 1")
-	check.Contains(t, "a live sandbox", out, "the sandbox may still be there", "--force")
+	check.Contains(t, "a live sandbox", out, "the sandbox may still be there", "let the runtime end it, or give --force")
 	check.Equal(t, "journal", n.journal(t), before)
 	out, err = n.run("release", "nobody")
 	check.Error(t, err, "exit status 3")
