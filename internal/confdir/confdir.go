@@ -59,12 +59,13 @@ func Read(dir string) ([]File, error) {
 	slices.Sort(paths)
 	files := make([]File, len(paths))
 	for i, path := range paths {
-		files[i] = readFile(path)
+		files[i] = ReadFile(path)
 	}
 	return files, nil
 }
 
-func readFile(path string) File {
+// ReadFile reads one file. Whether it is a list says its extension, as to a runtime.
+func ReadFile(path string) File {
 	data, err := ReadSmall(path)
 	if link := DanglingLink(path); link != "" {
 		err = fmt.Errorf("%w: it is %s", ErrDangling, link)

@@ -54,3 +54,23 @@ func FindPlexus(files []File) *File {
 	}
 	return broken
 }
+
+// AsRead gives the path of a file as if it had the extension that a runtime would read its content by.
+func AsRead(path string, data []byte) string {
+	var conf struct {
+		Plugins []json.RawMessage `json:"plugins"`
+	}
+	if json.Unmarshal(data, &conf) == nil && conf.Plugins != nil {
+		return path + ".conflist"
+	}
+	return path + ".conf"
+}
+
+// Version gives the cniVersion of a file that is not broken.
+func (f *File) Version() string {
+	var conf struct {
+		CNIVersion string `json:"cniVersion"`
+	}
+	_ = json.Unmarshal(f.Data, &conf)
+	return conf.CNIVersion
+}

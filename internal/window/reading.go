@@ -24,6 +24,7 @@ type nodeFlags struct {
 	cluster   *genericclioptions.ConfigFlags
 	stateDir  string
 	netnsDirs []string
+	confDir   string
 	from      string
 	name      string // of the node that is read through a window pod
 }
@@ -32,6 +33,7 @@ func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFla
 	f.cluster = cluster
 	flags := cmd.Flags()
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
+	f.confDir = runtimeConfDir
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
 }
 
