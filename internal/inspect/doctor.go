@@ -93,6 +93,8 @@ func (v *nodeView) serviceFacts() (facts []Fact) {
 	}
 	if r := v.cni.Runtime; r != nil && r.Error == "" {
 		facts = append(facts, fact("runtime", "%s on %s, %s", r.Name, r.Endpoint, plural(len(r.Sandboxes), "sandbox")))
+	} else if r == nil {
+		facts = append(facts, fact("runtime", "not asked: its sandboxes are not compared with the journal"))
 	}
 	return facts
 }

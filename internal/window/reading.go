@@ -33,13 +33,17 @@ func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFla
 	f.cluster = cluster
 	flags := cmd.Flags()
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
-	f.confDir = runtimeConfDir
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
 }
 
 // addFrom adds the flag --from, for commands that can do with a saved snapshot.
 func (f *nodeFlags) addFrom(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
+}
+
+// addConfDir adds the flag --conf-dir, for commands that read the node's files.
+func (f *nodeFlags) addConfDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.confDir, "conf-dir", runtimeConfDir, "`folder` of the runtime's CNI configurations")
 }
 
 // open gives the way to the node: a saved snapshot, or this machine. The caller closes it.

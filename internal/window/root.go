@@ -96,7 +96,7 @@ func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newExplain(cluster))...)
+	root.AddCommand(append(alone, newExplain(cluster), newDoctor(cluster, nil))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command

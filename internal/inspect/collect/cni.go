@@ -129,6 +129,9 @@ func (c *collector) readPlexus(file *confdir.File) (*inspect.PlexusConf, *types.
 		return described, nil
 	}
 	described.Name, described.ClusterNetwork, described.CNIDir = config.Name, config.ClusterNetwork, config.CNIDir
+	if config.Manifests != "" { // they stand in for the cluster
+		config.AgentSocket, config.Kubeconfig = "", ""
+	}
 	described.AgentSocket, described.Kubeconfig = config.AgentSocket, config.Kubeconfig
 	if ready := config.ReadinessIndicatorFile; ready != "" {
 		if _, err := os.Stat(c.onHost(ready)); errors.Is(err, fs.ErrNotExist) && c.options.Root == "" {
