@@ -1,0 +1,184 @@
+package window
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+// someNodes is a cluster whose nodes are snapshots; it counts how many are open at once.
+type someNodes struct {
+	snapshots map[string]*inspect.Snapshot
+	mu        sync.Mutex
+	open      int
+	most      int
+	arrived   chan struct{} // gets one for each that is open; nobody goes on before all that may are
+}
+
+func (n *someNodes) Names(context.Context) (names []string, err error) {
+	for name := range n.snapshots {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (n *someNodes) Open(_ context.Context, name string) (inspect.Node, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.snapshots[name] == nil {
+		return nil, errors.New("pods is forbidden")
+	}
+	n.open++
+	n.most = max(n.most, n.open)
+	if n.open == maxNodes && n.arrived != nil {
+		close(n.arrived)
+		n.arrived = nil
+	}
+	return openSnapshot{savedNode{n.snapshots[name]}, n, n.arrived}, nil
+}
+
+// openSnapshot is one of them that is open.
+type openSnapshot struct {
+	savedNode
+	nodes *someNodes
+	wait  chan struct{}
+}
+
+func (o openSnapshot) Snapshot(ctx context.Context, request inspect.Request) (*inspect.Snapshot, error) {
+	if o.wait != nil {
+		<-o.wait
+	}
+	return o.savedNode.Snapshot(ctx, request)
+}
+
+func (o openSnapshot) Close() error {
+	o.nodes.mu.Lock()
+	defer o.nodes.mu.Unlock()
+	o.nodes.open--
+	return nil
+}
+
+func snapshotOf(name string, cni *inspect.CNI) *inspect.Snapshot {
+	s := inspect.New()
+	s.Machine.Node, s.CNI = name, cni
+	return s
+}
+
+// Every node of a cluster has a row, and no more than five are read at once.
+func TestDoctorOfAllNodes(t *testing.T) {
+	healthy := &inspect.CNI{Plexus: &inspect.PlexusConf{File: "a.conf"}, Files: []inspect.ConfFile{{Name: "a.conf", Owner: "plexus"}}}
+	nodes := &someNodes{snapshots: map[string]*inspect.Snapshot{}, arrived: make(chan struct{})}
+	for i := range 9 {
+		name := fmt.Sprint("n", i)
+		nodes.snapshots[name] = snapshotOf(name, healthy)
+	}
+	d := &doctor{remote: nodes, cluster: withoutCluster(), all: true}
+	names, err := nodes.Names(t.Context())
+	check.Must(t, err)
+	pages := inspect.NewDoctorList(d.pages(t.Context(), names))
+	check.Equal(t, "nodes", len(pages.Items), 9)
+	check.Equal(t, "most at once", nodes.most, maxNodes)
+	check.Equal(t, "still open", nodes.open, 0)
+	wrong, unread := pages.Wrong()
+	check.Equal(t, "wrong, unread", []bool{wrong, unread}, []bool{false, false})
+}
+
+// The exit code says the worst: a fault, or else a node that could not be read.
+func TestDoctorOfSomeNodes(t *testing.T) {
+	healthy := &inspect.CNI{Plexus: &inspect.PlexusConf{File: "a.conf"}, Files: []inspect.ConfFile{{Name: "a.conf", Owner: "plexus"}}}
+	for name, tc := range map[string]struct {
+		nodes map[string]*inspect.Snapshot
+		args  []string
+		code  int
+		want  []string
+	}{
+		"a broken one":      {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", healthy), "n2": snapshotOf("n2", &inspect.CNI{}), "n3": nil}, []string{"-A"}, exitWrong, []string{"n1    nothing is wrong", "n2    1 error", "cni-no-configuration", "n3    could not look", "forbidden"}},
+		"one not seen":      {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", healthy), "n3": nil}, []string{"-A"}, exitBlind, []string{"n3    could not look"}},
+		"all are well":      {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", healthy)}, []string{"-A"}, exitFine, []string{"n1    nothing is wrong"}},
+		"one node":          {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", healthy)}, []string{"--node", "n1"}, exitFine, []string{"n1: nothing is wrong"}},
+		"an older window":   {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", nil)}, []string{"--node", "n1"}, exitBlind, nil},
+		"both ways at once": {nil, []string{"--node", "n1", "-A"}, exitUsage, nil},
+		"JSON":              {map[string]*inspect.Snapshot{"n1": snapshotOf("n1", healthy)}, []string{"-A", "-o", "json"}, exitFine, []string{`"kind": "DoctorList"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out := runDoctor(t, &someNodes{snapshots: tc.nodes}, tc.args...)
+			check.Equal(t, "exit code", code, tc.code)
+			check.Contains(t, "output", out, tc.want...)
+		})
+	}
+}
+
+func withoutCluster() *genericclioptions.ConfigFlags {
+	flags, nowhere := genericclioptions.NewConfigFlags(true), "/dev/null"
+	flags.KubeConfig = &nowhere
+	return flags
+}
+
+// runDoctor runs the command with a way to nodes.
+func runDoctor(t *testing.T, nodes remoteNodes, args ...string) (code int, stdout string) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := newDoctor(withoutCluster(), nodes)
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	return exitCode(cmd.ExecuteContext(t.Context())), out.String()
+}
+
+// Without a way to other nodes there are no flags for them.
+func TestDoctorOnTheNodeAlone(t *testing.T) {
+	cmd := newDoctor(withoutCluster(), nil)
+	check.Equal(t, "a flag for nodes", cmd.Flags().Lookup("node") == nil && cmd.Flags().Lookup("all-nodes") == nil, true)
+}
+
+// What the API server answers is asked for as whoever runs the command; each answer that is none says why.
+func TestDoctorAsksTheAPIServer(t *testing.T) {
+	answers := map[string]string{
+		"/version": `{"gitVersion": "v1.37.0"}`,
+		"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": `{"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": true}}`,
+		"/api/v1/namespaces/plexus-system/pods": `{"kind": "PodList", "apiVersion": "v1", "items": [
+			{"metadata": {"name": "old"}, "spec": {"containers": [{"name": "agent", "image": "plexus:v1"}]}, "status": {"conditions": [{"type": "Ready", "status": "False", "message": "it ends"}]}},
+			{"metadata": {"name": "new"}, "spec": {"containers": [{"name": "follow", "image": "x"}, {"name": "agent", "image": "plexus:v2"}]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}`,
+	}
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, known := answers[r.URL.Path]
+		asked = append(asked, r.URL.Query().Get("fieldSelector"))
+		w.Header().Set("Content-Type", "application/json")
+		if !known {
+			w.WriteHeader(http.StatusNotFound)
+			answer = `{"kind": "Status", "apiVersion": "v1", "reason": "NotFound", "code": 404}`
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	config := &rest.Config{Host: server.URL}
+	api := askAPI(t.Context(), config, "n1")
+	check.Equal(t, "agent", api.Agent, &inspect.AgentPod{Name: "new", Image: "plexus:v2", Ready: true})
+	check.Equal(t, "version, CRD", []string{api.Version, api.CRD, api.Error, api.AgentError}, []string{"v1.37.0", "missing", "", ""})
+	check.Equal(t, "rights", len(api.Rights) == len(neededRights) && api.Rights[0].Allowed, true)
+	check.Equal(t, "the node's pods alone", slices.Contains(asked, "spec.nodeName=n1"), true)
+
+	answers["/apis/k8s.cni.cncf.io/v1"] = `{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "k8s.cni.cncf.io/v1", "resources": []}`
+	delete(answers, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+	api = askAPI(t.Context(), config, "")
+	check.Equal(t, "CRD", api.CRD, "served")
+	check.Equal(t, "a right that is not known", api.Rights[0].Error != "", true)
+	check.Contains(t, "no name", api.AgentError, "name is not known")
+	server.Close()
+	check.Contains(t, "no server", askAPI(t.Context(), config, "n1").Error, "refused")
+}
