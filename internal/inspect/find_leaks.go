@@ -84,7 +84,8 @@ func (v *nodeView) heldBy(r *Reservation) string {
 		}
 	}
 	isSandbox := v.cni.Runtime != nil && slices.Contains(v.cni.Runtime.Sandboxes, r.ContainerID)
-	if r.Cached || isSandbox {
+	isIn := func(ns Namespace) bool { return ns.Sandbox != nil && ns.Sandbox.ContainerID == r.ContainerID }
+	if r.Cached || isSandbox || slices.ContainsFunc(v.s.Namespaces, isIn) {
 		return r.ContainerID
 	}
 	return ""

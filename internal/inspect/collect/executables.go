@@ -22,7 +22,7 @@ func (c *collector) readExecutables() {
 	cni := c.snapshot.CNI
 	dir := c.onHost(cni.BinDir)
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && (cni.Plexus != nil || !errors.Is(err, fs.ErrNotExist)) {
 		c.note(cni.BinDir, err)
 	}
 	for _, entry := range entries {
