@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -181,4 +183,25 @@ func TestDoctorAsksTheAPIServer(t *testing.T) {
 	check.Contains(t, "no name", api.AgentError, "name is not known")
 	server.Close()
 	check.Contains(t, "no server", askAPI(t.Context(), config, "n1").Error, "refused")
+}
+
+// The page shows what doctor prints of a saved node. Run it with -update after a change.
+func TestDoctorExample(t *testing.T) {
+	const page, saved = "../../docs/doctor.md", "internal/inspect/testdata/doctor.json"
+	got := runWith(t, "", "doctor", "--from", "../../"+saved)
+	check.Equal(t, "exit code", got.code, exitWrong)
+	text, err := os.ReadFile(page)
+	check.Must(t, err)
+	start := "```\n$ kubectl-plexus doctor --from " + saved + "\n"
+	before, rest, found := strings.Cut(string(text), start)
+	_, after, ended := strings.Cut(rest, "```\n")
+	check.Equal(t, "the page has the example", found && ended, true)
+	check.Golden(t, page, []byte(before+start+got.stdout+"```\n"+after))
+}
+
+// A snapshot without the part for doctor is refused, and two ways to a node are.
+func TestDoctorRefuses(t *testing.T) {
+	old := runWith(t, "", "doctor", "--from", "../inspect/testdata/host-end-off-bridge.json")
+	check.Equal(t, "exit code", old.code, exitBlind)
+	check.Contains(t, "stderr", old.stderr, "the snapshot has nothing of the node's files")
 }
