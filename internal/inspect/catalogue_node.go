@@ -141,12 +141,6 @@ var NodeCatalogue = []Entry{
 		eachNode(vfsOfNobody),
 	},
 	{
-		"no-default-route", Notice,
-		"The node has no default route. A macvlan, ipvlan or VLAN network without `master` takes the interface of the default route, and proxy ARP of a gateway such as 169.254.1.1 answers only while there is a route to it.",
-		"Name a `master` in each such network, or give the node a default route.",
-		eachNode(noDefaultRoute),
-	},
-	{
 		"default-routes-tied", Warning,
 		"Two default routes of the node have the same metric. After a link goes down and up, the other one is taken: networks without `master`, and nodes' addresses, move with it.",
 		"Give them different metrics.",

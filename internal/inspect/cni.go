@@ -12,6 +12,7 @@ type CNI struct {
 	// Plexus is what the configuration says that is Plexus's; nil if no file has one.
 	Plexus      *PlexusConf   `json:"plexus,omitempty"`
 	BinDir      string        `json:"binDir"`
+	CNIPath     []string      `json:"cniPath,omitempty"` // more folders of plugins
 	Executables []Executable  `json:"executables,omitempty"`
 	Agent       *Agent        `json:"agent,omitempty"`       // nil if none is configured, or it cannot be asked from here
 	Credentials *Credentials  `json:"credentials,omitempty"` // of the kubeconfig; nil if none is configured

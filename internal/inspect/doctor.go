@@ -79,7 +79,7 @@ func (v *nodeView) filesFacts() (facts []Fact) {
 	if p := v.cni.Plexus; p != nil {
 		facts = append(facts, fact("default network", "%s (%s)", cmp.Or(p.ClusterNetwork, "in "+p.File), cmp.Or(strings.Join(p.Default, ", "), "not read")))
 	}
-	return append(facts, fact("executables", "%s in %s%s", plural(len(v.cni.Executables), "file"), v.cni.BinDir, v.plexusVersion()))
+	return append(facts, fact("executables", "%s in %s%s", plural(len(v.cni.Executables), "file"), v.cni.folders(), v.plexusVersion()))
 }
 
 func (v *nodeView) serviceFacts() (facts []Fact) {
@@ -115,6 +115,8 @@ func (v *nodeView) stateFacts() (facts []Fact) {
 	}
 	if uplink := v.uplink(); uplink != nil {
 		facts = append(facts, fact("default route", "by %s, MTU %d", uplink.Name, uplink.MTU))
+	} else {
+		facts = append(facts, fact("default route", "none: a network without master takes its interface"))
 	}
 	return facts
 }

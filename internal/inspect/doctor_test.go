@@ -118,8 +118,7 @@ var nodeCases = map[string]struct {
 	"the runtime is not ready":          {func(s *Snapshot) { s.CNI.Runtime = runtimeOf("c-a", "c-b"); s.CNI.Runtime.NotReady = "no CNI" }, []string{"error runtime-not-ready"}},
 	"the runtime has other sandboxes":   {func(s *Snapshot) { s.CNI.Runtime = runtimeOf("c-a", "c-b", "c-host-network") }, []string{}},
 	"the runtime lost a sandbox":        {func(s *Snapshot) { s.CNI.Runtime = runtimeOf("c-a") }, []string{"warning record-without-sandbox"}},
-	"no default route":                  {func(s *Snapshot) { s.ns(hostNS).Routes = nil }, []string{"notice no-default-route"}},
-	"only a blackhole as default route": {func(s *Snapshot) { s.ns(hostNS).Routes[0].Type = "blackhole" }, []string{"notice no-default-route"}},
+	"no default route":                  {func(s *Snapshot) { s.ns(hostNS).Routes = nil }, []string{}},
 	"two default routes of one metric":  {func(s *Snapshot) { secondDefault(s, 0) }, []string{"warning default-routes-tied"}},
 	"two default routes of two metrics": {func(s *Snapshot) { secondDefault(s, 100) }, []string{}},
 	"MTU of a pod above that of the NIC": {func(s *Snapshot) {

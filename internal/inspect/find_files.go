@@ -160,24 +160,27 @@ func selfDelegation(v *nodeView) []Finding {
 		v.seen("cni.plexus.defaultOwner", p.DefaultOwner))
 }
 
+// folders names the folders of plugins.
+func (c *CNI) folders() string { return strings.Join(append([]string{c.BinDir}, c.CNIPath...), ", ") }
+
 // executablesMissing looks for the plugins of the default network, and of the file that the runtime takes.
 func executablesMissing(v *nodeView) (all []Finding) {
-	var needed []string
+	if v.cni.Plexus == nil {
+		return nil // where it is not, its folder of plugins may not be the runtime's
+	}
+	needed := slices.Clone(v.cni.Plexus.Default)
 	if winner, _ := v.cni.Winner(); winner != nil {
 		needed = append(needed, winner.Plugins...)
-	}
-	if v.cni.Plexus != nil {
-		needed = append(needed, v.cni.Plexus.Default...)
 	}
 	slices.Sort(needed)
 	for _, name := range slices.Compact(needed) {
 		i := slices.IndexFunc(v.cni.Executables, func(e Executable) bool { return e.Name == name })
 		switch {
 		case i < 0:
-			all = append(all, v.finding(fmt.Sprintf("the plugin %s is not in %s", name, v.cni.BinDir), v.seen("cni.executables["+name+"]", "missing"))...)
+			all = append(all, v.finding(fmt.Sprintf("the plugin %s is not in %s", name, v.cni.folders()), v.seen("cni.executables["+name+"]", "missing"))...)
 		case v.cni.Executables[i].Fault != "":
 			fault := v.cni.Executables[i].Fault
-			all = append(all, v.finding(fmt.Sprintf("the plugin %s in %s: %s", name, v.cni.BinDir, fault), v.seen("cni.executables["+name+"].fault", fault))...)
+			all = append(all, v.finding(fmt.Sprintf("the plugin %s in %s: %s", name, v.cni.folders(), fault), v.seen("cni.executables["+name+"].fault", fault))...)
 		}
 	}
 	return all

@@ -20,13 +20,6 @@ func (v *nodeView) defaults(family int) (routes []Route) {
 	return routes
 }
 
-func noDefaultRoute(v *nodeView) []Finding {
-	if v.Host() == nil || len(v.defaults(4))+len(v.defaults(6)) > 0 {
-		return nil
-	}
-	return v.finding("the node has no default route", v.seen("routes[default]", "none"))
-}
-
 func tiedDefaultRoutes(v *nodeView) (all []Finding) {
 	for _, family := range []int{4, 6} {
 		byMetric := map[int]Route{}

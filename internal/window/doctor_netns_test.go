@@ -66,16 +66,28 @@ func TestNetnsDoctorOfTraps(t *testing.T) {
 		set, undo func()
 		want      []string
 	}{
-		{"another's file first", func() {
-			n.WriteFile(filepath.Join(n.confDir, "00-a.conf"), `{"name": "a", "type": "bridge", "cniVersion": "1.0.0"}`)
+		{
+			"another's file first", func() {
+				n.WriteFile(filepath.Join(n.confDir, "00-a.conf"), `{"name": "a", "type": "bridge", "cniVersion": "1.0.0"}`)
+			},
+			func() { n.remove(t, "00-a.conf") },
+			[]string{"ERROR plexus-shadowed", "00-a.conf, which sorts before 00-plexus.conf"},
 		},
-			func() { n.remove(t, "00-a.conf") }, []string{"ERROR plexus-shadowed", "00-a.conf, which sorts before 00-plexus.conf"}},
-		{"a broken file first", func() { n.WriteFile(filepath.Join(n.confDir, "00-a.conf"), `{"name": "a"`) },
-			func() { n.remove(t, "00-a.conf") }, []string{"ERROR cni-file-broken", "00-a.conf is broken: ", "containerd takes no configuration"}},
-		{"Cilium renames ours", func() { n.rename(t, "00-plexus.conf", "00-plexus.conf.cilium_bak") },
-			func() { n.rename(t, "00-plexus.conf.cilium_bak", "00-plexus.conf") }, []string{"ERROR plexus-renamed", "00-plexus.conf.cilium_bak"}},
-		{"the default network is gone", func() { n.rename(t, "10-cbr0.conf", "10-cbr0.conf.old") },
-			func() { n.rename(t, "10-cbr0.conf.old", "10-cbr0.conf") }, []string{"ERROR default-network-broken", "NOTICE cni-file-renamed", "the network cbr0"}},
+		{
+			"a broken file first", func() { n.WriteFile(filepath.Join(n.confDir, "00-a.conf"), `{"name": "a"`) },
+			func() { n.remove(t, "00-a.conf") },
+			[]string{"ERROR cni-file-broken", "00-a.conf is broken: ", "containerd takes no configuration"},
+		},
+		{
+			"Cilium renames ours", func() { n.rename(t, "00-plexus.conf", "00-plexus.conf.cilium_bak") },
+			func() { n.rename(t, "00-plexus.conf.cilium_bak", "00-plexus.conf") },
+			[]string{"ERROR plexus-renamed", "00-plexus.conf.cilium_bak"},
+		},
+		{
+			"the default network is gone", func() { n.rename(t, "10-cbr0.conf", "10-cbr0.conf.old") },
+			func() { n.rename(t, "10-cbr0.conf.old", "10-cbr0.conf") },
+			[]string{"ERROR default-network-broken", "NOTICE cni-file-renamed", "the network cbr0"},
+		},
 		{"plexus is its own delegate", func() {
 			n.WriteFile(filepath.Join(n.confDir, "00-plexus.conf"), n.conf(nodetest.Conf{"clusterNetwork": filepath.Join(n.confDir, "00-plexus.conf")}).String())
 		}, func() { n.WriteFile(filepath.Join(n.confDir, "00-plexus.conf"), n.conf(nil).String()) }, []string{"ERROR self-delegation"}},
@@ -94,8 +106,11 @@ func TestNetnsDoctorOfTraps(t *testing.T) {
 		{"no agent", func() {
 			n.WriteFile(filepath.Join(n.confDir, "00-plexus.conf"), n.conf(nodetest.Conf{"manifests": nil, "agentSocket": "/run/plexus/agent.sock"}).String())
 		}, func() { n.WriteFile(filepath.Join(n.confDir, "00-plexus.conf"), n.conf(nil).String()) }, []string{"ERROR agent-silent", "/run/plexus/agent.sock"}},
-		{"MTU of the uplink", func() { n.Run("ip", "link", "set", "up0", "mtu", "1400") },
-			func() { n.Run("ip", "link", "set", "up0", "mtu", "1500") }, []string{"WARNING mtu-above-uplink", "by up0, whose MTU is 1400", "default/web (eth0)"}},
+		{
+			"MTU of the uplink", func() { n.Run("ip", "link", "set", "up0", "mtu", "1400") },
+			func() { n.Run("ip", "link", "set", "up0", "mtu", "1500") },
+			[]string{"WARNING mtu-above-uplink", "by up0, whose MTU is 1400", "default/web (eth0)"},
+		},
 		{"a sandbox that is gone", func() { n.web.Destroy() }, func() {}, []string{"WARNING stale-record", "default/web (web)", "kubectl-plexus gc"}},
 	} {
 		trap.set()

@@ -47,7 +47,8 @@ func addRuntime(ctx context.Context, s *inspect.Snapshot, endpoint string) {
 func askRuntime(ctx context.Context, endpoint string) (*inspect.RuntimeState, error) {
 	state := &inspect.RuntimeState{Endpoint: endpoint}
 	ctx = klog.NewContext(ctx, logr.Discard()) // the client logs what it returns
-	service, err := criclient.NewRemoteRuntimeService(ctx, endpoint, runtimePatience, noop.NewTracerProvider(), false)
+	service, err := criclient.NewRemoteRuntimeServiceBuilder().WithEndpoint(endpoint).WithConnectionTimeout(runtimePatience).
+		WithTracerProvider(noop.NewTracerProvider()).Build(ctx)
 	if err != nil {
 		return state, err
 	}

@@ -36,7 +36,8 @@ type Options struct {
 	// ConfDir is the runtime's folder of CNI configurations. With CNI, it and what it names are read too.
 	ConfDir    string
 	CNI        bool
-	WithConfig bool // adds the configurations, with masked secrets
+	CNIPath    []string // more folders of plugins
+	WithConfig bool     // adds the configurations, with masked secrets
 	// Root is where the node's files are seen, as in a pod that has mounted them; StateDir and NetNSDirs have it already.
 	Root string
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,17 +18,21 @@ import (
 	"github.com/plexus-cni/plexus/internal/version"
 )
 
-// readExecutables reads the folder of plugins. Nothing is run.
+// readExecutables reads the folder of plugins, and those of CNI_PATH, where plexus looks too. Nothing is run.
 func (c *collector) readExecutables() {
 	cni := c.snapshot.CNI
-	dir := c.onHost(cni.BinDir)
-	entries, err := os.ReadDir(dir)
-	if err != nil && (cni.Plexus != nil || !errors.Is(err, fs.ErrNotExist)) {
-		c.note(cni.BinDir, err)
-	}
-	for _, entry := range entries {
-		if executable, is := describeExecutable(filepath.Join(dir, entry.Name())); is {
-			cni.Executables = append(cni.Executables, executable)
+	cni.CNIPath = c.options.CNIPath
+	for i, dir := range append([]string{cni.BinDir}, c.options.CNIPath...) {
+		entries, err := os.ReadDir(c.onHost(dir))
+		isMissed := i == 0 && cni.Plexus != nil && len(c.options.CNIPath) == 0
+		if err != nil && (isMissed || !errors.Is(err, fs.ErrNotExist)) {
+			c.note(dir, err)
+		}
+		for _, entry := range entries {
+			isKnown := slices.ContainsFunc(cni.Executables, func(e inspect.Executable) bool { return e.Name == entry.Name() })
+			if executable, is := describeExecutable(filepath.Join(c.onHost(dir), entry.Name())); is && !isKnown {
+				cni.Executables = append(cni.Executables, executable)
+			}
 		}
 	}
 }

@@ -13,7 +13,7 @@ func (c *collector) readVFs() {
 	if c.options.Sysfs == "" {
 		return
 	}
-	links, err := filepath.Glob(filepath.Join(string(c.options.Sysfs), "bus/pci/devices/*/physfn"))
+	links, err := filepath.Glob(filepath.Join(string(c.options.Sysfs), "bus", "pci", "devices", "*", "physfn"))
 	if err != nil {
 		return
 	}
