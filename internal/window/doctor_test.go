@@ -11,8 +11,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
@@ -21,13 +22,11 @@ import (
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
-// someNodes is a cluster whose nodes are snapshots; it counts how many are open at once.
+// someNodes is a cluster whose nodes are snapshots. It counts how many are open, and reads none before it may.
 type someNodes struct {
 	snapshots map[string]*inspect.Snapshot
-	mu        sync.Mutex
-	open      int
-	most      int
-	arrived   chan struct{} // gets one for each that is open; nobody goes on before all that may are
+	open      atomic.Int32
+	mayRead   chan struct{} // closed when they may; nil is always
 }
 
 func (n *someNodes) Names(context.Context) (names []string, err error) {
@@ -38,38 +37,28 @@ func (n *someNodes) Names(context.Context) (names []string, err error) {
 }
 
 func (n *someNodes) Open(_ context.Context, name string) (inspect.Node, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.snapshots[name] == nil {
 		return nil, errors.New("pods is forbidden")
 	}
-	n.open++
-	n.most = max(n.most, n.open)
-	if n.open == maxNodes && n.arrived != nil {
-		close(n.arrived)
-		n.arrived = nil
-	}
-	return openSnapshot{savedNode{n.snapshots[name]}, n, n.arrived}, nil
+	n.open.Add(1)
+	return openSnapshot{savedNode{n.snapshots[name]}, n}, nil
 }
 
 // openSnapshot is one of them that is open.
 type openSnapshot struct {
 	savedNode
 	nodes *someNodes
-	wait  chan struct{}
 }
 
 func (o openSnapshot) Snapshot(ctx context.Context, request inspect.Request) (*inspect.Snapshot, error) {
-	if o.wait != nil {
-		<-o.wait
+	if o.nodes.mayRead != nil {
+		<-o.nodes.mayRead
 	}
 	return o.savedNode.Snapshot(ctx, request)
 }
 
 func (o openSnapshot) Close() error {
-	o.nodes.mu.Lock()
-	defer o.nodes.mu.Unlock()
-	o.nodes.open--
+	o.nodes.open.Add(-1)
 	return nil
 }
 
@@ -79,23 +68,29 @@ func snapshotOf(name string, cni *inspect.CNI) *inspect.Snapshot {
 	return s
 }
 
-// Every node of a cluster has a row, and no more than five are read at once.
+// Every node of a cluster is read, and no more than five at once.
 func TestDoctorOfAllNodes(t *testing.T) {
 	healthy := &inspect.CNI{Plexus: &inspect.PlexusConf{File: "a.conf"}, Files: []inspect.ConfFile{{Name: "a.conf", Owner: "plexus"}}}
-	nodes := &someNodes{snapshots: map[string]*inspect.Snapshot{}, arrived: make(chan struct{})}
-	for i := range 9 {
-		name := fmt.Sprint("n", i)
-		nodes.snapshots[name] = snapshotOf(name, healthy)
-	}
-	d := &doctor{remote: nodes, cluster: withoutCluster(), all: true}
-	names, err := nodes.Names(t.Context())
-	check.Must(t, err)
-	pages := inspect.NewDoctorList(d.pages(t.Context(), names))
-	check.Equal(t, "nodes", len(pages.Items), 9)
-	check.Equal(t, "most at once", nodes.most, maxNodes)
-	check.Equal(t, "still open", nodes.open, 0)
-	wrong, unread := pages.Wrong()
-	check.Equal(t, "wrong, unread", []bool{wrong, unread}, []bool{false, false})
+	synctest.Test(t, func(t *testing.T) {
+		nodes := &someNodes{snapshots: map[string]*inspect.Snapshot{}, mayRead: make(chan struct{})}
+		for i := range 9 {
+			name := fmt.Sprint("n", i)
+			nodes.snapshots[name] = snapshotOf(name, healthy)
+		}
+		names, err := nodes.Names(t.Context())
+		check.Must(t, err)
+		d := &doctor{remote: nodes, cluster: withoutCluster(), all: true}
+		done := make(chan *inspect.DoctorList, 1)
+		go func() { done <- inspect.NewDoctorList(d.pages(t.Context(), names)) }()
+		synctest.Wait() // until all that may be open are
+		check.Equal(t, "open at once", int(nodes.open.Load()), maxNodes)
+		close(nodes.mayRead)
+		list := <-done
+		check.Equal(t, "nodes", len(list.Items), 9)
+		check.Equal(t, "still open", int(nodes.open.Load()), 0)
+		wrong, unread := list.Wrong()
+		check.Equal(t, "wrong, unread", []bool{wrong, unread}, []bool{false, false})
+	})
 }
 
 // The exit code says the worst: a fault, or else a node that could not be read.
