@@ -103,7 +103,7 @@ help: ## print this
 build: ## build every command into bin/
 	@mkdir -p bin
 	@$(if $(COMMANDS),CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ \
-		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date)" \
+		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date) $(stamp).Stamp=plexus-cni.io/version=$(version);" \
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
 .PHONY: image

@@ -5,20 +5,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
-	"path/filepath"
 
-	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/skel"
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 
 	"github.com/plexus-cni/plexus/delegate"
 	"github.com/plexus-cni/plexus/delegate/journal"
-	"github.com/plexus-cni/plexus/internal/host"
+	"github.com/plexus-cni/plexus/internal/engine"
 	"github.com/plexus-cni/plexus/internal/plugin"
-	"github.com/plexus-cni/plexus/internal/source"
-	"github.com/plexus-cni/plexus/sriov"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -71,20 +66,20 @@ func open(command string, args *skel.CmdArgs) (*plugin.Verbs, error) {
 		closeLog()
 	}
 	call, err := newCall(command, args, config)
-	var engine *delegate.Engine
+	var e *delegate.Engine
 	if err == nil {
-		engine, err = newEngine(args, config, log)
+		e, err = engine.New(config, args.Path, log)
 	}
 	if err != nil {
 		done(err)
 		return nil, err
 	}
 	return &plugin.Verbs{
-		Add:    func(ctx context.Context) (cnitypes.Result, error) { return engine.Add(ctx, call) },
-		Del:    func(ctx context.Context) error { return engine.Del(ctx, call) },
-		Check:  func(ctx context.Context) error { return engine.Check(ctx, call) },
-		GC:     engine.GC,
-		Status: engine.Status,
+		Add:    func(ctx context.Context) (cnitypes.Result, error) { return e.Add(ctx, call) },
+		Del:    func(ctx context.Context) error { return e.Del(ctx, call) },
+		Check:  func(ctx context.Context) error { return e.Check(ctx, call) },
+		GC:     e.GC,
+		Status: e.Status,
 		Done:   done,
 	}, nil
 }
@@ -104,35 +99,4 @@ func newCall(command string, args *skel.CmdArgs, config *types.Config) (*delegat
 		}
 	}
 	return call, nil
-}
-
-func newEngine(args *skel.CmdArgs, config *types.Config, log *slog.Logger) (*delegate.Engine, error) {
-	bootID, err := host.BootID()
-	if err != nil {
-		return nil, types.WithCode(types.CodeIOFailure, err)
-	}
-	path := append([]string{config.BinDir}, filepath.SplitList(args.Path)...)
-	return &delegate.Engine{
-		Config:          config,
-		Path:            path,
-		Self:            self(),
-		Source:          source.New(config, delegate.StateDir(config), path, log),
-		MultusDirs:      []string{"/var/lib/cni/multus"},
-		RuntimeCacheDir: libcni.CacheDir,
-		DeviceInfos: sriov.InfoFiles{
-			DeviceInfoDir: sriov.DefaultDeviceInfoDir, DevicePlugin: sriov.DefaultDevicePluginInfoDir, Sysfs: sriov.DefaultSysfs,
-		},
-		BootID:      bootID,
-		TraceParent: os.Getenv("TRACEPARENT"),
-		Log:         log,
-	}, nil
-}
-
-// self identifies this executable, nil if it is gone: it may be replaced as it runs.
-func self() os.FileInfo {
-	info, err := os.Stat("/proc/self/exe")
-	if err != nil {
-		return nil
-	}
-	return info
 }

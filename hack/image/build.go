@@ -20,7 +20,7 @@ type builder func(ctx context.Context, platform v1.Platform, dir string) error
 // goBuild builds as make build does, so that what is cached of it is used.
 func goBuild(source string, s stamp) builder {
 	const variables = "-X github.com/plexus-cni/plexus/internal/version."
-	ldflags := "-s -w " + variables + "Version=" + s.version + " " + variables + "Commit=" + s.commit + " " + variables + "Date=" + s.date
+	ldflags := "-s -w " + variables + "Version=" + s.version + " " + variables + "Commit=" + s.commit + " " + variables + "Date=" + s.date + " " + variables + "Stamp=plexus-cni.io/version=" + s.version + ";"
 	return func(ctx context.Context, platform v1.Platform, dir string) error {
 		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", dir + string(filepath.Separator)}
 		for _, command := range commands {

@@ -195,7 +195,7 @@ func plugins(ctx context.Context, a *types.Attachment, sandbox *types.Sandbox, o
 	all := make([]Plugin, len(inputs))
 	for i, stdin := range inputs {
 		if !opts.ShowSecrets {
-			stdin = mask(stdin)
+			stdin = Mask(stdin)
 		}
 		all[i] = Plugin{Type: conf.Plugins[i].Type, Follows: i > 0, Stdin: string(stdin)}
 		for _, e := range conf.Plugins[i].Executables {

@@ -22,9 +22,9 @@ func isSecret(key string) bool {
 // span is a part of a text, from its first byte to the one after it.
 type span struct{ from, to int }
 
-// mask replaces the values in a JSON text whose keys look like those of secrets. The rest of
+// Mask replaces the values in a JSON text whose keys look like those of secrets. The rest of
 // the text stays as it is, byte for byte.
-func mask(text []byte) []byte {
+func Mask(text []byte) []byte {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	var secrets []span
 	if err := findSecrets(decoder, &secrets); err != nil {

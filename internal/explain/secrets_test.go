@@ -21,21 +21,21 @@ func TestMask(t *testing.T) {
 		"space":           {"{\"token\" :\t\n\"x\" ,\"y\":2}", "{\"token\" :\t\n\"***\" ,\"y\":2}"},
 		"not JSON":        {`{"token":`, `"***"`},
 	} {
-		t.Run(name, func(t *testing.T) { check.Equal(t, "masked", string(mask([]byte(tc.text))), tc.want) })
+		t.Run(name, func(t *testing.T) { check.Equal(t, "masked", string(Mask([]byte(tc.text))), tc.want) })
 	}
 }
 
 func FuzzMask(f *testing.F) {
 	f.Add(`{"a":[{"token":"x"}],"password":{"key":[1,2]}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		masked := mask([]byte(text))
+		masked := Mask([]byte(text))
 		if !json.Valid([]byte(text)) {
 			return
 		}
 		if !json.Valid(masked) {
 			t.Fatalf("%s became %s", text, masked)
 		}
-		if again := mask(masked); string(again) != string(masked) {
+		if again := Mask(masked); string(again) != string(masked) {
 			t.Fatalf("%s became %s, and then %s", text, masked, again)
 		}
 	})

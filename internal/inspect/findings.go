@@ -46,21 +46,23 @@ type Entry struct {
 }
 
 // Findings gives what is wrong in a Snapshot, the worst first.
-func Findings(s *Snapshot) []Finding {
-	graph := NewGraph(s)
-	findings := []Finding{}
-	for _, rule := range Catalogue {
+func Findings(s *Snapshot) []Finding { return findings(NewGraph(s), Catalogue) }
+
+// findings gives what the entries of a catalogue find, the worst first.
+func findings(graph *Graph, catalogue []Entry) []Finding {
+	all := []Finding{}
+	for _, rule := range catalogue {
 		for _, finding := range rule.check(graph) {
 			finding.ID = rule.ID
 			finding.Severity = cmp.Or(finding.Severity, rule.Severity)
 			finding.Do = cmp.Or(finding.Do, rule.Do)
-			findings = append(findings, finding)
+			all = append(all, finding)
 		}
 	}
-	slices.SortStableFunc(findings, func(a, b Finding) int {
+	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity))
 	})
-	return findings
+	return all
 }
 
 // FindingsOf chooses those that concern a namespace: its own, and those of the node, through

@@ -23,6 +23,10 @@ type Request struct {
 	// Only are what is read in full, with what its interfaces lead to and the node's own namespace; of
 	// all others the same is read as with Brief. None are all.
 	Only []Target `json:"only,omitempty"`
+	// CNI adds the part for doctor: files, executables, the agent, addresses and devices.
+	CNI bool `json:"cni,omitempty"`
+	// WithConfig adds the configurations of the runtime's folder to it, with masked secrets.
+	WithConfig bool `json:"withConfig,omitempty"`
 }
 
 // Target is a pod, a container or a network namespace: exactly one of the fields is set.

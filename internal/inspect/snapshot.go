@@ -24,7 +24,8 @@ var ErrNoSnapshot = errors.New("this is not a snapshot of Plexus")
 // ErrOtherVersion is the error for a Snapshot of a version that this build does not read.
 var ErrOtherVersion = errors.New("the snapshot has a version that this build does not read")
 
-// Snapshot is what was read of a node, at one time. It has no configuration of a network in it.
+// Snapshot is what was read of a node, at one time. It has no configuration of a
+// network in it, unless that was asked for.
 type Snapshot struct {
 	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"`
@@ -34,6 +35,8 @@ type Snapshot struct {
 	// Agent says that an agent serves on the node. It publishes the status of pods, and notes nothing of
 	// that in the journal.
 	Agent bool `json:"agent,omitempty"`
+	CNI   *CNI `json:"cni,omitempty"` // nil if it was not asked for
+	API   *API `json:"api,omitempty"` // nil if no API server was asked
 	// Answers are those of the kernel's routing to what path asked, so that a saved Snapshot has them.
 	Answers []Answer `json:"answers,omitempty"`
 	Notes   []Note   `json:"notes,omitempty"`

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/plexus-cni/plexus/internal/confdir"
 )
 
 // checkFallback gives an error if the kubeconfig by which plexus-once reaches the API server
@@ -13,8 +15,8 @@ func (i *Installer) checkFallback() error {
 	if i.Kubeconfig == "" {
 		return nil
 	}
-	data, err := readSmall(i.Kubeconfig)
-	if link := danglingLink(i.Kubeconfig); link != "" {
+	data, err := confdir.ReadSmall(i.Kubeconfig)
+	if link := confdir.DanglingLink(i.Kubeconfig); link != "" {
 		err = fmt.Errorf("it is %s", link)
 	}
 	if err == nil {

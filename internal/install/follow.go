@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/probes"
 )
 
@@ -140,11 +141,11 @@ func (f *follower) round(ctx context.Context) time.Duration {
 // refresh makes the configuration for the default network as it is now, and reports
 // whether there is one. If there is none, the last one is kept.
 func (f *follower) refresh() bool {
-	files, err := readConfDir(f.ConfDir)
+	files, err := confdir.Read(f.ConfDir)
 	if err == nil {
 		err = f.stillReadable(files)
 	}
-	var master *confFile
+	var master *confdir.File
 	if err == nil {
 		master, err = f.choose(files)
 	}
@@ -161,16 +162,16 @@ func (f *follower) refresh() bool {
 		return false
 	}
 	f.news.over("master")
-	f.master, f.content = master.name, content
+	f.master, f.content = master.Name, content
 	return true
 }
 
 // stillReadable gives an error if the present default network's file is there but
 // broken: it may be half-written, which is no reason to change to another network.
-func (f *follower) stillReadable(files []confFile) error {
+func (f *follower) stillReadable(files []confdir.File) error {
 	for _, file := range files {
-		if file.name == f.master && file.fault != nil {
-			return fmt.Errorf("%w: %s: %w", errNotYet, file.name, file.fault)
+		if file.Name == f.master && file.Fault != nil {
+			return fmt.Errorf("%w: %s: %w", errNotYet, file.Name, file.Fault)
 		}
 	}
 	return nil
@@ -189,7 +190,7 @@ const (
 )
 
 func (f *follower) inspect() (state, error) {
-	data, err := readSmall(f.confPath())
+	data, err := confdir.ReadSmall(f.confPath())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if isOurs(f.confPath() + ciliumSuffix) {
@@ -202,7 +203,7 @@ func (f *follower) inspect() (state, error) {
 		return intact, nil
 	case bytes.Equal(data, f.written):
 		return outdated, nil
-	case ownerOf(data) == plexus:
+	case confdir.OwnerOf(data) == confdir.Plexus:
 		return edited, nil
 	}
 	return foreign, nil
@@ -210,8 +211,8 @@ func (f *follower) inspect() (state, error) {
 
 // isOurs reports whether the file at path is there and a configuration of Plexus.
 func isOurs(path string) bool {
-	data, err := readSmall(path)
-	return err == nil && ownerOf(data) == plexus
+	data, err := confdir.ReadSmall(path)
+	return err == nil && confdir.OwnerOf(data) == confdir.Plexus
 }
 
 // restore puts our file back, unless it is too early to do so again.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -63,7 +64,7 @@ func (f fields) set(key string, value any) fields {
 
 // generate gives the content of our file around a default network. The error names the
 // key, of --extra-config or of a flag, that plexus would not take.
-func (i *Installer) generate(master *confFile) ([]byte, error) {
+func (i *Installer) generate(master *confdir.File) ([]byte, error) {
 	plugin, err := i.plugin(master)
 	if err != nil {
 		return nil, err
@@ -80,15 +81,15 @@ func (i *Installer) generate(master *confFile) ([]byte, error) {
 }
 
 // plugin gives the configuration of plexus itself, the extra keys merged last.
-func (i *Installer) plugin(master *confFile) (fields, error) {
-	capabilities, err := i.capabilities(master.conf)
+func (i *Installer) plugin(master *confdir.File) (fields, error) {
+	capabilities, err := i.capabilities(master.Conf)
 	if err != nil {
 		return nil, err
 	}
 	f := fields{
 		{"type", "plexus"},
 		{"capabilities", capabilities},
-		{"clusterNetwork", filepath.Join(i.HostConfDir, master.name)},
+		{"clusterNetwork", filepath.Join(i.HostConfDir, master.Name)},
 	}
 	for _, optional := range []struct{ key, value string }{
 		{"kubeconfig", i.HostKubeconfig},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -18,8 +19,8 @@ func generated(t *testing.T, options Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	master := parseConfFile("/here/10-cbr0.conflist", []byte(bridgeList))
-	check.Must(t, master.fault)
+	master := confdir.Parse("/here/10-cbr0.conflist", []byte(bridgeList))
+	check.Must(t, master.Fault)
 	content, err := i.generate(&master)
 	return string(content), err
 }

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -68,7 +69,7 @@ func New(options Options, log *slog.Logger) (*Installer, error) {
 	if err := i.check(); err != nil {
 		return nil, misuseError{err}
 	}
-	_, err := i.generate(&confFile{name: "10-default.conflist", conf: &types.NetConf{}})
+	_, err := i.generate(&confdir.File{Name: "10-default.conflist", Conf: &types.NetConf{}})
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +107,13 @@ func (i *Installer) install(ctx context.Context) (content []byte, master string,
 		return nil, "", err
 	}
 	i.warnOfRivals()
-	return content, found.name, nil
+	return content, found.Name, nil
 }
 
 // prepare makes the folders and checks everything that could stop the install later.
 func (i *Installer) prepare() error {
 	for _, dir := range []string{i.BinDir, i.ConfDir} {
-		if link := danglingLink(dir); link != "" {
+		if link := confdir.DanglingLink(dir); link != "" {
 			return fmt.Errorf("%s is %s", dir, link)
 		}
 		if err := os.MkdirAll(dir, modeFolder); err != nil {
@@ -128,14 +129,14 @@ func (i *Installer) confPath() string { return filepath.Join(i.ConfDir, i.ConfNa
 // refuseForeign gives an error if another program's file has the name of ours.
 func (i *Installer) refuseForeign() error {
 	path := i.confPath()
-	data, err := readSmall(path)
+	data, err := confdir.ReadSmall(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return named(path, err)
 	}
-	if ownerOf(data) != plexus {
+	if confdir.OwnerOf(data) != confdir.Plexus {
 		return fmt.Errorf("%s is there, and is no configuration of plexus: move it away, or choose another --conf-name", path)
 	}
 	return nil
@@ -247,22 +248,22 @@ func (i *Installer) blameCilium() {
 // warnOfRivals warns of other configurations that the runtime would take before ours, and
 // of those that have no effect.
 func (i *Installer) warnOfRivals() {
-	files, err := readConfDir(i.ConfDir)
+	files, err := confdir.Read(i.ConfDir)
 	if err != nil {
 		i.log.Warn("look for other configurations", "error", err)
 		return
 	}
 	for _, file := range files {
 		switch {
-		case file.name == i.ConfName:
-		case file.name < i.ConfName:
-			i.news.warn(file.name, "sorts before the configuration of plexus, so that the runtime takes it instead: "+
-				"choose a --conf-name that sorts before it, or move it away", "file", file.name, "owner", file.owner, "plexus", i.ConfName)
-		case file.owner == plexus:
-			i.news.warn(file.name, "another configuration of plexus, which is not used: remove it", "file", file.name)
-		case file.owner == multus:
-			i.news.info(file.name, "the configuration of Multus is passed over: new pods get plexus. "+
-				"Uninstall Multus once no pod that it attached is left", "file", file.name)
+		case file.Name == i.ConfName:
+		case file.Name < i.ConfName:
+			i.news.warn(file.Name, "sorts before the configuration of plexus, so that the runtime takes it instead: "+
+				"choose a --conf-name that sorts before it, or move it away", "file", file.Name, "owner", file.Owner, "plexus", i.ConfName)
+		case file.Owner == confdir.Plexus:
+			i.news.warn(file.Name, "another configuration of plexus, which is not used: remove it", "file", file.Name)
+		case file.Owner == confdir.Multus:
+			i.news.info(file.Name, "the configuration of Multus is passed over: new pods get plexus. "+
+				"Uninstall Multus once no pod that it attached is left", "file", file.Name)
 		}
 	}
 }
@@ -293,7 +294,7 @@ func (i *Installer) Preview(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i.log.Info("would write the configuration, unless it is as this", "file", i.confPath(), "master", master.name)
+	i.log.Info("would write the configuration, unless it is as this", "file", i.confPath(), "master", master.Name)
 	i.warnOfRivals()
 	_, err = out.Write(content)
 	return err

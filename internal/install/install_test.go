@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -147,7 +148,7 @@ func TestInstallIsNeverSeenHalf(t *testing.T) {
 	for v := range variants {
 		versions[string(variants[v])] = true
 		n.options.PluginLogLevel = levels[v]
-		master := parseConfFile(n.confPath("10-a.conflist"), []byte(bridgeList))
+		master := confdir.Parse(n.confPath("10-a.conflist"), []byte(bridgeList))
 		content, err := n.installer().generate(&master)
 		check.Must(t, err)
 		versions[string(content)] = true

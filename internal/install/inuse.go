@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -64,17 +65,17 @@ func (f *follower) use() use {
 
 // checkFirst gives an error if the file that the runtime takes is not ours, as it was made.
 func (f *follower) checkFirst() error {
-	files, err := readConfDir(f.ConfDir)
+	files, err := confdir.Read(f.ConfDir)
 	if err != nil {
 		return err
 	}
 	if len(files) == 0 {
 		return fmt.Errorf("%s has no configuration", f.ConfDir)
 	}
-	if first := files[0]; first.name != f.ConfName {
-		return fmt.Errorf("the runtime takes %s, which sorts before %s or is there alone", first.name, f.ConfName)
+	if first := files[0]; first.Name != f.ConfName {
+		return fmt.Errorf("the runtime takes %s, which sorts before %s or is there alone", first.Name, f.ConfName)
 	}
-	data, err := readSmall(f.confPath())
+	data, err := confdir.ReadSmall(f.confPath())
 	if err == nil && !bytes.Equal(data, f.content) {
 		err = fmt.Errorf("%s is not as it was made here", f.ConfName)
 	}

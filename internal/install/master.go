@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -18,8 +19,8 @@ var errNotYet = errors.New("the default network is not ready")
 
 // findMaster chooses the file of the default network. An error of errNotYet names what
 // is still missing: with a file that it is not ready, without one that there is none.
-func (i *Installer) findMaster() (*confFile, error) {
-	files, err := readConfDir(i.ConfDir)
+func (i *Installer) findMaster() (*confdir.File, error) {
+	files, err := confdir.Read(i.ConfDir)
 	if err != nil {
 		return nil, err
 	}
@@ -32,26 +33,26 @@ func (i *Installer) findMaster() (*confFile, error) {
 
 // choose gives the first file that may be the default network's, in the runtime's order. A
 // file that only the runtime sees may be it: nothing after it is chosen.
-func (i *Installer) choose(files []confFile) (*confFile, error) {
+func (i *Installer) choose(files []confdir.File) (*confdir.File, error) {
 	var passed []string
 	for n := range files {
 		file := &files[n]
 		if !i.isCandidate(file) {
 			continue
 		}
-		if errors.Is(file.fault, errDangling) {
-			return nil, fmt.Errorf("%w: %s: %w", errNotYet, file.name, file.fault)
+		if errors.Is(file.Fault, confdir.ErrDangling) {
+			return nil, fmt.Errorf("%w: %s: %w", errNotYet, file.Name, file.Fault)
 		}
 		why := i.unfit(file)
 		if why == "" {
 			return file, nil
 		}
-		passed = append(passed, file.name+": "+why)
+		passed = append(passed, file.Name+": "+why)
 		report := i.news.info
-		if file.local != "" {
+		if file.Local != "" {
 			report = i.news.warn
 		}
-		report("unfit "+file.name, "a configuration is passed over", "file", file.name, "reason", why)
+		report("unfit "+file.Name, "a configuration is passed over", "file", file.Name, "reason", why)
 	}
 	what := "no configuration of a default network"
 	if i.Master != "" {
@@ -64,48 +65,48 @@ func (i *Installer) choose(files []confFile) (*confFile, error) {
 }
 
 // isCandidate reports whether a file is one of those that --master leaves to choose from.
-func (i *Installer) isCandidate(file *confFile) bool {
+func (i *Installer) isCandidate(file *confdir.File) bool {
 	switch {
-	case file.name == i.ConfName && file.owner == plexus:
+	case file.Name == i.ConfName && file.Owner == confdir.Plexus:
 		return false // ours is not the default network's
 	case i.Master == "":
 		return true
-	case slices.Contains(extensions, filepath.Ext(i.Master)):
-		return file.name == i.Master
+	case slices.Contains(confdir.Extensions, filepath.Ext(i.Master)):
+		return file.Name == i.Master
 	}
-	return file.conf != nil && file.conf.Name == i.Master
+	return file.Conf != nil && file.Conf.Name == i.Master
 }
 
 // unfit says why a file cannot be the default network's, "" if it can.
-func (i *Installer) unfit(file *confFile) string {
+func (i *Installer) unfit(file *confdir.File) string {
 	switch {
-	case file.owner != others:
-		return "it is " + file.owner.String() + " own"
-	case file.fault != nil:
-		return file.fault.Error()
-	case file.local != "" && i.Master == "":
-		return file.local + ": name it by --master if the cluster's pods are to use it"
+	case file.Owner != confdir.Others:
+		return "it is " + file.Owner.String() + " own"
+	case file.Fault != nil:
+		return file.Fault.Error()
+	case file.Local != "" && i.Master == "":
+		return file.Local + ": name it by --master if the cluster's pods are to use it"
 	}
 	return ""
 }
 
 // ready gives an error of errNotYet if the default network's plugins, or its file that
 // says so, are not there yet.
-func (i *Installer) ready(master *confFile) error {
+func (i *Installer) ready(master *confdir.File) error {
 	var missing []string
-	for _, name := range executablesOf(master.conf) {
+	for _, name := range confdir.Executables(master.Conf) {
 		path := filepath.Join(i.BinDir, name)
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
 			continue
 		}
-		if link := danglingLink(path); link != "" {
+		if link := confdir.DanglingLink(path); link != "" {
 			name += " (" + link + ")"
 		}
 		missing = append(missing, name)
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s names executables that are not in %s yet: %s", errNotYet, master.name, i.BinDir, strings.Join(missing, ", "))
+		return fmt.Errorf("%w: %s names executables that are not in %s yet: %s", errNotYet, master.Name, i.BinDir, strings.Join(missing, ", "))
 	}
 	if i.ReadinessFile == "" {
 		return nil
@@ -119,7 +120,7 @@ func (i *Installer) ready(master *confFile) error {
 // awaitMaster waits for the default network until it is ready, ctx ends, or the time is
 // over. The error then says what was missing. It keeps the executables meanwhile, which
 // pods need to end. The error is host.ErrMoved if the default network would not be seen here.
-func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
+func (i *Installer) awaitMaster(ctx context.Context) (*confdir.File, error) {
 	waiting, cancel := i.limited(ctx)
 	defer cancel()
 	watch := i.newWatch() // before the first search, so that nothing is missed between
@@ -129,7 +130,7 @@ func (i *Installer) awaitMaster(ctx context.Context) (*confFile, error) {
 	for {
 		master, err := i.findMaster()
 		if err == nil {
-			i.log.Info("the default network is ready", "file", master.name, "network", master.conf.Name)
+			i.log.Info("the default network is ready", "file", master.Name, "network", master.Conf.Name)
 			return master, nil
 		}
 		if !errors.Is(err, errNotYet) {

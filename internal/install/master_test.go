@@ -76,7 +76,7 @@ func TestFindMaster(t *testing.T) {
 			master, err := n.installer().findMaster()
 			got := ""
 			if master != nil {
-				got = master.name
+				got = master.Name
 			}
 			check.Equal(t, "master", got, tc.want)
 			if tc.words == nil {
@@ -106,13 +106,13 @@ func TestFindMasterIsALink(t *testing.T) {
 	n.options.Master = "20-a.conflist"
 	master, err := n.installer().findMaster()
 	check.Must(t, err)
-	check.Equal(t, "master that is named", master.name, "20-a.conflist")
+	check.Equal(t, "master that is named", master.Name, "20-a.conflist")
 	check.Must(t, os.MkdirAll(n.confPath("elsewhere"), 0o755))
 	check.Must(t, os.WriteFile(n.confPath("elsewhere/10-canal.conflist"), []byte(bridgeList), 0o600))
 	n.options.Master = ""
 	master, err = n.installer().findMaster()
 	check.Must(t, err)
-	check.Equal(t, "master that is to be seen", master.name, "10-canal.conflist")
+	check.Equal(t, "master that is to be seen", master.Name, "10-canal.conflist")
 }
 
 // TestInstallIntoALink: the folder itself is a link to what is not mounted.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -66,7 +67,7 @@ func (o Options) withDefaults() Options {
 // check gives every fault of the options, each by its flag.
 func (o *Options) check() error {
 	faults := []error{checkConfName(o.ConfName), checkExtraKeys(o.Extra)}
-	if err := checkName(o.NetworkName); err != nil {
+	if err := confdir.CheckName(o.NetworkName); err != nil {
 		faults = append(faults, fmt.Errorf("--network-name: %w", err))
 	}
 	for _, p := range []struct{ flag, path string }{
@@ -107,7 +108,7 @@ func ReadExtra(text string) (map[string]json.RawMessage, error) {
 	}
 	if !strings.HasPrefix(text, "{") {
 		var err error
-		if data, err = readSmall(text); err != nil {
+		if data, err = confdir.ReadSmall(text); err != nil {
 			return nil, fmt.Errorf("--extra-config: %w (give a JSON object, or the path of a file that has one)", named(text, err))
 		}
 	}

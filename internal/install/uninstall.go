@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -107,14 +108,14 @@ func (u *Uninstaller) lock(ctx context.Context) (release func(), err error) {
 // installed gives our configuration as it is installed, nil if it is not.
 func (u *Uninstaller) installed() ([]byte, error) {
 	for _, path := range []string{u.confPath(), u.aside(), u.confPath() + ciliumSuffix} {
-		data, err := readSmall(path)
+		data, err := confdir.ReadSmall(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, named(path, err)
 		}
-		if ownerOf(data) == plexus {
+		if confdir.OwnerOf(data) == confdir.Plexus {
 			return data, nil
 		}
 		u.log.Warn("no configuration of plexus: left as it is", "file", path)
@@ -240,10 +241,10 @@ func (u *Uninstaller) removeExecutables(ctx context.Context) error {
 
 // stillUsed gives the name of a configuration of Plexus that is left in the folder.
 func (u *Uninstaller) stillUsed() (string, error) {
-	files, err := readConfDir(u.ConfDir)
+	files, err := confdir.Read(u.ConfDir)
 	for _, file := range files {
-		if file.owner == plexus && file.name != u.ConfName {
-			return file.name, nil
+		if file.Owner == confdir.Plexus && file.Name != u.ConfName {
+			return file.Name, nil
 		}
 	}
 	return "", err

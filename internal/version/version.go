@@ -14,9 +14,16 @@ var (
 	// Date is the date of that commit, not of the build, so that one commit
 	// always gives the same executable.
 	Date = "unknown"
+	// Stamp is Version between marks, by which it is found in an executable that is not run.
+	// A plain `go build` has none.
+	Stamp string
 )
+
+// StampMark begins a Stamp. A semicolon ends it.
+const StampMark = "plexus-cni.io/version="
 
 // String is what program prints when it is asked for its version.
 func String(program string) string {
+	runtime.KeepAlive(Stamp) // the linker leaves out what nobody reads
 	return program + " " + Version + " (commit " + Commit + ", built " + Date + ", " + runtime.Version() + ")"
 }

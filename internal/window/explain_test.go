@@ -184,6 +184,26 @@ func TestExplainWithoutConfig(t *testing.T) {
 	check.Equal(t, "name of the list", n.config.Name+" "+n.config.CNIVersion, "outer 1.0.0")
 }
 
+// The runtime takes the first file: what is broken, or another's, and sorts before ours, is said.
+func TestExplainWarnsOfTheFilesBeforeOurs(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "05-half.conflist", `{"name": "x", "plugins": [`)
+	write(t, dir, "06-other.conf", `{"name": "x", "type": "bridge"}`)
+	write(t, dir, "10-plexus.conf", `{"type": "plexus", "name": "p", "cniVersion": "1.0.0", "clusterNetwork": "/x.conf"}`)
+	write(t, dir, "20-behind.conf", `{"name": "y", "type": "bridge"}`)
+	n, err := openNode("", dir)
+	check.Must(t, err)
+	check.Equal(t, "configuration", n.file, filepath.Join(dir, "10-plexus.conf"))
+	check.Equal(t, "warnings", len(n.warnings), 2)
+	check.Contains(t, "warnings", strings.Join(n.warnings, "\n"), "05-half.conflist is broken: ", "06-other.conf sorts before 10-plexus.conf")
+
+	write(t, dir, "10-plexus.conf", `{"type": "plexus", "name": 7}`)
+	n, err = openNode("", dir)
+	check.Must(t, err)
+	check.Equal(t, "configuration", n.file, "")
+	check.Contains(t, "warnings", strings.Join(n.warnings, "\n"), "10-plexus.conf is broken: ")
+}
+
 // A network without a version gets that of the call here; ADD asks its plugins.
 func TestExplainAssumesVersions(t *testing.T) {
 	network := strings.ReplaceAll(lanNetwork, `"cniVersion": "1.0.0", `, "")

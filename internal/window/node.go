@@ -1,9 +1,7 @@
 package window
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +13,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/plexus-cni/plexus/delegate/plan"
+	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/explain"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -46,6 +44,7 @@ var errNoPlexus = errors.New("no plugin in it has the type plexus")
 
 // openNode reads Plexus's configuration from a file, or from the first of the runtime's folder.
 func openNode(file, confDir string) (*node, error) {
+	n := &node{file: file}
 	data, err := []byte(nil), error(nil)
 	if file != "" {
 		data, err = readConfig(file)
@@ -55,11 +54,10 @@ func openNode(file, confDir string) (*node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--config %s: %w", file, err)
 		}
-	} else if file, data, err = findConfig(confDir); err != nil {
+	} else if data, err = n.findConfig(confDir); err != nil {
 		return nil, err
 	}
-	n := &node{file: file}
-	if file == "" {
+	if n.file == "" {
 		data = []byte(assumedConfig)
 		n.assume("the configuration of plexus has its defaults, and a default network that is not known: none was given (--config), and there is none in %s", confDir)
 	}
@@ -231,20 +229,28 @@ func (e *elsewhere) CheckPlugin(name string) error {
 	return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path.Join(e.binDir, name))
 }
 
-// findConfig gives the first file of a folder with Plexus's configuration, in the order in which a
-// runtime takes them; none if no file has it.
-func findConfig(confDir string) (file string, data []byte, err error) {
-	files, err := libcni.ConfFiles(confDir, []string{".conf", ".conflist", ".json"})
+// findConfig finds Plexus's configuration in the runtime's folder, and warns of the files before it: the
+// runtime takes the first.
+func (n *node) findConfig(confDir string) ([]byte, error) {
+	files, err := confdir.Read(confDir)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	slices.SortFunc(files, cmp.Compare)
-	for _, file := range files {
-		if data, err := readConfig(file); err == nil && data != nil { // a broken one is another's trouble
-			return file, data, nil
+	ours := confdir.FindPlexus(files)
+	for i := range files {
+		file := &files[i]
+		path := filepath.Join(confDir, file.Name)
+		if file.Fault != nil {
+			n.warnings = append(n.warnings, fmt.Sprintf("%s is broken: %v", path, file.Fault))
+		} else if ours != nil && file.Name < ours.Name {
+			n.warnings = append(n.warnings, fmt.Sprintf("%s sorts before %s: the runtime takes it, and no pod gets plexus", path, ours.Name))
 		}
 	}
-	return "", nil, nil
+	if ours == nil || ours.Fault != nil {
+		return nil, nil
+	}
+	n.file = filepath.Join(confDir, ours.Name)
+	return confdir.PlexusConf(ours.Data)
 }
 
 // readConfig gives the configuration of Plexus in a file, as a runtime hands it over; nil if the
@@ -254,31 +260,5 @@ func readConfig(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var conf struct {
-		Type    string            `json:"type"`
-		Plugins []json.RawMessage `json:"plugins"`
-	}
-	if err := json.Unmarshal(data, &conf); err != nil {
-		return nil, err
-	}
-	if conf.Plugins == nil {
-		if conf.Type != "plexus" {
-			return nil, nil
-		}
-		return data, nil
-	}
-	list, err := libcni.NetworkConfFromBytes(data)
-	if err != nil {
-		return nil, err
-	}
-	for _, plugin := range list.Plugins {
-		if plugin.Network.Type == "plexus" {
-			injected, err := libcni.InjectConf(plugin, map[string]any{"name": list.Name, "cniVersion": list.CNIVersion})
-			if err != nil {
-				return nil, err
-			}
-			return injected.Bytes, nil
-		}
-	}
-	return nil, nil
+	return confdir.PlexusConf(data)
 }

@@ -24,6 +24,7 @@ type nodeFlags struct {
 	cluster   *genericclioptions.ConfigFlags
 	stateDir  string
 	netnsDirs []string
+	confDir   string
 	from      string
 	name      string // of the node that is read through a window pod
 }
@@ -38,6 +39,11 @@ func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFla
 // addFrom adds the flag --from, for commands that can do with a saved snapshot.
 func (f *nodeFlags) addFrom(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.from, "from", "", "read a saved snapshot from this `file` instead of the node; - is the standard input")
+}
+
+// addConfDir adds the flag --conf-dir, for commands that read the node's files.
+func (f *nodeFlags) addConfDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.confDir, "conf-dir", runtimeConfDir, "`folder` of the runtime's CNI configurations")
 }
 
 // open gives the way to the node: a saved snapshot, or this machine. The caller closes it.

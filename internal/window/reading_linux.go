@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/collect"
@@ -20,12 +21,13 @@ func (f *nodeFlags) openLocal() (inspect.Node, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("reading the node needs root: run it on the node with sudo, or inspect a saved snapshot with --from")
 	}
-	return &local{collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, Sysfs: sriov.DefaultSysfs}}, nil
+	return &local{collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, Sysfs: sriov.DefaultSysfs, ConfDir: f.confDir, CNIPath: filepath.SplitList(os.Getenv("CNI_PATH"))}}, nil
 }
 
 func (l *local) Snapshot(_ context.Context, request inspect.Request) (*inspect.Snapshot, error) {
 	l.options.NetNS = request.NetNS // and of the answers to questions about it
 	l.options.Brief, l.options.Only = request.Brief, request.Only
+	l.options.CNI, l.options.WithConfig = request.CNI || request.WithConfig, request.WithConfig
 	snapshot, err := collect.Node(l.options)
 	if err != nil {
 		return nil, fmt.Errorf("read the node: %w", err)

@@ -92,10 +92,11 @@ func refuseArguments(root *cobra.Command) {
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
 	alone := []*cobra.Command{newValidate(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
+	alone = append(alone, newGC(), newRelease())
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newExplain(cluster))...)
+	root.AddCommand(append(alone, newExplain(cluster), newDoctor(cluster, nil))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command

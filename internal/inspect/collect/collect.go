@@ -33,6 +33,13 @@ type Options struct {
 	Only   []inspect.Target
 	Sysfs  sriov.Sysfs
 	RunDir string // in which runtimes keep their state; "" is /run
+	// ConfDir is the runtime's folder of CNI configurations. With CNI, it and what it names are read too.
+	ConfDir    string
+	CNI        bool
+	CNIPath    []string // more folders of plugins
+	WithConfig bool     // adds the configurations, with masked secrets
+	// Root is where the node's files are seen, as in a pod that has mounted them; StateDir and NetNSDirs have it already.
+	Root string
 }
 
 // DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
@@ -83,6 +90,9 @@ func Node(options Options) (*inspect.Snapshot, error) {
 	}
 	c.locate()
 	c.namePrograms()
+	if options.CNI {
+		c.readCNI()
+	}
 	return c.snapshot, nil
 }
 

@@ -66,8 +66,8 @@ var rules = []rule{
 	})},
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
-	// The commands plan, and attach nothing.
-	{folder: "internal/window", ours: []string{"types", "delegate/plan", "delegate/journal", "k8sclient", "internal/explain", "internal/validate", "internal/inspect", "internal/host", "internal/version", "sriov"}, never: ovsdb},
+	// The commands ask, and plan. Only gc and release change something: they link delegate, and release.
+	{folder: "internal/window", ours: []string{"types", "delegate", "k8sclient", "internal/confdir", "internal/engine", "internal/source", "internal/rpc", "internal/agent/status", "internal/explain", "internal/validate", "internal/inspect", "internal/host", "internal/version", "sriov"}, never: ovsdb},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
@@ -76,7 +76,9 @@ var rules = []rule{
 	// Findings and texts are functions of a Snapshot, also on machines without Linux. Only collect
 	// asks the kernel.
 	{folder: "internal/inspect", alone: true, std: true, never: []string{"net/http"}},
-	{folder: "internal/inspect", ours: []string{"types", "sriov", "delegate/journal", "internal/host"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/containernetworking", "net/http"})},
+	{folder: "internal/inspect", ours: []string{
+		"types", "sriov", "delegate/journal", "internal/confdir", "internal/agent/status", "internal/rpc", "internal/explain", "internal/host", "internal/version",
+	}, never: slices.Concat(kubernetes, ovsdb, []string{"net/http"})},
 	// Both commands that stay serve by it, and one of them asks no API server.
 	{folder: "internal/probes", ours: []string{"internal/host"}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
 	// The agent runs no plugin and enters no namespace.
@@ -278,7 +280,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{"internal/inspect", "net/http", "internal/inspect links net/http: it must not link net/http"},
 		{"internal/inspect/collect", "github.com/vishvananda/netlink", ""},
 		{"internal/inspect/collect", module + "/delegate/journal", ""},
-		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/host"]`},
+		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/confdir" "internal/agent/status" "internal/rpc" "internal/explain" "internal/host" "internal/version"]`},
 		{"internal/inspect/collect", "k8s.io/client-go/rest", "internal/inspect/collect links k8s.io/client-go/rest: it must not link k8s.io"},
 		{"cmd/plexus", module + "/internal/inspect/collect", "cmd/plexus links " + module + "/internal/inspect/collect: it must not link " + module + "/internal/inspect"},
 		{"cmd/plexus-once", module + "/internal/window", "cmd/plexus-once links " + module + "/internal/window: it must not link " + module + "/internal/window"},
@@ -301,7 +303,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
 		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/delegate", "internal/window links " + module + `/delegate: of ours it may link ["types" "delegate/plan" "delegate/journal" "k8sclient" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/agent", "internal/window links " + module + `/internal/agent: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/install", "internal/window links " + module + `/internal/install: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/engine", ""},
 		{"internal/window", module + "/delegate/plan", ""},
 		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["types" "delegate/plan"]`},
 		{"internal/validate", "k8s.io/client-go/rest", "internal/validate links k8s.io/client-go/rest: it must not link k8s.io"},

@@ -94,15 +94,21 @@ func (t *trial) build(pkg string, replaced map[string][]byte) (*built, error) {
 	bin := filepath.Join(t.work, "bin") + "/"
 	b.environ = append(b.environ, "PLEXUS_BIN="+bin, "CGO_ENABLED=0")
 	commands := []string{"./cmd/plexus", "./cmd/plexus-once"}
-	if pkg == "./cmd/plexus-agent" {
+	switch pkg {
+	case "./cmd/plexus-agent":
 		commands = []string{pkg} // its tests call no other
+	case windowPackage:
+		commands = append(commands, "./cmd/kubectl-plexus")
 	}
 	return b, t.goTool(b.environ, slices.Concat([]string{"build", "-o", bin}, commands)...)
 }
 
+// windowPackage is the package of the commands of kubectl-plexus.
+const windowPackage = "./internal/window"
+
 // callsCommands reports whether the tests of a package call the commands of PLEXUS_BIN.
 func callsCommands(pkg string) bool {
-	return strings.HasPrefix(pkg, "./cmd/") || strings.HasPrefix(pkg, "./internal/test/")
+	return strings.HasPrefix(pkg, "./cmd/") || strings.HasPrefix(pkg, "./internal/test/") || pkg == windowPackage
 }
 
 // overlay writes what go build -overlay reads, and gives its path.

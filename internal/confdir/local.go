@@ -1,4 +1,4 @@
-package install
+package confdir
 
 import (
 	"encoding/json"
@@ -53,9 +53,9 @@ func bridgeOf(data []byte) (name string, found bool) {
 	return first.Bridge, first.Type == "bridge"
 }
 
-// danglingLink says what to mount if a path is a link to what is not to be seen here, ""
+// DanglingLink says what to mount if a path is a link to what is not to be seen here, ""
 // otherwise.
-func danglingLink(path string) string {
+func DanglingLink(path string) string {
 	target, err := os.Readlink(path)
 	if err != nil {
 		return ""
