@@ -50,7 +50,9 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		list := inspect.NewAttachedList(snapshot, func(a *inspect.Attached) bool {
 			return (pod == "" || a.Pod == pod) && (network == "" || a.Network == network)
 		})
-		text := func(w io.Writer) error { return list.WriteText(w, out.format == formatWide) }
+		text := func(w io.Writer) error {
+			return (&inspect.AttachedTable{Wide: out.format == formatWide}).Write(w, list)
+		}
 		if err := out.write(cmd.OutOrStdout(), list, text); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (o *output) write(w io.Writer, value any, text func(io.Writer) error) error
 	case formatYAML:
 		return writeYAML(w, value)
 	}
-	return text(w)
+	return text(styled(w))
 }
 
 func writeJSON(w io.Writer, value any) error {
