@@ -29,6 +29,11 @@ func runWith(t *testing.T, stdin string, args ...string) ran {
 	return ran{code, stdout.String(), stderr.String()}
 }
 
+// discard are streams for a command that nobody runs.
+func discard() genericiooptions.IOStreams {
+	return genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}
+}
+
 func TestRoot(t *testing.T) {
 	versionLine := version.String(program) + "\n"
 	for name, tc := range map[string]struct {
