@@ -33,6 +33,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 	}
 	node.add(cmd, cluster)
 	node.addFrom(cmd)
+	addSave(cmd, &node.save)
 	cmd.Flags().StringVar(&network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
 	out := addOutput(cmd, formatWide)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

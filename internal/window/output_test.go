@@ -20,6 +20,7 @@ func withOutput(t *testing.T) map[string][]string {
 		"get":      {"--from", saved},
 		"inspect":  {"--from", saved, "default/db"},
 		"explain":  {"-f", pod},
+		"path":     {"--from", saved, "default/web", "-i", "net0", "to", "default/db"},
 		"validate": {pod},
 	}
 }
