@@ -39,6 +39,7 @@ type Attached struct {
 	HostSide    string   `json:"hostSide,omitempty"` // the peer and its bridge, the parent, the VF and its PF, or the socket
 	State       State    `json:"state"`
 	Why         string   `json:"why,omitempty"` // for a state that is not ok
+	recorded    *Attachment
 }
 
 // AttachedList is what get says of a node.
@@ -79,6 +80,7 @@ func (s State) isFault() bool {
 func (g *Graph) attached(r *Record, a *Attachment) Attached {
 	one := Attached{
 		Pod: r.Pod, ContainerID: r.ContainerID, Interface: a.Interface, Network: a.Network, Plugins: a.Plugins, Device: a.DeviceID,
+		recorded: a,
 	}
 	ns := g.namespaces[r.Inode]
 	if !r.Live {

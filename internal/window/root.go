@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,13 +29,26 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string)
 
 // execute stops waiting when the context ends: no context ends a read of standard input, or of a pipe.
 func execute(ctx context.Context, root *cobra.Command) error {
-	done := make(chan error, 1)
-	go func() { done <- root.ExecuteContext(ctx) }()
+	done, byItself := make(chan error, 1), &atomic.Bool{}
+	go func() { done <- root.ExecuteContext(context.WithValue(ctx, endsKey{}, byItself)) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+	}
+	if byItself.Load() {
+		return <-done
+	}
+	return ctx.Err()
+}
+
+// endsKey is the key under which a context has whether its command ends by itself with it.
+type endsKey struct{}
+
+// endsByItself says that the command ends with its context, soon, and knows with which exit code.
+func endsByItself(ctx context.Context) {
+	if ends, is := ctx.Value(endsKey{}).(*atomic.Bool); is {
+		ends.Store(true)
 	}
 }
 
@@ -91,11 +105,11 @@ func refuseArguments(root *cobra.Command) {
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	alone := []*cobra.Command{newValidate(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
+	alone := []*cobra.Command{newValidate(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newExplain(cluster))...)
+	root.AddCommand(append(alone, newExplain(cluster), newGet(cluster))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command
