@@ -106,6 +106,11 @@ build: ## build every command into bin/
 		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date)" \
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
+.PHONY: man
+man: ## the manual pages of kubectl-plexus, into out/man
+	@rm -rf $(OUT)/man
+	@CGO_ENABLED=0 go run -ldflags "$(stamp).Version=$(version) $(stamp).Date=$(date)" ./internal/window/man $(OUT)/man
+
 .PHONY: image
 image: ## the container image, without a base image, into out/; IMAGE=, PLATFORMS=, PUSH=1, DEPLOY=
 	@$(call make_image,--output $(OUT)/plexus-image.tar --docker --kustomization out/deploy --deploy "$(DEPLOY)" $(if $(PUSH),--push))

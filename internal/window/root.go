@@ -80,6 +80,7 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion")
 	refuseArguments(root)
+	addCompletion(root, cluster)
 	return root
 }
 
@@ -96,12 +97,20 @@ func refuseArguments(root *cobra.Command) {
 			}
 		case "completion":
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, runGroup
+			cmd.Example = completionExample
 			for _, shell := range cmd.Commands() {
 				shell.Args = usageArgs(cobra.NoArgs)
 			}
 		}
 	}
 }
+
+const completionExample = `  # for this shell, with the package bash-completion
+  source <(kubectl-plexus completion bash)
+  # kubectl plexus is completed by kubectl itself, with kubectl_complete-plexus on the PATH
+  kubectl-plexus completion zsh > "${fpath[1]}/_kubectl-plexus"
+  kubectl-plexus completion fish > ~/.config/fish/completions/kubectl-plexus.fish
+  kubectl-plexus completion powershell | Out-String | Invoke-Expression`
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
@@ -141,7 +150,10 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: `version answers: which build of kubectl-plexus is this? It prints the version, the commit and its date, and
+asks no cluster.`,
+		Example: "  kubectl plexus version",
+		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.String(program))
 			return err

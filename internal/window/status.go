@@ -68,7 +68,7 @@ func podsOf(ctx context.Context, flags *genericclioptions.ConfigFlags, list *ins
 		}
 		namespace, options.FieldSelector = ref.Namespace, fields.OneTermEqualSelector("metadata.name", ref.Name).String()
 	}
-	pods, err := source.pods.Pods(namespace).List(ctx, options)
+	pods, err := source.core.Pods(namespace).List(ctx, options)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@ func TestWatch(t *testing.T) {
 		until time.Duration
 		reads int
 	}{
-		"from afar":         {false, 0, 10 * (pollEvery + settle), 10},
-		"on the node":       {true, 0, 3 * (checkEvery + settle), 3},
+		"from afar":         {false, 0, 10*(pollEvery+settle) - settle, 10},
+		"on the node":       {true, 0, 3*(checkEvery+settle) - settle, 3},
 		"a change":          {true, time.Second, 2 * time.Second, 2},
 		"one in the pause":  {true, settle / 2, time.Second, 2},
 		"a node that fails": {false, 0, time.Minute, -1},
@@ -91,7 +91,7 @@ func TestFollow(t *testing.T) {
 			var stdout bytes.Buffer
 			cmd := newVersion()
 			cmd.SetOut(&stdout)
-			ctx, cancel := context.WithTimeout(t.Context(), 4*(pollEvery+settle))
+			ctx, cancel := context.WithTimeout(t.Context(), 4*(pollEvery+settle)-settle)
 			defer cancel()
 			cmd.SetContext(ctx)
 			o := &getOptions{pod: "default/web", output: &output{format: format}}
