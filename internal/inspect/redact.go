@@ -113,7 +113,10 @@ func (r *Redactor) walkMap(field string, v reflect.Value) {
 // mapKey replaces the key of a map. A sysctl has the name of an interface in it.
 func (r *Redactor) mapKey(field, key string) string {
 	found := sysctlKey.FindStringSubmatch(key)
-	if field != "sysctls" || found == nil {
+	switch {
+	case field == "counters" && counterName.MatchString(key), field == "offloads" && offloadName.MatchString(key):
+		return key
+	case field != "sysctls" || found == nil:
 		return r.any(key)
 	}
 	if found[3] == "" {
@@ -124,6 +127,12 @@ func (r *Redactor) mapKey(field, key string) string {
 
 // sysctlKey matches the name of a sysctl: of one interface, or of a namespace.
 var sysctlKey = regexp.MustCompile(`^(net\.[a-z0-9]+\.(conf|neigh)\.)([^.]+)(\.[a-z0-9_]+)$|^net\.[a-z0-9]+\.[a-z0-9_-]+$`)
+
+// counterName and offloadName match what the kernel calls its counters, and the features of devices.
+var (
+	counterName = regexp.MustCompile(`^(Ip|Ip6|Icmp|Icmp6|Tcp|Udp|Udp6|UdpLite|TcpExt|IpExt)[A-Z][A-Za-z0-9]+$`)
+	offloadName = regexp.MustCompile(`^(rx|tx|generic|tcp|udp|scatter|large|ntuple|receive|highdma|esp|l2|vlan|hw|macsec|fcoe|loopback|netns|busy)(-[a-z0-9]+)*$`)
+)
 
 // text replaces a text by what the field says of it.
 func (r *Redactor) text(field, text string) string {
@@ -138,6 +147,12 @@ func (r *Redactor) text(field, text string) string {
 		return r.name("container", text)
 	case field == "bootID":
 		return r.name("boot", text)
+	case field == "closed": // a chain, with its table
+		words := strings.Fields(text)
+		for i := range words {
+			words[i] = r.any(words[i])
+		}
+		return strings.Join(words, " ")
 	case field == "kernel":
 		return kernelVersion.FindString(text)
 	case slices.Contains([]string{"name", "interface", "iif", "oif", "pf"}, field):

@@ -8,7 +8,7 @@ import (
 
 // isPublic reports whether a text is a word of the kernel or of Plexus, which names nobody.
 func isPublic(text string) bool {
-	return publicWords[text] || flag.MatchString(text) || shortNumber.MatchString(text) || pciAddress.MatchString(text)
+	return publicWords[text] || text == "going down" || text == "going back" || flag.MatchString(text) || shortNumber.MatchString(text) || pciAddress.MatchString(text)
 }
 
 var (
@@ -33,6 +33,7 @@ var publicWords = words(`
 	pci virtio vdpa auxiliary usb platform vmbus
 	virtio_net mlx5_core mlx4_en i40e ice ixgbe igb e1000 e1000e bnxt_en vmxnet3 ena gve iavf igbvf ixgbevf
 	pfifo_fast fq_codel fq noqueue mq htb clsact ingress tbf sfq prio
+	legacy nft ip ip6 inet arp netdev FORWARD INPUT OUTPUT PREROUTING POSTROUTING forward input output prerouting postrouting
 	802.1Q 802.1ad true false yes no on off ok gone changed unpublished unfinished dead released text
 	bandwidth bond dhcp dummy firewall host-device host-local ipvlan loopback macvlan portmap ptp sbr static tap tuning vlan vrf
 	sriov rdma flannel calico calico-ipam weave-net weave-ipam cilium-cni multus plexus plexus-sriov plexus-vhostuser whereabouts`)

@@ -23,7 +23,7 @@ func TestSnapshot(t *testing.T) {
 		"a pod":                    {[]string{"default/web"}, exitFine, []string{"default/web", "veth67ccb4b5", "cbr0"}, []string{"default/db"}, ""},
 		"a pod of the namespace":   {[]string{"db", "-n", "default"}, exitFine, []string{"default/db"}, []string{"default/web"}, ""},
 		"two pods":                 {[]string{"default/web", "db"}, exitFine, []string{"default/web", "default/db"}, nil, ""},
-		"one of them is not there": {[]string{"default/web", "shop/x"}, exitBlind, nil, nil, "pod shop/x: not found on this node: the journal has no record of it (node "},
+		"one of them is not there": {[]string{"default/web", "shop/x"}, exitBlind, nil, nil, "pod shop/x: not found on this node: the journal has no record of it"},
 		"redacted":                 {[]string{"--redact"}, exitFine, []string{`"kind": "Snapshot"`, `"kind": "veth"`, `"interface": "net0"`}, []string{"web", "10.1.0.2", "cbr0", "92:94", "vethcb40dac6", "storage"}, ""},
 		"a key of nothing":         {[]string{"--redact-key", "k"}, exitUsage, nil, nil, "--redact-key: goes with --redact"},
 	} {
