@@ -30,6 +30,8 @@ PLATFORMS    ?= linux/amd64,linux/arm64
 IMAGE        ?= localhost/plexus:$(version)
 DEPLOY       ?= deploy
 PUSH         ?=
+# Where the files of a release will be, for krew.
+DOWNLOADS    ?= https://localhost/plexus
 # Of make cluster: its network (bridge, flannel, calico, canal), whether it starts with Multus, and
 # where it is; of make cluster-shell: the node, and what to run instead of a shell.
 MASTER       ?= bridge
@@ -126,7 +128,7 @@ endef
 .PHONY: release
 release: ## every file of a release, into out/release; IMAGE=, PLATFORMS=, PUSH=1
 	@rm -rf $(OUT)/release
-	@$(call make_image,--output "$(OUT)/release/plexus-$(version)-image.tar" --release $(OUT)/release $(if $(PUSH),--push))
+	@$(call make_image,--output "$(OUT)/release/plexus-$(version)-image.tar" --release $(OUT)/release --downloads "$(DOWNLOADS)" $(if $(PUSH),--push))
 
 .PHONY: vulncheck
 vulncheck: ## govulncheck over every module; it asks the network for known faults
