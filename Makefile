@@ -30,6 +30,8 @@ PLATFORMS    ?= linux/amd64,linux/arm64
 IMAGE        ?= localhost/plexus:$(version)
 DEPLOY       ?= deploy
 PUSH         ?=
+# Where the files of a release will be, for krew.
+DOWNLOADS    ?= https://localhost/plexus
 # Of make cluster: its network (bridge, flannel, calico, canal), whether it starts with Multus, and
 # where it is; of make cluster-shell: the node, and what to run instead of a shell.
 MASTER       ?= bridge
@@ -106,6 +108,11 @@ build: ## build every command into bin/
 		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date) $(stamp).Stamp=plexus-cni.io/version=$(version);" \
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
+.PHONY: man
+man: ## the manual pages of kubectl-plexus, into out/man
+	@rm -rf $(OUT)/man
+	@CGO_ENABLED=0 go run -ldflags "$(stamp).Version=$(version) $(stamp).Date=$(date)" ./internal/window/man $(OUT)/man
+
 .PHONY: image
 image: ## the container image, without a base image, into out/; IMAGE=, PLATFORMS=, PUSH=1, DEPLOY=
 	@$(call make_image,--output $(OUT)/plexus-image.tar --docker --kustomization out/deploy --deploy "$(DEPLOY)" $(if $(PUSH),--push))
@@ -121,7 +128,7 @@ endef
 .PHONY: release
 release: ## every file of a release, into out/release; IMAGE=, PLATFORMS=, PUSH=1
 	@rm -rf $(OUT)/release
-	@$(call make_image,--output "$(OUT)/release/plexus-$(version)-image.tar" --release $(OUT)/release $(if $(PUSH),--push))
+	@$(call make_image,--output "$(OUT)/release/plexus-$(version)-image.tar" --release $(OUT)/release --downloads "$(DOWNLOADS)" $(if $(PUSH),--push))
 
 .PHONY: vulncheck
 vulncheck: ## govulncheck over every module; it asks the network for known faults

@@ -17,12 +17,16 @@ var commands = []string{"plexus", "plexus-agent", "plexus-once", "plexus-sriov",
 // builder builds the commands for a platform into a folder.
 type builder func(ctx context.Context, platform v1.Platform, dir string) error
 
-// goBuild builds as make build does, so that what is cached of it is used.
-func goBuild(source string, s stamp) builder {
+// ldflags are those of make build.
+func (s stamp) ldflags() string {
 	const variables = "-X github.com/plexus-cni/plexus/internal/version."
-	ldflags := "-s -w " + variables + "Version=" + s.version + " " + variables + "Commit=" + s.commit + " " + variables + "Date=" + s.date + " " + variables + "Stamp=plexus-cni.io/version=" + s.version + ";"
+	return "-s -w " + variables + "Version=" + s.version + " " + variables + "Commit=" + s.commit + " " + variables + "Date=" + s.date + " " + variables + "Stamp=plexus-cni.io/version=" + s.version + ";"
+}
+
+// goBuild builds as make build does, so that what is cached of it is used.
+func goBuild(source string, s stamp, commands ...string) builder {
 	return func(ctx context.Context, platform v1.Platform, dir string) error {
-		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", dir + string(filepath.Separator)}
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", s.ldflags(), "-o", dir + string(filepath.Separator)}
 		for _, command := range commands {
 			args = append(args, "./cmd/"+command)
 		}

@@ -214,7 +214,7 @@ func TestImageForDocker(t *testing.T) {
 // TestImageOfCommands builds the commands as they are, twice, and runs them.
 func TestImageOfCommands(t *testing.T) {
 	platform := "linux/" + runtime.GOARCH
-	build := goBuild("../..", testStamp)
+	build := goBuild("../..", testStamp, commands...)
 	first, i := made(t, build, "--platforms", platform)
 	second, _ := made(t, build, "--platforms", platform)
 	one, err := os.ReadFile(filepath.Join(first, "plexus.tar"))

@@ -47,6 +47,8 @@ type options struct {
 	kustomization string // folder for a kustomization of this image, made of deploy
 	deploy        string
 	release       string // folder for the files of a release
+	clients       platforms
+	downloads     string // where the files of the release will be
 }
 
 // stamp says which build it is, to the commands and in the image's labels.
@@ -87,8 +89,27 @@ func (p *platforms) Set(text string) error {
 	return nil
 }
 
+// setAny reads platforms of any system.
+func (p *platforms) setAny(text string) error {
+	*p = nil
+	for _, part := range strings.Split(text, ",") {
+		platform, err := v1.ParsePlatform(part)
+		if err != nil || platform.OS == "" || platform.Architecture == "" || platform.Variant != "" {
+			return fmt.Errorf("%q is not a system and an architecture", part)
+		}
+		*p = append(*p, *platform)
+	}
+	return nil
+}
+
+// everywhere is where kubectl runs.
+const everywhere = "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64"
+
 func parse(args []string, out io.Writer) (*options, error) {
 	o := &options{platforms: platforms{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}}
+	if err := o.clients.setAny(everywhere); err != nil {
+		return nil, err
+	}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.StringVar(&o.source, "source", "../..", "`folder` of the checkout")
@@ -100,6 +121,8 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&o.kustomization, "kustomization", "", "`folder` for a kustomization that deploys this image")
 	flags.StringVar(&o.deploy, "deploy", "../../deploy", "`folder` of the kustomization that it builds on")
 	flags.StringVar(&o.release, "release", "", "`folder` for what a release has besides: archives of the commands, chart, manifests, SBOMs, checksums")
+	flags.Func("clients", "what kubectl-plexus of a release is built for (default all that krew has)", o.clients.setAny)
+	flags.StringVar(&o.downloads, "downloads", "https://localhost/plexus", "`URL` below which the files of the release will be, for krew")
 	flags.StringVar(&o.stamp.version, "version", "v0.0.0-dev", "the version")
 	flags.StringVar(&o.stamp.commit, "commit", "unknown", "the commit")
 	flags.StringVar(&o.stamp.date, "date", "unknown", "the commit's date, in RFC 3339")
@@ -121,7 +144,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--ref: %w", err)
 	}
-	image, err := assemble(ctx, o, goBuild(o.source, o.stamp))
+	image, err := assemble(ctx, o, goBuild(o.source, o.stamp, commands...))
 	if err != nil {
 		return err
 	}
@@ -144,7 +167,7 @@ func (i *image) deliver(ctx context.Context, o *options, tag name.Tag, out io.Wr
 		}
 	}
 	if o.release != "" {
-		if err := i.release(o, tag, out); err != nil {
+		if err := i.release(ctx, o, tag, out); err != nil {
 			return fmt.Errorf("make the release: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"errors"
@@ -34,8 +35,8 @@ type entry struct {
 }
 
 // release writes what belongs to a release besides the image: archives of the commands with
-// their SBOMs, the chart, the manifests, and the checksums of all of it.
-func (i *image) release(o *options, tag name.Tag, out io.Writer) error {
+// their SBOMs, the chart, the manifests, kubectl-plexus, and the checksums of all of it.
+func (i *image) release(ctx context.Context, o *options, tag name.Tag, out io.Writer) error {
 	if err := os.MkdirAll(o.release, 0o755); err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (i *image) release(o *options, tag name.Tag, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	faults := []error{i.releaseCommands(o, created), releaseChart(o, tag, created), releaseManifests(o, tag, created)}
+	faults := []error{i.releaseCommands(o, created), releaseChart(o, tag, created), releaseManifests(o, tag, created), releaseClients(ctx, o, created)}
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}

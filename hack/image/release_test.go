@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,7 +23,7 @@ import (
 func copySource(t *testing.T) string {
 	t.Helper()
 	to := t.TempDir()
-	for _, part := range []string{"go.mod", "go.sum", "cmd", "delegate", "deploy", "internal", "k8sclient", "sriov", "types"} {
+	for _, part := range []string{"LICENSE", "go.mod", "go.sum", "cmd", "delegate", "deploy", "internal", "k8sclient", "sriov", "types"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", part), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() { // a link is copied as what it names
 				return err
@@ -49,7 +51,7 @@ func released(t *testing.T, source string, more ...string) map[string][]byte {
 	dir := filepath.Join(t.TempDir(), "release")
 	args := append([]string{
 		"--source", source, "--platforms", "linux/" + runtime.GOARCH, "--output", dir + "/plexus-image.tar", "--release", dir,
-		"--version", testStamp.version, "--commit", testStamp.commit, "--date", testStamp.date,
+		"--clients", "linux/" + runtime.GOARCH, "--version", testStamp.version, "--commit", testStamp.commit, "--date", testStamp.date,
 	}, more...)
 	if err := run(t.Context(), args, io.Discard); err != nil {
 		t.Fatal(err)
@@ -83,7 +85,9 @@ func TestReleaseTwice(t *testing.T) {
 	ref := []string{"--ref", "images.example/team/plexus:v1.2.3"}
 	first, second := released(t, "../..", ref...), released(t, copySource(t), ref...)
 	base := "plexus-v1.2.3-linux-" + runtime.GOARCH
-	want := []string{checksums, "plexus-1.2.3.tgz", "plexus-image.tar", "plexus-v1.2.3-deploy.tar.gz", base + ".cdx.json", base + ".tar.gz"}
+	clientFile := "kubectl-plexus-v1.2.3-linux-" + runtime.GOARCH + ".tar.gz"
+	want := []string{checksums, "plexus-1.2.3.tgz", "plexus-image.tar", "plexus-v1.2.3-deploy.tar.gz", "plexus.yaml", clientFile, base + ".cdx.json", base + ".tar.gz"}
+	checkClient(t, first[clientFile], string(first["plexus.yaml"]))
 	var got []string
 	for name, content := range first {
 		got = append(got, name)
@@ -101,6 +105,20 @@ func TestReleaseTwice(t *testing.T) {
 	}
 	checkDeployed(t, first)
 	checkCommands(t, unpacked(t, first[base+".tar.gz"]), base, first[base+".cdx.json"])
+}
+
+// checkClient checks what is in the archive of the client, and that krew's manifest has its checksum.
+func checkClient(t *testing.T, archive []byte, manifest string) {
+	t.Helper()
+	files := unpacked(t, archive)
+	for _, name := range []string{"kubectl-plexus", "kubectl_complete-plexus", "LICENSE", "man/kubectl-plexus.1", "man/kubectl-plexus-inspect.1"} {
+		if len(files[name]) == 0 {
+			t.Errorf("there is no %s in the archive of the client", name)
+		}
+	}
+	if sum := fmt.Sprintf("sha256: %x\n", sha256.Sum256(archive)); !strings.Contains(manifest, sum) {
+		t.Errorf("krew's manifest has no %s:\n%s", sum, manifest)
+	}
 }
 
 // checkDeployed checks that the manifests and the chart name the image of the release.
@@ -180,5 +198,32 @@ func TestKustomization(t *testing.T) {
 		if err != nil || !strings.Contains(string(got), c.want) || !strings.Contains(string(got), "  - ../../deploy\n") {
 			t.Errorf("%s: %v\n%s", c.ref, err, got)
 		}
+	}
+}
+
+// The manifest has each system, with the name that the executable has there.
+func TestKrewManifest(t *testing.T) {
+	o, err := parse([]string{"--version", "v1.2.3", "--downloads", "https://files.example/v1.2.3/"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archives []archive
+	for _, platform := range o.clients {
+		archives = append(archives, archive{platform.OS, platform.Architecture, platform.OS + ".tar.gz", strings.Repeat("0", 64)})
+	}
+	manifest, err := krewManifest(o, archives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, times := range map[string]int{
+		"selector:": 6, "os: darwin\n": 2, "os: windows\n": 2, "arch: arm64\n": 3, "bin: kubectl-plexus.exe\n": 2, "bin: kubectl-plexus\n": 4,
+		"uri: https://files.example/v1.2.3/windows.tar.gz\n": 2, "version: v1.2.3\n": 1,
+	} {
+		if n := strings.Count(string(manifest), part); n != times {
+			t.Errorf("%q is there %d times, want %d:\n%s", part, n, times, manifest)
+		}
+	}
+	if _, err := parse([]string{"--clients", "linux"}, io.Discard); err == nil {
+		t.Error("a system without an architecture is taken")
 	}
 }

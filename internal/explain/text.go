@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/plexus-cni/plexus/internal/style"
 )
 
 // Write writes the document for people.
@@ -14,7 +16,7 @@ func (d *Document) Write(w io.Writer) error {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		d.Pods[i].write(&b, d.Node.Configuration)
+		d.Pods[i].write(&b, d.Node.Configuration, style.Of(w))
 	}
 	writeList(&b, "Warnings about the node's configuration", d.Node.Warnings)
 	writeList(&b, "Assumed of the node", d.Node.Assumed)
@@ -22,9 +24,9 @@ func (d *Document) Write(w io.Writer) error {
 	return err
 }
 
-func (p *Pod) write(b *strings.Builder, file string) {
+func (p *Pod) write(b *strings.Builder, file string, words style.Style) {
 	if p.Refused != nil {
-		fmt.Fprintf(b, "pod %s/%s would fail: ADD answers with code %d\n  %s\n", p.Namespace, p.Name, p.Refused.Code, p.Refused.Message)
+		fmt.Fprintf(b, "pod %s/%s %s: ADD answers with code %d\n  %s\n", p.Namespace, p.Name, words.Bad("would fail"), p.Refused.Code, p.Refused.Message)
 	} else {
 		fmt.Fprintf(b, "pod %s/%s gets %s\n", p.Namespace, p.Name, count(len(p.Attachments), "attachment"))
 	}

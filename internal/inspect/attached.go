@@ -3,10 +3,8 @@ package inspect
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // AttachedKind is in every list of what is attached.
@@ -24,6 +22,7 @@ const (
 	StateGone        State = "gone"        // its interface is not in the sandbox any more
 	StateUnfinished  State = "unfinished"  // its ADD did not come to its end
 	StateDead        State = "dead"        // the sandbox is gone, and the record is not released yet
+	StateReleased    State = "released"    // its record is gone; only a list of changes has it
 )
 
 // Attached is one attachment of a pod or container, as the journal and the kernel have it.
@@ -37,9 +36,10 @@ type Attached struct {
 	MAC         string   `json:"mac,omitempty"`
 	MTU         int      `json:"mtu,omitempty"`
 	Device      string   `json:"device,omitempty"`
-	HostSide    string   `json:"hostSide,omitempty"` // the peer and its bridge, or the parent
+	HostSide    string   `json:"hostSide,omitempty"` // the peer and its bridge, the parent, the VF and its PF, or the socket
 	State       State    `json:"state"`
 	Why         string   `json:"why,omitempty"` // for a state that is not ok
+	recorded    *Attachment
 }
 
 // AttachedList is what get says of a node.
@@ -47,6 +47,7 @@ type AttachedList struct {
 	APIVersion string     `json:"apiVersion"`
 	Kind       string     `json:"kind"`
 	Items      []Attached `json:"items"`
+	Notes      []Note     `json:"notes,omitempty"` // what it could not compare
 }
 
 // NewAttachedList gives the attachments that the journal of a Snapshot has, by pod and
@@ -69,12 +70,17 @@ func NewAttachedList(s *Snapshot, wanted func(*Attached) bool) *AttachedList {
 
 // Wrong reports whether an attachment has a fault.
 func (l *AttachedList) Wrong() bool {
-	return slices.ContainsFunc(l.Items, func(a Attached) bool { return a.State != StateOK && a.State != StateUnpublished })
+	return slices.ContainsFunc(l.Items, func(a Attached) bool { return a.State.isFault() })
+}
+
+func (s State) isFault() bool {
+	return s != StateOK && s != StateUnpublished && s != StateReleased
 }
 
 func (g *Graph) attached(r *Record, a *Attachment) Attached {
 	one := Attached{
 		Pod: r.Pod, ContainerID: r.ContainerID, Interface: a.Interface, Network: a.Network, Plugins: a.Plugins, Device: a.DeviceID,
+		recorded: a,
 	}
 	ns := g.namespaces[r.Inode]
 	if !r.Live {
@@ -84,6 +90,7 @@ func (g *Graph) attached(r *Record, a *Attachment) Attached {
 	if one.State == StateUnpublished && g.snapshot.Agent {
 		one.State, one.Why = StateOK, "" // only the API server has what an agent publishes
 	}
+	one.HostSide = socketOf(a)
 	var link *Link
 	if ns != nil {
 		link = ns.LinkNamed(a.Interface)
@@ -99,7 +106,7 @@ func (g *Graph) attached(r *Record, a *Attachment) Attached {
 			one.Addresses = append(one.Addresses, address.Address)
 		}
 	}
-	one.MAC, one.MTU, one.HostSide = link.MAC, link.MTU, g.hostSide(Ref{ns.Inode, link.Index})
+	one.MAC, one.MTU, one.HostSide = link.MAC, link.MTU, cmp.Or(g.hostSide(Ref{ns.Inode, link.Index}), one.HostSide)
 	return one
 }
 
@@ -145,39 +152,26 @@ func (g *Graph) hostSide(ref Ref) string {
 	if _, parent := g.ParentOf(ref); parent != nil {
 		return parent.Name
 	}
-	return ""
+	return deviceSide(g.links[ref].Device)
 }
 
-// WriteText writes a line for each attachment; wide lines have all of it.
-func (l *AttachedList) WriteText(w io.Writer, wide bool) error {
-	if len(l.Items) == 0 {
-		_, err := fmt.Fprintln(w, "The journal of this node has no such attachment.")
-		return err
+// deviceSide names a VF and its PF.
+func deviceSide(device *Device) string {
+	switch {
+	case device == nil || device.VF == nil:
+		return ""
+	case device.PF == "":
+		return fmt.Sprintf("VF %d", *device.VF)
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	head := "POD\tINTERFACE\tNETWORK\tADDRESSES\tHOST SIDE\tSTATE"
-	if wide {
-		head += "\tPLUGINS\tMAC\tMTU\tDEVICE\tCONTAINER"
+	return fmt.Sprintf("VF %d of %s", *device.VF, device.PF)
+}
+
+// socketOf gives the socket of a vhost-user port, which is no interface of the kernel.
+func socketOf(a *Attachment) string {
+	for _, recorded := range a.Interfaces {
+		if recorded.Socket != "" {
+			return recorded.Socket
+		}
 	}
-	_, _ = fmt.Fprintln(table, head)
-	for i := range l.Items {
-		a := &l.Items[i]
-		state := string(a.State)
-		if a.Why != "" {
-			state += " (" + a.Why + ")"
-		}
-		line := []string{a.Pod, a.Interface, a.Network, strings.Join(a.Addresses, ","), a.HostSide, state}
-		if wide {
-			mtu := ""
-			if a.MTU != 0 {
-				mtu = fmt.Sprint(a.MTU)
-			}
-			line = append(line, strings.Join(a.Plugins, ","), a.MAC, mtu, a.Device, a.ContainerID)
-		}
-		for j := range line {
-			line[j] = cmp.Or(line[j], "-")
-		}
-		_, _ = fmt.Fprintln(table, strings.Join(line, "\t"))
-	}
-	return table.Flush()
+	return ""
 }

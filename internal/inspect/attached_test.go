@@ -65,7 +65,7 @@ func TestAttachedList(t *testing.T) {
 		s.Records[i].Published = true
 	}
 	var text bytes.Buffer
-	check.Must(t, NewAttachedList(s, everything).WriteText(&text, false))
+	check.Must(t, new(AttachedTable).Write(&text, NewAttachedList(s, everything)))
 	want := `POD        INTERFACE  NETWORK      ADDRESSES    HOST SIDE      STATE
 default/a  eth0       cbr0         10.1.0.2/16  veth5 on cbr0  ok
 default/a  net0       default/mac  10.2.0.2/16  up0            ok
@@ -74,6 +74,6 @@ default/b  net0       default/mac  10.2.0.3/16  up0            ok
 `
 	check.Equal(t, "text", text.String(), want)
 	text.Reset()
-	check.Must(t, NewAttachedList(s, func(*Attached) bool { return false }).WriteText(&text, true))
+	check.Must(t, (&AttachedTable{Wide: true}).Write(&text, NewAttachedList(s, func(*Attached) bool { return false })))
 	check.Equal(t, "text of nothing", text.String(), "The journal of this node has no such attachment.\n")
 }

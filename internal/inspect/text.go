@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/plexus-cni/plexus/internal/style"
 )
 
 // WriteText writes a report for reading: findings first, then every interface. With commands, each
 // fact has below it what shows it by hand.
 func (r *Report) WriteText(w io.Writer, commands bool) error {
-	p := &printer{report: r, graph: r.graph, ns: r.Namespace, commands: commands}
+	p := &printer{report: r, graph: r.graph, ns: r.Namespace, commands: commands, style: style.Of(w)}
 	p.heading()
 	p.findings()
 	for i := range r.Namespace.Links {
@@ -27,6 +29,7 @@ type printer struct {
 	ns       *Namespace
 	commands bool
 	text     strings.Builder
+	style    style.Style
 	unused   []string // interfaces that the kernel made
 }
 
@@ -97,10 +100,10 @@ func (p *printer) nsid() string {
 
 func (p *printer) findings() {
 	if len(p.report.Findings) == 0 {
-		p.line("Nothing is wrong.\n")
+		p.line("%s\n", p.style.Good("Nothing is wrong."))
 	}
 	for _, finding := range p.report.Findings {
-		p.line("%s %s", strings.ToUpper(string(finding.Severity)), finding.ID)
+		p.line("%s %s", finding.Severity.styled(p.style), finding.ID)
 		p.line("  %s", finding.Text)
 		for _, evidence := range finding.Evidence {
 			p.fact("seen", "", p.nameOf(evidence.At)+" "+evidence.Field+" = "+evidence.Value)
@@ -108,6 +111,18 @@ func (p *printer) findings() {
 		p.fact("do", "", finding.Do)
 		p.line("")
 	}
+}
+
+// styled gives the word of a severity.
+func (s Severity) styled(words style.Style) string {
+	text := strings.ToUpper(string(s))
+	switch s {
+	case Error:
+		return words.Bad(text)
+	case Warning:
+		return words.Doubtful(text)
+	}
+	return words.Note(text)
 }
 
 // nameOf names an interface, and where it is unless that is here.

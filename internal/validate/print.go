@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/plexus-cni/plexus/internal/style"
 )
 
 // The kind and version of the JSON form.
@@ -23,7 +25,7 @@ func Text(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", oneLine(f.File), f.Line, f.Column, f.Severity, oneLine(f.sentence()), f.Rule)
+		fmt.Fprintf(&b, "%s:%d:%d: %s: %s [%s]\n", oneLine(f.File), f.Line, f.Column, f.Severity.styled(style.Of(w)), oneLine(f.sentence()), f.Rule)
 		if place := f.place(); place != "" {
 			fmt.Fprintf(&b, "    in %s\n", oneLine(place))
 		}
@@ -33,6 +35,17 @@ func Text(w io.Writer, r *Report) error {
 		count(r.Count(Error), "error"), count(r.Count(Warning), "warning"), count(r.Count(Note), "note"))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// styled gives the word of a severity.
+func (s Severity) styled(words style.Style) string {
+	switch s {
+	case Error:
+		return words.Bad(string(s))
+	case Warning:
+		return words.Doubtful(string(s))
+	}
+	return words.Note(string(s))
 }
 
 // sentence gives the message so that it can stand alone: one that begins with its verb gets its

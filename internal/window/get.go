@@ -1,6 +1,9 @@
 package window
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -11,53 +14,130 @@ import (
 
 const formatWide = "wide"
 
+// getOptions are the flags of get.
+type getOptions struct {
+	node    nodeFlags
+	pod     string
+	network string
+	watch   bool
+	output  *output
+	table   inspect.AttachedTable
+}
+
 func newGet(cluster *genericclioptions.ConfigFlags) *cobra.Command {
-	var node nodeFlags
-	var network string
+	o := &getOptions{}
 	cmd := &cobra.Command{
 		Use:   "get [NAMESPACE/POD]",
 		Short: "List what is attached to the pods of a node, and whether it is as it was made",
 		Long: `get answers: which pods of this node have which networks, and is each attachment still as Plexus made
-it? It compares the journal with the kernel. The states are ok, unpublished (the pod's status is not
-written yet), changed (addresses or MAC), gone (no such interface any more), unfinished (an ADD that is
-under way, or was cut short) and dead (the sandbox is gone, the record not yet released). The exit code
-is 1 if there is a state other than the first two.
+it? It compares the journal with the kernel, and with the status of the pod if there is a cluster. The
+states are ok, unpublished (the pod's status lacks it, or has something else), changed (addresses or MAC),
+gone (no such interface any more), unfinished (an ADD that is under way, or was cut short) and dead (the
+sandbox is gone, the record not yet released). The exit code is 1 if there is a state other than the
+first two.
+
+With --watch it stays, and prints what changes; released is then an attachment whose record is gone. It
+ends with Ctrl-C, and with exit code 0.
 
 ` + onTheNode + `
 With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Example: `  sudo kubectl-plexus get
   sudo kubectl-plexus get --network shop/lan     # which pods are on a network
   sudo kubectl-plexus get shop/web -o wide
+  sudo kubectl-plexus get --watch
   kubectl-plexus get --from node1.json -o json`,
 		Args: usageArgs(onePod),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.pod = podName(args[0], *cluster.Namespace)
+			}
+			return o.run(cmd)
+		},
 	}
-	node.add(cmd, cluster)
-	node.addFrom(cmd)
-	cmd.Flags().StringVar(&network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
-	out := addOutput(cmd, formatWide)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := out.check(); err != nil {
-			return err
+	o.node.add(cmd, cluster)
+	o.node.addFrom(cmd)
+	addSave(cmd, &o.node.save)
+	cmd.Flags().StringVar(&o.network, "network", "", "only attachments to the network of this `name`, as the column NETWORK has it")
+	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "print what changes, until Ctrl-C")
+	o.output = addOutput(cmd, formatWide)
+	return cmd
+}
+
+func (o *getOptions) run(cmd *cobra.Command) (err error) {
+	if err := o.output.check(); err != nil {
+		return err
+	}
+	o.table.Wide = o.output.format == formatWide
+	if o.watch && o.node.from != "" {
+		return misuse(errors.New("--watch: a saved snapshot does not change"))
+	}
+	node, err := o.node.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	if o.watch {
+		return o.follow(cmd, node)
+	}
+	list, err := o.list(cmd.Context(), node)
+	if err != nil {
+		return err
+	}
+	if err := o.write(cmd, list); err != nil {
+		return err
+	}
+	if list.Wrong() {
+		return errShown
+	}
+	return nil
+}
+
+// list reads the node, and compares.
+func (o *getOptions) list(ctx context.Context, node inspect.Node) (*inspect.AttachedList, error) {
+	snapshot, err := o.node.ask(ctx, node, inspect.Request{Brief: true})
+	if err != nil {
+		return nil, err
+	}
+	list := inspect.NewAttachedList(snapshot, func(a *inspect.Attached) bool {
+		return (o.pod == "" || a.Pod == o.pod) && (o.network == "" || a.Network == o.network)
+	})
+	if o.node.from == "" {
+		comparePublished(ctx, o.node.cluster, list, snapshot.Machine.Name())
+	}
+	return list, nil
+}
+
+// write writes a list. What could not be asked goes to stderr too: the table has no place for it.
+func (o *getOptions) write(cmd *cobra.Command, list *inspect.AttachedList) error {
+	return o.output.write(cmd.OutOrStdout(), list, func(w io.Writer) error {
+		for _, note := range list.Notes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s: %s\n", program, note.About, note.Text)
 		}
-		pod := ""
-		if len(args) > 0 {
-			pod = podName(args[0], *cluster.Namespace)
-		}
-		snapshot, err := node.read(cmd, inspect.Request{Brief: true})
+		return o.table.Write(w, list)
+	})
+}
+
+// follow writes the list, and then what changes of it.
+func (o *getOptions) follow(cmd *cobra.Command, node inspect.Node) error {
+	var before *inspect.AttachedList
+	return watch(cmd.Context(), node, func() error {
+		list, err := o.list(cmd.Context(), node)
 		if err != nil {
 			return err
 		}
-		list := inspect.NewAttachedList(snapshot, func(a *inspect.Attached) bool {
-			return (pod == "" || a.Pod == pod) && (network == "" || a.Network == network)
-		})
-		text := func(w io.Writer) error { return list.WriteText(w, out.format == formatWide) }
-		if err := out.write(cmd.OutOrStdout(), list, text); err != nil {
-			return err
+		changes := list
+		if before != nil {
+			changes = list.Changes(before)
+			changes.Notes = nil // they were written
 		}
-		if list.Wrong() {
-			return errShown
+		isFirst := before == nil
+		before = list
+		if !isFirst && len(changes.Items) == 0 {
+			return nil
 		}
-		return nil
-	}
-	return cmd
+		if !isFirst && o.output.format == formatYAML {
+			fmt.Fprintln(cmd.OutOrStdout(), "---")
+		}
+		return o.write(cmd, changes)
+	})
 }

@@ -42,6 +42,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 	}
 	i.node.add(cmd, cluster)
 	i.node.addFrom(cmd)
+	addSave(cmd, &i.node.save)
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
 	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
 	cmd.Flags().BoolVar(&i.commands, "commands", false, "print below each fact the command that shows it by hand")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -132,14 +131,4 @@ func TestInspectJSON(t *testing.T) {
 	check.Equal(t, "kind", report.Kind, inspect.ReportKind)
 	check.Equal(t, "finding", report.Findings[0].ID, "host-end-off-bridge")
 	check.Equal(t, "host end", report.Related[0].In, "the node")
-}
-
-// The addresses of the whole node are for root alone.
-func TestSave(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "node.json")
-	check.Must(t, save(path, []byte("{}")))
-	info, err := os.Stat(path)
-	check.Must(t, err)
-	check.Equal(t, "mode", info.Mode().String(), "-rw-------")
-	check.Error(t, save(filepath.Join(path, "below"), nil), "--save: ")
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -198,15 +197,8 @@ func (o *pathOptions) keep(snapshots []*inspect.Snapshot) error {
 	if o.save == "" {
 		return nil
 	}
-	if err := os.MkdirAll(o.save, 0o700); err != nil {
-		return fmt.Errorf("--save: %w", err)
-	}
 	for _, snapshot := range snapshots {
-		data, err := snapshot.Bytes()
-		if err != nil {
-			return err
-		}
-		if err := save(filepath.Join(o.save, filepath.Base(snapshot.Machine.Name())+".json"), data); err != nil {
+		if err := saveSnapshot(o.save+"/", snapshot); err != nil {
 			return err
 		}
 	}

@@ -145,7 +145,7 @@ func (s *fileSource) Spec(_ context.Context, pod types.Ref) (*corev1.PodSpec, er
 // clusterSource is an API server.
 type clusterSource struct {
 	client  *k8sclient.Client
-	pods    corev1client.PodsGetter
+	core    *corev1client.CoreV1Client
 	timeout time.Duration
 }
 
@@ -168,11 +168,11 @@ func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	pods, err := corev1client.NewForConfigAndClient(config, shared)
+	core, err := corev1client.NewForConfigAndClient(config, shared)
 	if err != nil {
 		return nil, err
 	}
-	return &clusterSource{client, pods, cmp.Or(config.Timeout, askTimeout)}, nil
+	return &clusterSource{client, core, cmp.Or(config.Timeout, askTimeout)}, nil
 }
 
 func (s *clusterSource) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
@@ -182,7 +182,7 @@ func (s *clusterSource) Facts(ctx context.Context, req *types.FactsRequest) (*ty
 }
 
 func (s *clusterSource) Spec(ctx context.Context, ref types.Ref) (*corev1.PodSpec, error) {
-	pod, err := s.pods.Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	pod, err := s.core.Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type nodeFlags struct {
 	netnsDirs []string
 	confDir   string
 	from      string
+	save      string // where to keep what was read
 	name      string // of the node that is read through a window pod
 }
 
@@ -67,8 +68,18 @@ func (f *nodeFlags) read(cmd *cobra.Command, request inspect.Request) (*inspect.
 	if err != nil {
 		return nil, err
 	}
-	snapshot, err := node.Snapshot(cmd.Context(), request)
+	snapshot, err := f.ask(cmd.Context(), node, request)
 	return snapshot, errors.Join(err, node.Close())
+}
+
+// ask reads an open node, and keeps what it read where --save says.
+func (f *nodeFlags) ask(ctx context.Context, node inspect.Node, request inspect.Request) (*inspect.Snapshot, error) {
+	request.Brief = request.Brief && f.save == "" // what is saved is for every command
+	snapshot, err := node.Snapshot(ctx, request)
+	if err == nil && f.save != "" {
+		err = saveSnapshot(f.save, snapshot)
+	}
+	return snapshot, err
 }
 
 // savedNode is a node of which only a Snapshot is left.
@@ -107,14 +118,6 @@ func load(cmd *cobra.Command, path string) (*inspect.Snapshot, error) {
 		return nil, fmt.Errorf("--from %s: %w", path, err)
 	}
 	return snapshot, nil
-}
-
-// save writes a file for root alone: a snapshot has the addresses of the whole node.
-func save(path string, data []byte) error {
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return fmt.Errorf("--save: %w", err)
-	}
-	return nil
 }
 
 // absolute gives the path as the snapshot has it.

@@ -43,4 +43,9 @@ func (l *local) Answers(_ context.Context, questions []inspect.Question) ([]insp
 	return answers, nil
 }
 
+// Changes says when something of the node may have changed.
+func (l *local) Changes(ctx context.Context) (<-chan struct{}, error) {
+	return collect.Changes(ctx, l.options)
+}
+
 func (*local) Close() error { return nil }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,13 +29,26 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string)
 
 // execute stops waiting when the context ends: no context ends a read of standard input, or of a pipe.
 func execute(ctx context.Context, root *cobra.Command) error {
-	done := make(chan error, 1)
-	go func() { done <- root.ExecuteContext(ctx) }()
+	done, byItself := make(chan error, 1), &atomic.Bool{}
+	go func() { done <- root.ExecuteContext(context.WithValue(ctx, endsKey{}, byItself)) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+	}
+	if byItself.Load() {
+		return <-done
+	}
+	return ctx.Err()
+}
+
+// endsKey is the key under which a context has whether its command ends by itself with it.
+type endsKey struct{}
+
+// endsByItself says that the command ends with its context, soon, and knows with which exit code.
+func endsByItself(ctx context.Context) {
+	if ends, is := ctx.Value(endsKey{}).(*atomic.Bool); is {
+		ends.Store(true)
 	}
 }
 
@@ -66,6 +80,7 @@ Exit codes: 0 nothing is wrong, 1 something is wrong, 2 wrong usage, 3 could not
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion")
 	refuseArguments(root)
+	addCompletion(root, cluster)
 	return root
 }
 
@@ -82,6 +97,7 @@ func refuseArguments(root *cobra.Command) {
 			}
 		case "completion":
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, runGroup
+			cmd.Example = completionExample
 			for _, shell := range cmd.Commands() {
 				shell.Args = usageArgs(cobra.NoArgs)
 			}
@@ -89,14 +105,21 @@ func refuseArguments(root *cobra.Command) {
 	}
 }
 
+const completionExample = `  # for this shell, with the package bash-completion
+  source <(kubectl-plexus completion bash)
+  # kubectl plexus is completed by kubectl itself, with kubectl_complete-plexus on the PATH
+  kubectl-plexus completion zsh > "${fpath[1]}/_kubectl-plexus"
+  kubectl-plexus completion fish > ~/.config/fish/completions/kubectl-plexus.fish
+  kubectl-plexus completion powershell | Out-String | Invoke-Expression`
+
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	alone := []*cobra.Command{newValidate(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
+	alone := []*cobra.Command{newValidate(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
 	alone = append(alone, newGC(), newRelease())
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newExplain(cluster), newDoctor(cluster, nil))...)
+	root.AddCommand(append(alone, newExplain(cluster), newGet(cluster), newDoctor(cluster, nil))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command
@@ -128,7 +151,10 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: `version answers: which build of kubectl-plexus is this? It prints the version, the commit and its date, and
+asks no cluster.`,
+		Example: "  kubectl plexus version",
+		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), version.String(program))
 			return err

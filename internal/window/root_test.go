@@ -29,6 +29,11 @@ func runWith(t *testing.T, stdin string, args ...string) ran {
 	return ran{code, stdout.String(), stderr.String()}
 }
 
+// discard are streams for a command that nobody runs.
+func discard() genericiooptions.IOStreams {
+	return genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard}
+}
+
 func TestRoot(t *testing.T) {
 	versionLine := version.String(program) + "\n"
 	for name, tc := range map[string]struct {
@@ -68,7 +73,7 @@ func TestRootHelp(t *testing.T) {
 
 // A command that asks no cluster does not show how to reach one.
 func TestHelpHasNoClusterFlags(t *testing.T) {
-	for command, asks := range map[string]bool{"explain": true, "validate": false, "get": false, "inspect": false, "snapshot": false} {
+	for command, asks := range map[string]bool{"explain": true, "validate": false, "get": true, "inspect": false, "snapshot": false} {
 		help := runWith(t, "", command, "--help").stdout
 		check.Contains(t, "help of "+command, help, "--namespace")
 		check.Equal(t, "cluster flags in the help of "+command, strings.Contains(help, "--kubeconfig"), asks)

@@ -1,46 +1,106 @@
 package window
 
 import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
 
+// snapshotOptions are the flags of snapshot.
+type snapshotOptions struct {
+	where      nodeFlags
+	save       string
+	redact     bool
+	key        string
+	withConfig bool
+	pods       []string
+}
+
 func newSnapshot(cluster *genericclioptions.ConfigFlags) *cobra.Command {
-	var where nodeFlags
-	var path string
-	var withConfig bool
+	o := &snapshotOptions{}
 	cmd := &cobra.Command{
-		Use:   "snapshot [--save FILE]",
+		Use:   "snapshot [NAMESPACE/POD...] [--save FILE|FOLDER]",
 		Short: "Read the network of this node and of its pods into one document",
 		Long: `snapshot answers: how is the network of this node and of its pods, right now? It prints one JSON
-document, which get, inspect, path and doctor read with --from. The document has addresses, names and
-MACs, and no configuration of a network unless --with-config asks for them.
+document, which get, inspect, path and doctor read with --from. If pods are named, the document has of
+the others nothing but their host ends. It has addresses, names and MACs, and no configuration of a
+network unless --with-config asks for them.
 
-` + onTheNode,
+With --redact the names of pods, nodes and interfaces, the addresses and the MACs are replaced, the same
+by the same. Subnets stay subnets, and the kind of an address stays: what the commands find is the same.
+Another run gives other names, unless --redact-key is the same.
+
+` + onTheNode + `
+With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Example: `  sudo kubectl-plexus snapshot --save node1.json
+  sudo kubectl-plexus snapshot shop/web shop/db --save report/
+  kubectl-plexus snapshot --from node1.json shop/web --redact --save report.json
   kubectl-plexus inspect --from node1.json shop/web`,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			snapshot, err := where.read(cmd, inspect.Request{CNI: true, WithConfig: withConfig})
-			if err != nil {
-				return err
+		Args: usageArgs(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, arg := range args {
+				o.pods = append(o.pods, podName(arg, *cluster.Namespace))
 			}
-			data, err := snapshot.Bytes()
-			if err != nil {
-				return err
-			}
-			if path != "" {
-				return save(path, data)
-			}
-			_, err = cmd.OutOrStdout().Write(data)
-			return err
+			return o.run(cmd)
 		},
 	}
-	where.add(cmd, cluster)
-	where.addConfDir(cmd)
-	cmd.Flags().BoolVar(&withConfig, "with-config", false, "add the configurations of the runtime's folder, with masked secrets")
-	cmd.Flags().StringVar(&path, "save", "", "write into this `file`, readable for its owner alone, and print nothing")
+	o.where.add(cmd, cluster)
+	o.where.addFrom(cmd)
+	o.where.addConfDir(cmd)
+	addSave(cmd, &o.save)
+	cmd.Flags().BoolVar(&o.withConfig, "with-config", false, "add the configurations of the runtime's folder, with masked secrets")
+	cmd.Flags().BoolVar(&o.redact, "redact", false, "replace names, addresses and MACs")
+	cmd.Flags().StringVar(&o.key, "redact-key", "", "a `secret`: files that are redacted with the same one have the same replacements")
 	return cmd
+}
+
+func (o *snapshotOptions) run(cmd *cobra.Command) error {
+	if o.key != "" && !o.redact {
+		return misuse(errors.New("--redact-key: goes with --redact"))
+	}
+	wait := startProgress(cmd)
+	wait.say("reading the node")
+	snapshot, err := o.where.read(cmd, inspect.Request{CNI: true, WithConfig: o.withConfig})
+	wait.stop()
+	if err == nil {
+		snapshot, err = o.choose(snapshot)
+	}
+	if err == nil && o.redact {
+		snapshot, err = inspect.NewRedactor([]byte(cmp.Or(o.key, rand.Text()))).Snapshot(snapshot)
+	}
+	if err != nil {
+		return err
+	}
+	if o.save != "" {
+		return saveSnapshot(o.save, snapshot)
+	}
+	data, err := snapshot.Bytes()
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(data)
+	return err
+}
+
+// choose leaves out what the pods do not need.
+func (o *snapshotOptions) choose(s *inspect.Snapshot) (*inspect.Snapshot, error) {
+	if len(o.pods) == 0 {
+		return s, nil
+	}
+	var inodes []uint64
+	var faults []error
+	for _, pod := range o.pods {
+		inode, err := s.FindPod(pod)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%w (node %s)", err, s.Machine.Name()))
+		}
+		inodes = append(inodes, inode)
+	}
+	return s.Part(inodes...), errors.Join(faults...)
 }

@@ -61,13 +61,14 @@ var rules = []rule{
 	{folder: "delegate/journal", ours: []string{"types", "internal/host"}, never: []string{"github.com/containernetworking", "github.com/vishvananda"}},
 	{folder: "examples", std: true},
 	// Files alone, of any machine: no node, no cluster.
-	{folder: "internal/validate", ours: []string{"types", "delegate/plan"}, never: slices.Concat(kubernetes, ovsdb, []string{
+	{folder: "internal/validate", ours: []string{"internal/style", "types", "delegate/plan"}, never: slices.Concat(kubernetes, ovsdb, []string{
 		"github.com/vishvananda", "golang.org/x/sys/unix", "net/http", "github.com/spf13",
 	})},
 	// What explains a plan is a function of it: it asks nobody.
-	{folder: "internal/explain", ours: []string{"types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
+	{folder: "internal/explain", ours: []string{"internal/style", "types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
 	// The commands ask, and plan. Only gc and release change something: they link delegate, and release.
-	{folder: "internal/window", ours: []string{"types", "delegate", "k8sclient", "internal/confdir", "internal/engine", "internal/source", "internal/rpc", "internal/agent/status", "internal/explain", "internal/validate", "internal/inspect", "internal/host", "internal/version", "sriov"}, never: ovsdb},
+	{folder: "internal/window", ours: []string{"types", "delegate", "k8sclient", "internal/confdir", "internal/engine", "internal/source", "internal/rpc", "internal/agent/status", "internal/explain", "internal/validate", "internal/inspect", "internal/style", "internal/host", "internal/version", "sriov"}, never: ovsdb},
+	{folder: "internal/style", std: true},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
@@ -75,9 +76,9 @@ var rules = []rule{
 	})},
 	// Findings and texts are functions of a Snapshot, also on machines without Linux. Only collect
 	// asks the kernel.
-	{folder: "internal/inspect", alone: true, std: true, never: []string{"net/http"}},
+	{folder: "internal/inspect", alone: true, ours: []string{"internal/style"}, std: true, never: []string{"net/http"}},
 	{folder: "internal/inspect", ours: []string{
-		"types", "sriov", "delegate/journal", "internal/confdir", "internal/agent/status", "internal/rpc", "internal/explain", "internal/host", "internal/version",
+		"types", "sriov", "delegate/journal", "internal/confdir", "internal/agent/status", "internal/rpc", "internal/explain", "internal/style", "internal/host", "internal/version",
 	}, never: slices.Concat(kubernetes, ovsdb, []string{"net/http"})},
 	// Both commands that stay serve by it, and one of them asks no API server.
 	{folder: "internal/probes", ours: []string{"internal/host"}, never: slices.Concat(kubernetes, []string{"github.com/containernetworking", "github.com/vishvananda", "github.com/prometheus"})},
@@ -276,11 +277,11 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/internal/plugin/vf", "cmd/plexus links " + module + "/internal/plugin/vf: it must not link " + module + "/internal/plugin/vf"},
 		{"cmd/plexus", module + "/internal/plugin/vhostuser", "cmd/plexus links " + module + "/internal/plugin/vhostuser: it must not link " + module + "/internal/plugin/vhostuser"},
 		{"internal/inspect", "github.com/vishvananda/netlink", "internal/inspect links github.com/vishvananda/netlink: it may link the standard library alone"},
-		{"internal/inspect", module + "/internal/host", "internal/inspect links " + module + "/internal/host: of ours it may link []"},
+		{"internal/inspect", module + "/internal/host", "internal/inspect links " + module + `/internal/host: of ours it may link ["internal/style"]`},
 		{"internal/inspect", "net/http", "internal/inspect links net/http: it must not link net/http"},
 		{"internal/inspect/collect", "github.com/vishvananda/netlink", ""},
 		{"internal/inspect/collect", module + "/delegate/journal", ""},
-		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/confdir" "internal/agent/status" "internal/rpc" "internal/explain" "internal/host" "internal/version"]`},
+		{"internal/inspect/collect", module + "/delegate", "internal/inspect/collect links " + module + `/delegate: of ours it may link ["types" "sriov" "delegate/journal" "internal/confdir" "internal/agent/status" "internal/rpc" "internal/explain" "internal/style" "internal/host" "internal/version"]`},
 		{"internal/inspect/collect", "k8s.io/client-go/rest", "internal/inspect/collect links k8s.io/client-go/rest: it must not link k8s.io"},
 		{"cmd/plexus", module + "/internal/inspect/collect", "cmd/plexus links " + module + "/internal/inspect/collect: it must not link " + module + "/internal/inspect"},
 		{"cmd/plexus-once", module + "/internal/window", "cmd/plexus-once links " + module + "/internal/window: it must not link " + module + "/internal/window"},
@@ -301,13 +302,13 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus", module + "/internal/window", "cmd/plexus links " + module + "/internal/window: it must not link " + module + "/internal/window"},
 		{"cmd/plexus-once", module + "/internal/explain", "cmd/plexus-once links " + module + "/internal/explain: it must not link " + module + "/internal/explain"},
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
-		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["types"]`},
+		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["internal/style" "types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/internal/agent", "internal/window links " + module + `/internal/agent: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
-		{"internal/window", module + "/internal/install", "internal/window links " + module + `/internal/install: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/agent", "internal/window links " + module + `/internal/agent: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/install", "internal/window links " + module + `/internal/install: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/host" "internal/version" "sriov"]`},
 		{"internal/window", module + "/internal/engine", ""},
 		{"internal/window", module + "/delegate/plan", ""},
-		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["types" "delegate/plan"]`},
+		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["internal/style" "types" "delegate/plan"]`},
 		{"internal/validate", "k8s.io/client-go/rest", "internal/validate links k8s.io/client-go/rest: it must not link k8s.io"},
 		{"internal/validate", "go.yaml.in/yaml/v3", ""},
 		{"cmd/plexus-once", module + "/internal/validate", "cmd/plexus-once links " + module + "/internal/validate: it must not link " + module + "/internal/validate"},

@@ -137,6 +137,7 @@ func (l *Lab) Trace(query path.Query, names ...string) *path.Document {
 		document, asked, err := world.Trace(query)
 		check.Must(l.t, err)
 		if len(asked) == 0 {
+			l.redacted(snapshots, query, document)
 			return document
 		}
 		for _, question := range asked {
@@ -149,6 +150,45 @@ func (l *Lab) Trace(query path.Query, names ...string) *path.Document {
 	}
 	l.t.Fatal("the path has no end")
 	return nil
+}
+
+// redacted traces the path in redacted snapshots: it must be the same but for names.
+func (l *Lab) redacted(snapshots []*inspect.Snapshot, query path.Query, document *path.Document) {
+	l.t.Helper()
+	redactor := inspect.NewRedactor([]byte("k"))
+	copies := make([]*inspect.Snapshot, len(snapshots))
+	for i, snapshot := range snapshots {
+		var err error
+		copies[i], err = redactor.Snapshot(snapshot)
+		check.Must(l.t, err)
+		check.Equal(l.t, "findings of the redacted snapshot", ids(copies[i]), ids(snapshot))
+	}
+	again, asked, err := path.NewWorld(copies...).Trace(path.Query{
+		From: redactor.Subject(query.From), To: redactor.Subject(query.To), Interface: query.Interface,
+	})
+	check.Must(l.t, err)
+	check.Equal(l.t, "questions of the redacted path", len(asked), 0)
+	check.Equal(l.t, "the redacted path", shape(&again.There), shape(&document.There))
+	check.Equal(l.t, "the redacted path back", shape(again.Back), shape(document.Back))
+}
+
+func ids(s *inspect.Snapshot) (all []string) {
+	for _, finding := range inspect.Findings(s) {
+		all = append(all, fmt.Sprint(finding.ID, finding.At))
+	}
+	return all
+}
+
+// shape gives of a way what names nobody.
+func shape(w *path.Way) []string {
+	if w == nil {
+		return nil
+	}
+	all := []string{string(w.Outcome)}
+	for _, hop := range w.Hops {
+		all = append(all, fmt.Sprint(hop.Step.Kind, hop.Ref, hop.Kind, hop.MTU, hop.Overhead, hop.State))
+	}
+	return all
 }
 
 // Told gives a way in one line.
