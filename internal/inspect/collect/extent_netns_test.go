@@ -54,8 +54,15 @@ func TestNetnsBrief(t *testing.T) {
 		}
 		check.Equal(t, whole.Namespaces[i].Title(), got.Namespaces[i], brief(whole.Namespaces[i]))
 	}
-	check.Equal(t, "attached", inspect.NewAttachedList(got, func(*inspect.Attached) bool { return true }),
-		inspect.NewAttachedList(whole, func(*inspect.Attached) bool { return true }))
+	check.Equal(t, "attached", attached(t, got), attached(t, whole))
+}
+
+// attached gives what get says of a snapshot.
+func attached(t *testing.T, s *inspect.Snapshot) string {
+	t.Helper()
+	text, err := json.Marshal(inspect.NewAttachedList(s, func(*inspect.Attached) bool { return true }))
+	check.Must(t, err)
+	return string(text)
 }
 
 // A namespace to which no interface leads has no number: it is entered, and gets none.
