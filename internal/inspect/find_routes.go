@@ -74,28 +74,41 @@ func gatewayWrongMAC(s subject) (all []Finding) {
 	if end == nil {
 		return nil
 	}
-	right := map[Ref][]*Link{peer: {end}}
+	owners := []gateway{{peer, end, []*Link{end}}}
 	if ref, bridge := s.BridgeOf(s.ref); bridge != nil {
-		right[ref] = append(s.PortsOf(ref), bridge)
+		owners = append(owners, gateway{ref, bridge, append(s.PortsOf(ref), bridge)})
 	}
 	for _, n := range s.ns.Neighbours {
 		if n.Index != s.ref.Index || n.MAC == "" || !slices.Contains(s.gateways(), n.Address) {
 			continue
 		}
-		ref, owner := s.OwnerOf(peer.Namespace, n.Address)
-		links, known := right[ref]
-		other, whose := s.holderOf(n.MAC)
-		if owner == nil || !known || slices.ContainsFunc(links, func(l *Link) bool { return l.MAC == n.MAC }) || other.Index == 0 && n.State != "permanent" {
-			continue
+		for _, owner := range owners {
+			if owner.link.has(n.Address) && !slices.ContainsFunc(owner.right, func(l *Link) bool { return l.MAC == n.MAC }) {
+				all = append(all, s.wrongMAC(n, owner)...)
+			}
 		}
-		found := s.finding(fmt.Sprintf("%s: its gateway %s is %s, and it sends to another MAC%s", s.link.Name, n.Address, owner.Name, whose),
-			at(s.ref, "neighbours["+n.Address+"].mac", n.MAC), at(ref, "mac", owner.MAC))
-		if other.Index != 0 {
-			found[0].Evidence = append(found[0].Evidence, at(other, "mac", n.MAC))
-		}
-		all = append(all, found...)
 	}
 	return all
+}
+
+// gateway is an interface of the node to which a pod sends, and those whose MACs are right for it. With
+// ptp each host end has the same address, so it is one of the pod's own.
+type gateway struct {
+	ref   Ref
+	link  *Link
+	right []*Link
+}
+
+func (s subject) wrongMAC(n Neighbour, owner gateway) []Finding {
+	other, whose := s.holderOf(n.MAC)
+	if other.Index == 0 && n.State != "permanent" {
+		return nil
+	}
+	evidence := []Evidence{at(s.ref, "neighbours["+n.Address+"].mac", n.MAC), at(owner.ref, "mac", owner.link.MAC)}
+	if other.Index != 0 {
+		evidence = append(evidence, at(other, "mac", n.MAC))
+	}
+	return s.finding(fmt.Sprintf("%s: its gateway %s is %s, and it sends to another MAC%s", s.link.Name, n.Address, owner.link.Name, whose), evidence...)
 }
 
 // holderOf gives the interface of a pod that has a MAC, and says so.

@@ -107,6 +107,8 @@ func routed(s *Snapshot) {
 	s.Records = nil
 	s.at(hostNS, "veth5").Master = 0
 	s.at(hostNS, "veth5").Addresses, s.at(hostNS, "cbr0").Addresses = s.at(hostNS, "cbr0").Addresses, nil
+	s.ns(hostNS).Links = append([]Link{up(9, "veth9", "veth", 1500)}, s.ns(hostNS).Links...) // that of another pod has the same address
+	s.at(hostNS, "veth9").Addresses = s.at(hostNS, "veth5").Addresses
 }
 
 // otherTunnel adds a tunnel to the node.
