@@ -75,5 +75,21 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
+// wrapList puts facts into lines, and cuts none that fits into one.
+func wrapList(facts []string, width int) []string {
+	var lines []string
+	line := ""
+	for i, fact := range facts {
+		if i < len(facts)-1 {
+			fact += ","
+		}
+		if line != "" && len([]rune(line))+1+len([]rune(fact)) > width {
+			lines, line = append(lines, wrap(line, width)...), ""
+		}
+		line = strings.TrimSpace(line + " " + fact)
+	}
+	return append(lines, wrap(line, width)...)
+}
+
 // fits gives how many characters fit into a width.
 func fits(pixels int) int { return int(float64(pixels) / advance) }

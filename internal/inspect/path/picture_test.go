@@ -60,7 +60,11 @@ func documented(t *testing.T, question string) *path.Document {
 
 // The text and the pictures of a path, as they are.
 func TestFormats(t *testing.T) {
-	for name, file := range map[string]string{"overlay": "overlay", "overlay-without-the-entry-of-a-VTEP": "lost", "macvlan-siblings": "siblings", "strict-rp_filter": "filtered"} {
+	for name, file := range map[string]string{"overlay": "overlay", "overlay-without-the-entry-of-a-VTEP": "lost", "macvlan-siblings": "siblings", "strict-rp_filter": "filtered", "an-address-outside": "leaves", "overlay-on-a-wire-that-is-too-narrow": "narrow"} {
+		query := query
+		if file == "leaves" {
+			query.To = "198.51.100.7"
+		}
 		document, _, err := path.NewWorld(kept(t, name)...).Trace(query)
 		check.Must(t, err)
 		var text strings.Builder
@@ -111,4 +115,23 @@ func drawn(t *testing.T, d *path.Document) {
 			}
 		}
 	}
+}
+
+// Whatever is in a document, its pictures are XML, and nothing of it is markup.
+func FuzzDrawn(f *testing.F) {
+	for _, name := range []string{"overlay", "overlay-without-the-entry-of-a-VTEP"} {
+		document, _, err := path.NewWorld(kept(f, name)...).Trace(query)
+		check.Must(f, err)
+		data, err := json.Marshal(document)
+		check.Must(f, err)
+		f.Add(data)
+	}
+	f.Add([]byte(`{"there": {"hops": [{"name": "\u0000<&\"]]>", "place": "pod", "mtu": -1, "notes": ["x", "x"]}, {"state": "changed"}], "outcome": "odd"}, "back": {}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var document path.Document
+		if json.Unmarshal(data, &document) != nil {
+			t.Skip()
+		}
+		drawn(t, &document)
+	})
 }

@@ -1,6 +1,7 @@
 package path
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"strings"
@@ -243,14 +244,15 @@ func (c *canvas) box(hop Hop, at column, y int) int {
 	}
 	head += c.notes.numbers(hop.Notes)
 	characters := fits(at.width - 2*boxPadding - 20)
-	names := wrap(hop.Name, characters)
+	names := wrap(cmp.Or(strings.TrimSpace(hop.Name), "?"), characters)
 	room := characters - len([]rune(names[len(names)-1])) - 2
 	heads := wrap(head, characters)
 	if len([]rune(head)) <= room {
 		heads = nil
 	}
-	facts := wrap(hop.facts(), characters)
-	height := (len(names)+len(heads)+len(facts))*lineHeight + boxPadding
+	facts := wrapList(hop.factList(), characters)
+	squeeze := wrap(c.d.squeeze(&hop), characters)
+	height := (len(names)+len(heads)+len(facts)+len(squeeze))*lineHeight + boxPadding
 	fmt.Fprintf(c, `<rect class="%s" x="%d" y="%d" width="%d" height="%d" rx="5"/>`+"\n", boxClass(hop), at.x, y, at.width, height)
 	line := y
 	for i, name := range names {
@@ -263,6 +265,10 @@ func (c *canvas) box(hop Hop, at column, y int) int {
 	for _, text := range append(heads, facts...) {
 		line += lineHeight
 		c.text(at.x+boxPadding, line-2, "s", text)
+	}
+	for _, text := range squeeze {
+		line += lineHeight
+		c.text(at.x+boxPadding, line-2, "warn", text)
 	}
 	if sign := hop.State.sign(); sign != "" {
 		c.text(at.x+at.width-boxPadding-8, y+lineHeight-2, signClass(hop.State), sign)

@@ -3,6 +3,7 @@ package path
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -111,12 +112,12 @@ func (d *Document) WriteText(w io.Writer) error {
 	var text strings.Builder
 	var notes footnotes
 	fmt.Fprintln(&text, d.Title())
-	d.There.text(&text, "there", &notes)
+	d.way(&text, &d.There, "there", &notes)
 	switch {
 	case d.SameWay():
 		fmt.Fprintln(&text, "\nback: arrives, by the same interfaces in the other order")
 	case d.Back != nil:
-		d.Back.text(&text, "back", &notes)
+		d.way(&text, d.Back, "back", &notes)
 	}
 	fmt.Fprintln(&text)
 	for i, note := range notes {
@@ -132,7 +133,7 @@ func (d *Document) WriteText(w io.Writer) error {
 	return err
 }
 
-func (w *Way) text(text *strings.Builder, name string, notes *footnotes) {
+func (d *Document) way(text *strings.Builder, w *Way, name string, notes *footnotes) {
 	fmt.Fprintf(text, "\n%s: %s\n", name, w.Summary())
 	if w.Do != "" {
 		fmt.Fprintf(text, "  %s\n", w.Do)
@@ -146,7 +147,11 @@ func (w *Way) text(text *strings.Builder, name string, notes *footnotes) {
 			node = hop.Node
 			fmt.Fprintf(text, "  on %s\n", node)
 		}
-		fmt.Fprintf(text, "    %s\n", hop.line(notes))
+		line := hop.line(notes)
+		if squeeze := d.squeeze(&hop); squeeze != "" {
+			line += "  ← " + squeeze
+		}
+		fmt.Fprintf(text, "    %s\n", line)
 	}
 }
 
@@ -167,14 +172,20 @@ func (h *Hop) line(notes *footnotes) string {
 }
 
 // facts are those of the second line of a box.
-func (h *Hop) facts() string {
-	facts := strings.Join(h.About, ", ")
+func (h *Hop) facts() string { return strings.Join(h.factList(), ", ") }
+
+func (h *Hop) factList() []string {
 	if h.MTU == 0 {
-		return facts
+		return h.About
 	}
-	mtu := fmt.Sprintf("MTU %d", h.MTU)
-	if facts == "" {
-		return mtu
+	return append(slices.Clone(h.About), fmt.Sprintf("MTU %d", h.MTU))
+}
+
+// squeeze says that a hop is the narrowest one of ends that may send more, "" if it is not.
+func (d *Document) squeeze(h *Hop) string {
+	n := d.Narrowest
+	if n == nil || n.Size >= n.Sends || n.Hop != h.Name || n.Node != h.Node || h.MTU-h.Overhead != n.Size {
+		return ""
 	}
-	return facts + ", " + mtu
+	return fmt.Sprintf("narrowest: %d bytes", n.Size)
 }
