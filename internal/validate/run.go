@@ -24,14 +24,17 @@ type run struct {
 // network is a NetworkAttachmentDefinition.
 type network struct {
 	*object
-	config *text           // spec.config; nil if there is none
-	json   *value          // nil if it is not valid JSON
-	conf   *types.NetConf  // nil if it is refused
-	broken bool            // its faults are reported: no pod is refused for them again
-	faults map[string]bool // what the planner says of it
-	wire   wire
-	ranges []addresses // of host-local
-	sorted []byte      // what canonical has made
+	judged      types.Ref       // under which it is examined
+	badName     bool            // no pod can select it
+	config      *text           // spec.config; nil if there is none
+	json        *value          // nil if it is not valid JSON
+	conf        *types.NetConf  // nil if it is refused
+	broken      bool            // its faults are reported: no pod is refused for them again
+	faults      map[string]bool // what the planner says of it
+	wire        wire
+	whereabouts []whereaboutsRange
+	ranges      []addresses // of host-local
+	sorted      []byte      // what canonical has made
 }
 
 // pod is a pod, or the template of pods.

@@ -98,6 +98,9 @@ func (s *source) parts() []part {
 // isEmpty reports whether there are only comments and directives in a part.
 func (p part) isEmpty() bool {
 	for line := range bytes.Lines(p.data) {
+		if isSeparator(line) {
+			line = line[len("---"):]
+		}
 		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && line[0] != '%' {
 			return false
 		}
