@@ -27,18 +27,22 @@ func (o *object) String() string { return o.kind + " " + o.ref.String() }
 
 // document is one document of a file.
 type document struct {
-	src  *source
-	line int // lines of YAML's before it
+	src   *source
+	line  int     // lines of YAML's before it
+	texts []*text // fields that have a text of their own
 }
 
 func (d *document) offset(n *yaml.Node) int { return d.src.offset(d.line+n.Line, n.Column) }
 
 // text gives a scalar with the places of its bytes, nil if it is none.
-func (d *document) text(n *yaml.Node) *text {
+func (d *document) text(n *yaml.Node, path string) *text {
 	if n == nil || n.Kind != yaml.ScalarNode {
 		return nil
 	}
-	return newText(d.src, n, d.offset(n))
+	t := newText(d.src, n, d.offset(n))
+	t.path = path
+	d.texts = append(d.texts, t)
+	return t
 }
 
 // read finds the networks and the pods of a file.
@@ -173,7 +177,7 @@ func (r *run) readNetwork(o *object) {
 		}
 		r.add(ruleObject, o, o.doc.offset(spec), "spec.config", "must be a string with JSON in it, got "+describe(spec)+hint)
 	default:
-		n.config = o.doc.text(spec)
+		n.config = o.doc.text(spec, ".spec.config")
 	}
 	r.networks, r.byRef[n.judged] = append(r.networks, n), n
 }
@@ -248,7 +252,7 @@ func (r *run) readPod(o *object) {
 		case value.Kind != yaml.ScalarNode || value.Tag != "!!str":
 			r.add(ruleObject, o, o.doc.offset(value), p.path+"."+name, "must be a string, got "+describe(value))
 		default:
-			p.values[name] = o.doc.text(value)
+			p.values[name] = o.doc.text(value, "."+p.path+"["+quote(name)+"]")
 		}
 	}
 	r.pods = append(r.pods, p)
