@@ -30,6 +30,8 @@ type Options struct {
 	ConfigFile string
 	// Namespace is that of objects which name none; "" is "default".
 	Namespace string
+	// Node is the node that the networks are for; nil if none is known.
+	Node *Node
 	// Complete says that every network of a cluster is given: one that is not there is an error.
 	Complete bool
 }

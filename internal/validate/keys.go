@@ -11,8 +11,10 @@ import (
 // pluginKeys are the keys that a plugin reads, besides those that every plugin may have: of the
 // reference plugins v1.9.1, and of plexus-sriov. A plugin that is not here is not examined.
 var pluginKeys = map[string][]string{
-	"bridge": {"bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu", "hairpinMode", "promiscMode", "vlan", "vlanTrunk",
-		"preserveDefaultVlan", "macspoofchk", "enabledad", "disableContainerInterface", "portIsolation", "mac"},
+	"bridge": {
+		"bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu", "hairpinMode", "promiscMode", "vlan", "vlanTrunk",
+		"preserveDefaultVlan", "macspoofchk", "enabledad", "disableContainerInterface", "portIsolation", "mac",
+	},
 	"macvlan":     {"master", "mode", "mtu", "mac", "linkInContainer", "bcqueuelen"},
 	"ipvlan":      {"master", "mode", "mtu", "linkInContainer"},
 	"vlan":        {"master", "vlanId", "mtu", "linkInContainer"},
@@ -23,8 +25,10 @@ var pluginKeys = map[string][]string{
 	"bandwidth":   {"ingressRate", "ingressBurst", "egressRate", "egressBurst"},
 	"sbr":         {"table"},
 	"vrf":         {"vrfname", "table"},
-	"plexus-sriov": {"deviceID", "master", "stateDir", "mac", "vlan", "vlanQoS", "vlanProto", "spoofchk", "trust", "min_tx_rate", "max_tx_rate", "link_state",
-		"infinibandGUID", "logLevel", "logFile"},
+	"plexus-sriov": {
+		"deviceID", "master", "stateDir", "mac", "vlan", "vlanQoS", "vlanProto", "spoofchk", "trust", "min_tx_rate", "max_tx_rate", "link_state",
+		"infinibandGUID", "logLevel", "logFile",
+	},
 	"firewall": {"backend", "iptablesAdminChainName", "firewalldZone", "ingressPolicy"},
 }
 
@@ -32,10 +36,12 @@ var ipamKeys = map[string][]string{
 	"host-local": {"subnet", "rangeStart", "rangeEnd", "gateway", "ranges", "routes", "dataDir", "resolvConf"},
 	"static":     {"addresses", "routes", "dns"},
 	"dhcp":       {"daemonSocketPath", "request", "provide", "priority", "routes"},
-	"whereabouts": {"range", "range_start", "range_end", "ipRanges", "exclude", "gateway", "routes", "addresses", "dns", "datastore", "etcd_host", "etcd_username",
+	"whereabouts": {
+		"range", "range_start", "range_end", "ipRanges", "exclude", "gateway", "routes", "addresses", "dns", "datastore", "etcd_host", "etcd_username",
 		"etcd_password", "etcd_key_file", "etcd_cert_file", "etcd_ca_cert_file", "omitRange", "kubernetes", "log_file", "log_level", "reconciler_cron_expression",
 		"overlapping_ranges", "enable_overlapping_ranges", "sleep_for_race", "leader_lease_duration", "leader_renew_deadline", "leader_retry_period",
-		"configuration_path", "network_name", "node_slice_size", "optimistic_ipam"},
+		"configuration_path", "network_name", "node_slice_size", "optimistic_ipam",
+	},
 }
 
 // everyKey are the keys that every plugin may have, and those of the list.

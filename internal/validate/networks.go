@@ -104,6 +104,7 @@ func (r *run) checkConf(n *network) {
 	r.checkKeyNames(n)
 	r.checkRanges(n)
 	r.checkWhereabouts(n)
+	r.checkOnNode(n)
 }
 
 // keysTwice finds keys that an object of JSON has twice.

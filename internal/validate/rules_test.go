@@ -254,11 +254,32 @@ func TestNodeConfig(t *testing.T) {
 	}
 }
 
+// onNode are the cases of the rules that need a node, which has eth0 and eth1.5.
+var onNode = map[string]string{
+	"master-missing":            nad("a", `{"type": "macvlan", "master": ⟦master-missing⟧"eth9"}`),
+	"master-missing: of a list": nad("a", `{"plugins": [{"type": "bridge"}, {"type": "vlan", "master": ⟦master-missing⟧"bond0", "vlanId": 5}]}`),
+	"master of the pod":         nad("a", `{"type": "ipvlan", "master": "net1", "linkInContainer": true}`),
+	"the default master":        nad("a", `{"type": "macvlan", "mtu": 9000}`),
+	"mtu":                       nad("a", `{"type": "macvlan", "master": "eth0", "mtu": ⟦mtu⟧1501}`),
+	"mtu: of a VLAN":            nad("a", `{"plugins": [{"type": "ipvlan", "mtu": ⟦mtu⟧1450, "master": "eth1.5"}]}`),
+	"mtu: the same":             nad("a", `{"type": "macvlan", "master": "eth0", "mtu": 1500}`),
+}
+
+func TestOnNode(t *testing.T) {
+	node := &Node{Name: "n1", MTUs: map[string]int{"eth0": 1500, "eth1.5": 1400}}
+	for name, text := range onNode {
+		t.Run(name, func(t *testing.T) { examine(t, Options{Node: node}, text) })
+	}
+}
+
 // Every rule is explained, and has two cases in which it finds something.
 func TestEveryRule(t *testing.T) {
 	var cases strings.Builder
 	for _, texts := range ruleCases {
 		cases.WriteString(strings.Join(texts, ""))
+	}
+	for _, text := range onNode {
+		cases.WriteString(text)
 	}
 	for _, rule := range Rules() {
 		if n := strings.Count(cases.String(), "⟦"+rule.ID+"⟧"); n < 2 && rule.ID != ruleNodeConfig { // TestNodeConfig

@@ -91,3 +91,22 @@ func TestNoClusterIsKnown(t *testing.T) {
 		check.Contains(t, "stderr", got.stderr, "no cluster is known: name a kubeconfig")
 	}
 }
+
+// The interfaces of a saved snapshot count, those of its own namespace alone.
+func TestValidateFrom(t *testing.T) {
+	const snapshot = `{"apiVersion": "plexus-cni.io/v1alpha1", "kind": "Snapshot", "machine": {"hostname": "n1"}, "namespaces": [
+		{"inode": 1, "host": true, "links": [{"index": 2, "name": "eth1", "mtu": 1500}]}, {"inode": 2, "links": [{"index": 2, "name": "eth2", "mtu": 1500}]}]}`
+	for name, tc := range map[string]struct{ snapshot, master, want string }{
+		"an interface of the node": {snapshot, "eth1", "0 errors"},
+		"an interface of a pod":    {snapshot, "eth2", "node n1 has no interface eth2"},
+		"no interface of the node": {strings.Replace(snapshot, `"host": true, `, "", 1), "eth1", "no interface of the node itself"},
+		"something else":           {`{}`, "eth1", "this is not a snapshot of Plexus"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := writeFiles(t, map[string]string{"n1.json": tc.snapshot})
+			network := strings.Replace(rightNetwork, `"macvlan"`, `"macvlan", "master": "`+tc.master+`"`, 1)
+			got := runWith(t, network, "validate", "--from", dir+"/n1.json", "-")
+			check.Contains(t, "output", got.stdout+got.stderr, tc.want)
+		})
+	}
+}

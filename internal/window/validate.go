@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type validateOptions struct {
 	explain string
 	live    bool // --cluster
 	all     bool
+	from    string
 }
 
 func newValidate(cluster *genericclioptions.ConfigFlags) *cobra.Command {
@@ -55,6 +57,7 @@ cannot be read.`,
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with the configuration of Plexus on the nodes: its isolation, allowedPlugins and default networks count")
 	cmd.Flags().BoolVar(&o.live, "cluster", false, "examine the networks and pods of the cluster, in the namespace of -n or of the kubeconfig")
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "with --cluster: of every namespace")
+	cmd.Flags().StringVar(&o.from, "from", "", "saved snapshot `file` of the node that the networks are for: its interfaces count")
 	cmd.Flags().StringVar(&o.explain, "explain", "", "explain a `rule`, and examine nothing")
 	_ = cmd.RegisterFlagCompletionFunc("explain", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -86,6 +89,11 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if len(files) == 0 && unread != nil {
 		return unread
 	}
+	if o.from != "" {
+		if options.Node, err = readNodeFacts(cmd, o.from); err != nil {
+			return err
+		}
+	}
 	options.Complete = o.all && unread == nil
 	report, err := validate.Run(cmd.Context(), files, options)
 	if err != nil {
@@ -103,8 +111,31 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// readNodeFacts reads what validate asks of a node from a saved snapshot.
+func readNodeFacts(cmd *cobra.Command, file string) (*validate.Node, error) {
+	snapshot, err := load(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	node := &validate.Node{Name: snapshot.Machine.Name(), MTUs: map[string]int{}}
+	for i := range snapshot.Namespaces {
+		if !snapshot.Namespaces[i].Host {
+			continue
+		}
+		for _, link := range snapshot.Namespaces[i].Links {
+			node.MTUs[link.Name] = link.MTU
+		}
+	}
+	if len(node.MTUs) == 0 {
+		return nil, fmt.Errorf("--from %s: the snapshot has no interface of the node itself", file)
+	}
+	return node, nil
+}
+
 func (o *validateOptions) checkInputs(args []string) error {
 	switch {
+	case o.from == "-" && slices.Contains(args, "-"):
+		return misuse(errors.New("validate: the standard input is a snapshot (--from -) or manifests (-), not both"))
 	case o.live && len(args) > 0:
 		return misuse(errors.New("validate: --cluster takes no files"))
 	case o.all && !o.live:
