@@ -14,6 +14,9 @@ func UnknownKey(key string, known []string) string {
 	return brief(key).String()
 }
 
+// NearestKey gives the known key that was most likely meant, "" if none is near.
+func NearestKey(key string, known []string) string { return nearest(key, known) }
+
 // maxMisspelt is how long a key may be that is compared: nobody misspells a longer one, and each
 // comparison takes the product of both lengths.
 const maxMisspelt = 40

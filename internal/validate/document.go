@@ -27,50 +27,72 @@ func (o *object) String() string { return o.kind + " " + o.ref.String() }
 
 // document is one document of a file.
 type document struct {
-	src  *source
-	line int // lines of YAML's before it
+	src   *source
+	line  int     // lines of YAML's before it
+	texts []*text // fields that have a text of their own
 }
 
 func (d *document) offset(n *yaml.Node) int { return d.src.offset(d.line+n.Line, n.Column) }
 
 // text gives a scalar with the places of its bytes, nil if it is none.
-func (d *document) text(n *yaml.Node) *text {
+func (d *document) text(n *yaml.Node, path string) *text {
 	if n == nil || n.Kind != yaml.ScalarNode {
 		return nil
 	}
-	return newText(d.src, n, d.offset(n))
+	t := newText(d.src, n, d.offset(n))
+	t.path = path
+	d.texts = append(d.texts, t)
+	return t
 }
 
 // read finds the networks and the pods of a file.
 func (r *run) read(f File) {
 	src := newSource(f)
-	for _, part := range src.parts() {
-		doc := &document{src: src, line: part.line}
-		root, err := part.parse(src)
-		if err != nil {
-			r.syntaxFault(doc, part, err)
-			continue
-		}
-		o := &object{doc: doc, node: deref(root), template: helmTemplate(part.data)}
-		switch {
-		case o.node.Kind == 0 || o.node.Tag == "!!null":
-		case o.node.Kind != yaml.MappingNode:
-			r.add(ruleObject, o, doc.offset(o.node), "", "the document is no object of Kubernetes")
-		default:
-			r.readObject(o, true)
-		}
+	if refused := refusedEncoding(f.Data); refused != "" {
+		r.add(ruleYAML, &object{doc: &document{src: src}}, 0, "", refused)
+		return
 	}
+	for i, part := range src.parts() {
+		doc := &document{src: src, line: part.line}
+		if i == maxDocuments {
+			r.add(ruleYAML, &object{doc: doc}, part.at, "", fmt.Sprintf("the file has more than %d documents: those from here on are not examined", maxDocuments))
+			return
+		}
+		r.readPart(doc, part)
+	}
+}
+
+func (r *run) readPart(doc *document, part part) {
+	root, err := part.parse(doc.src)
+	if err != nil {
+		r.syntaxFault(doc, part, err)
+		return
+	}
+	o := &object{doc: doc, node: deref(root), template: helmTemplate(part.data)}
+	if at, refused := checkAliases(root); refused != "" {
+		r.add(ruleYAML, o, doc.offset(at), "", refused)
+		return
+	}
+	switch {
+	case o.node.Kind == 0 || o.node.Tag == "!!null":
+	case o.node.Kind != yaml.MappingNode:
+		r.add(ruleObject, o, doc.offset(o.node), "", "the document is no object of Kubernetes")
+	default:
+		r.readObject(o)
+	}
+	r.yamlKeysTwice(o, root)
 }
 
 // yamlLine is all that YAML's parser says about the place of an error.
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 func (r *run) syntaxFault(doc *document, part part, err error) {
-	message, at := err.Error(), part.at
+	message := err.Error()
 	found := yamlLine.FindStringSubmatch(message)
 	if found != nil {
 		message = message[len(found[0]):]
 	}
+	at := part.faultOffset(message)
 	if line, err := strconv.Atoi(strings.Join(found[min(1, len(found)):], "")); err == nil {
 		at = doc.src.offset(doc.line+line, 1)
 	}
@@ -87,10 +109,11 @@ func helmTemplate(data []byte) string {
 	return ""
 }
 
-func (r *run) readObject(o *object, mayBeList bool) {
+// readObject reads an object, or those of a list. A list may have lists in it: kubectl applies what they have.
+func (r *run) readObject(o *object) {
 	o.kind = scalar(get(o.node, "kind"))
 	items := get(o.node, "items")
-	if mayBeList && strings.HasSuffix(o.kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
+	if strings.HasSuffix(o.kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
 		for _, item := range items.Content {
 			if item = deref(item); item.Kind == yaml.MappingNode {
 				r.readItem(o, item)
@@ -117,7 +140,7 @@ func (r *run) readItem(list *object, item *yaml.Node) {
 		filled.Content = append([]*yaml.Node{key("kind"), &kind, key("apiVersion"), &version}, item.Content...)
 		o.node = &filled
 	}
-	r.readObject(o, false)
+	r.readObject(o)
 }
 
 func key(name string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: name} }
@@ -140,10 +163,8 @@ func (r *run) name(o *object) bool {
 }
 
 func (r *run) readNetwork(o *object) {
-	if !r.name(o) {
-		return
-	}
 	n := &network{object: o}
+	n.judged, n.badName = r.judgedName(o)
 	r.checkMapping(o, "spec")
 	spec := get(o.node, "spec", "config")
 	switch {
@@ -156,9 +177,27 @@ func (r *run) readNetwork(o *object) {
 		}
 		r.add(ruleObject, o, o.doc.offset(spec), "spec.config", "must be a string with JSON in it, got "+describe(spec)+hint)
 	default:
-		n.config = o.doc.text(spec)
+		n.config = o.doc.text(spec, ".spec.config")
 	}
-	r.networks, r.byRef[n.ref] = append(r.networks, n), n
+	r.networks, r.byRef[n.judged] = append(r.networks, n), n
+}
+
+// judgedName gives the name under which a network is examined: its own, or one that stands for it if
+// no pod can select its own. Its other faults are found all the same.
+func (r *run) judgedName(o *object) (ref types.Ref, bad bool) {
+	stand := types.Ref{Namespace: "default", Name: fmt.Sprintf("unnamed-%d", len(r.networks))}
+	if !r.name(o) {
+		return stand, true
+	}
+	if _, err := types.ParseRef(o.ref.String(), ""); err != nil {
+		at := o.node
+		if name := get(o.node, "metadata", "name"); name != nil {
+			at = name
+		}
+		r.add(ruleObject, o, o.doc.offset(at), "metadata.name", err.Error())
+		return stand, true
+	}
+	return o.ref, false
 }
 
 // checkMapping reports a field that the API server refuses, as it is no object.
@@ -213,7 +252,7 @@ func (r *run) readPod(o *object) {
 		case value.Kind != yaml.ScalarNode || value.Tag != "!!str":
 			r.add(ruleObject, o, o.doc.offset(value), p.path+"."+name, "must be a string, got "+describe(value))
 		default:
-			p.values[name] = o.doc.text(value)
+			p.values[name] = o.doc.text(value, "."+p.path+"["+quote(name)+"]")
 		}
 	}
 	r.pods = append(r.pods, p)

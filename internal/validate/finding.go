@@ -16,6 +16,9 @@ import (
 type File struct {
 	Name string
 	Data []byte
+	// Object says that it is one object of a cluster, as JSON. Findings have the object and the field in
+	// place of the file, and the line and column in the text of the field.
+	Object bool
 }
 
 // Options are what the files do not say.
@@ -27,6 +30,10 @@ type Options struct {
 	ConfigFile string
 	// Namespace is that of objects which name none; "" is "default".
 	Namespace string
+	// Node is the node that the networks are for; nil if none is known.
+	Node *Node
+	// Complete says that every network of a cluster is given: one that is not there is an error.
+	Complete bool
 }
 
 // Severity says how sure it is that something fails.
@@ -94,7 +101,7 @@ func Run(ctx context.Context, files []File, o Options) (*Report, error) {
 		r.checkPod(ctx, p)
 	}
 	r.sort()
-	return &Report{Files: len(files), Networks: len(r.networks), Pods: len(r.pods), Findings: r.findings}, ctx.Err()
+	return &Report{Files: len(files) - r.objects, Networks: len(r.networks), Pods: len(r.pods), Findings: r.findings}, ctx.Err()
 }
 
 // sort puts the findings into the order of the files, and drops repetitions.

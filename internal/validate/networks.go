@@ -35,10 +35,6 @@ func (n *network) place(path string) int {
 
 // checkNetwork examines a network by itself.
 func (r *run) checkNetwork(ctx context.Context, n *network) {
-	if _, err := types.ParseRef(n.ref.String(), ""); err != nil {
-		r.add(ruleObject, n.object, n.nameOffset(), "metadata.name", err.Error())
-		n.broken = true
-	}
 	if n.config == nil || strings.TrimSpace(n.config.value) == "" {
 		if n.config = nil; !n.broken {
 			r.add(ruleConfigOnNode, n.object, n.doc.offset(n.node), "spec.config", "is empty: the configuration is a file of the node")
@@ -50,8 +46,8 @@ func (r *run) checkNetwork(ctx context.Context, n *network) {
 		return
 	}
 	n.faults = map[string]bool{}
-	for _, f := range r.plan(ctx, alone(n.ref)) {
-		if f.network == n.ref.String() && !r.everyPod[f.message] {
+	for _, f := range r.plan(ctx, alone(n.judged)) {
+		if f.network == n.judged.String() && !r.everyPod[f.message] {
 			n.faults[f.message] = true
 			r.networkFault(n, f)
 		}
@@ -76,7 +72,7 @@ func (n *network) parse(r *run) {
 	var at int
 	var syntax error
 	n.json, at, syntax = parseJSON(n.config.value)
-	conf, err := types.ParseNetConf([]byte(n.config.value), n.ref.Name)
+	conf, err := types.ParseNetConf([]byte(n.config.value), n.judged.Name)
 	switch {
 	case syntax != nil:
 		n.broken = true
@@ -105,7 +101,10 @@ func (r *run) checkConf(n *network) {
 		r.addConfig(ruleVersionOld, n, "cniVersion", "version "+n.conf.Version()+" has results without interfaces")
 	}
 	r.keysTwice(n.object, n.config, n.json, field(""))
+	r.checkKeyNames(n)
 	r.checkRanges(n)
+	r.checkWhereabouts(n)
+	r.checkOnNode(n)
 }
 
 // keysTwice finds keys that an object of JSON has twice.

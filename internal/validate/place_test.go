@@ -31,7 +31,7 @@ func TestPlaces(t *testing.T) {
 		"an alias":            "x: &conf '{\"type\": ⟦config⟧\"a/b\"}'\n" + nadHead + "  config: *conf\n",
 		"a merged key":        "x: &spec {config: '{\"type\": ⟦config⟧\"a/b\"}'}\n" + strings.TrimSuffix(nadHead, "\n") + "\n  <<: *spec\n",
 		"merged from a list":  "x: &none {a: 1}\ny: &spec {config: '{\"type\": ⟦config⟧\"a/b\"}'}\n" + strings.TrimSuffix(nadHead, "\n") + "\n  <<: [*none, *spec]\n",
-		"a key twice":         nadHead + "  config: '{\"type\": \"a\"}'\n  config: '{\"type\": ⟦config⟧\"a/b\"}'\n",
+		"a key twice":         nadHead + "  config: '{\"type\": \"a\"}'\n  ⟦key-twice⟧config: '{\"type\": ⟦config⟧\"a/b\"}'\n",
 		"a merged annotation": "kind: Pod\nmetadata:\n  name: a\n  annotations:\n    <<: {k8s.v1.cni.cncf.io/networks: '⟦annotation⟧A'}\n",
 		"annotations merged":  "kind: Pod\nx: &x {k8s.v1.cni.cncf.io/networks: '⟦annotation⟧A'}\nmetadata: {name: a, annotations: {<<: [*x]}}\n",
 		"the third document":  "# one\n---\nkind: Service\n--- # two\n" + nadHead + "  config: |\n    {\"type\": ⟦config⟧\"a/b\"}\n---\n",

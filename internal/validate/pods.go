@@ -197,6 +197,8 @@ func (r *run) checkSelected(p *pod, e *element) {
 	n := r.lookup(e.Ref())
 	switch {
 	case e.Name == "":
+	case n == nil && r.options.Complete:
+		r.addAs(Error, ruleNotGiven, p.object, e.place("name"), p.field(e, "name"), "network "+e.Ref().String()+" is not in the cluster")
 	case n == nil && len(r.networks) > 0:
 		r.add(ruleNotGiven, p.object, e.place("name"), p.field(e, "name"), "network "+e.Ref().String()+" is in none of the files")
 	case n != nil && n.conf != nil:

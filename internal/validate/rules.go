@@ -25,12 +25,15 @@ const (
 	ruleVersion      = "cni-version"
 	ruleVersionOld   = "cni-version-old"
 	ruleKeyTwice     = "key-twice"
+	ruleNearKey      = "plugin-key"
 	ruleNameTwice    = "name-twice"
 	ruleRange        = "range"
 	ruleReserved     = "range-reserved"
 	ruleOverlap      = "range-overlap"
 	rulePerNode      = "range-per-node"
 	ruleMaster       = "master-shared"
+	ruleNoMaster     = "master-missing"
+	ruleMTU          = "mtu"
 	ruleDeprecated   = "deprecated"
 	ruleNodeConfig   = "node-config"
 	ruleAnnotation   = "annotation"
@@ -42,20 +45,23 @@ const (
 )
 
 var rules = []Rule{
-	{ruleYAML, Error, "a document that is not valid YAML or JSON", "kubectl and the API server refuse it. The documents after it are examined all the same.", "Mend the syntax at the place that is named; the fault may be a line above."},
+	{ruleYAML, Error, "a document that is not valid YAML or JSON, or that is too large with its aliases", "kubectl and the API server refuse it. The documents after it are examined all the same. A file of another encoding than UTF-8 is not examined, nor is a document with an anchor that contains itself.", "Mend the syntax at the place that is named; the fault may be a line above."},
 	{ruleObject, Error, "an object that the API server would refuse, or a network whose name no pod can select", "Without a name, or with a value of another type, the object cannot be created. A pod selects a network by DNS-1123 labels.", "Give the field the type and form that its definition has."},
 	{ruleObjectTwice, Warning, "the same network in two documents", "The one that is applied last wins, and pods get whichever that was.", "Remove one, or give it another name or namespace."},
 	{ruleConfigJSON, Error, "a spec.config that is not valid JSON", "The API server takes any string, so this shows only when a pod starts. Then the pod fails.", "Mend the JSON at the place that is named."},
 	{ruleConfig, Error, "a network configuration that every ADD would refuse", "The parser and the planner of Plexus give the message: an ADD gives the same.", "Change the field that is named."},
 	{ruleVersion, Error, "a cniVersion that is no version of CNI", "libcni refuses the configuration.", "Use 1.0.0, or 1.1.0 where all plugins of the list speak it."},
 	{ruleVersionOld, Warning, "a cniVersion of 0.1.0 or 0.2.0", "Results of these versions have one address of a family at most, and no interfaces, so the status of the pod lacks them.", "Use 1.0.0: every plugin of the last years speaks it."},
-	{ruleKeyTwice, Warning, "a key twice in one object of the configuration or of the annotation", "Readers take the last one in silence. The first has no effect.", "Remove one of the two."},
+	{ruleKeyTwice, Warning, "a key twice in one object of the manifest, of the configuration or of the annotation", "Readers take the last one in silence. The first has no effect.", "Remove one of the two."},
+	{ruleNearKey, Warning, "a key that a plugin does not read, and that is nearly one that it reads", "Plugins ignore keys that they do not know, so a misspelt one has no effect. The keys of the reference plugins (v1.9.1), of whereabouts and of plexus-sriov are known here; other plugins are not examined.", "Use the name in the message, or remove the key."},
 	{ruleNameTwice, Warning, "one CNI name with two configurations", "Plugins keep what they know under the CNI name, such as the addresses of host-local: two networks of one name share them. A configuration without a name gets that of its object, without the namespace.", "Give each configuration a name of its own."},
-	{ruleRange, Error, "a range of host-local that host-local refuses", "The plugin checks its ranges at each ADD, and every pod on the network fails.", "Correct the subnet, the range or the gateway."},
+	{ruleRange, Error, "a range that host-local or whereabouts refuses", "The plugin checks its ranges at each ADD, and every pod on the network fails.", "Correct the subnet, the range or the gateway."},
 	{ruleReserved, Warning, "a range with its gateway, network or broadcast address in it", "A pod that is given such an address breaks the network, or cannot be reached. host-local passes over the gateway of its own range (note), not over that of another network on the same wire (warning).", "Begin the range after the gateway and the network address, and end it before the broadcast address."},
 	{ruleOverlap, Warning, "host-local ranges of two networks on one wire that overlap", "host-local counts under the name of each network, so both give out the same addresses.", "Give each network a range of its own, or both the same name and configuration."},
 	{rulePerNode, Note, "host-local on a network that reaches other nodes", "host-local counts on each node for itself. Two nodes with this network give out the same addresses.", "Give each node its own range, or use an address manager for the whole cluster, such as whereabouts. If one node alone has the network, all is well."},
 	{ruleMaster, Warning, "macvlan and ipvlan on one master", "The kernel lets an interface be the master of one kind. The pod of the other kind that starts second on a node fails.", "Use one kind for each master; a VLAN interface of its own is a master of its own."},
+	{ruleNoMaster, Error, "a master that the node does not have", "macvlan, ipvlan and vlan need it on the node, and every pod on the network fails there. It is examined only if a node is given (--from).", "Name an interface of the node, or make it there. Nodes whose interfaces have other names need a network of their own."},
+	{ruleMTU, Warning, "an MTU above that of the master", "macvlan and vlan refuse it, and the pod does not start. ipvlan takes it, and large packets are lost. It is examined only if a node is given (--from).", "Leave mtu out, so that the interface has that of its master, or raise that of the master."},
 	{ruleDeprecated, Warning, "a key or an annotation that is deprecated, or no longer read", "It was replaced. Some readers ignore it.", "Use the name in the message."},
 	{ruleNodeConfig, Error, "a fault in the configuration of Plexus, or of a network that it attaches to every pod", "Every pod of the node fails.", "Correct the configuration that --config names."},
 	{ruleAnnotation, Error, "an annotation of a pod that Plexus refuses", "The parser of Plexus gives the message: the ADD gives the same, and the pod does not start.", "Change the element and the key that are named."},

@@ -85,8 +85,31 @@ func selects(annotation string) string {
 
 // ruleCases are two faults of the kind of each rule, with the place of each, and what is right.
 var ruleCases = map[string][]string{
-	"yaml: an open bracket":        {"kind: Pod\nmetadata:\n  name: a\n⟦yaml⟧spec: [\n---\n" + nad("a", bridge(""))},
-	"yaml: a second document":      {nad("a", bridge("")) + "a: b\n⟦yaml⟧c: d: e\n"},
+	"yaml: an open bracket":            {"kind: Pod\nmetadata:\n  name: a\n⟦yaml⟧spec: [\n---\n" + nad("a", bridge(""))},
+	"yaml: a second document":          {nad("a", bridge("")) + "a: b\n⟦yaml⟧c: d: e\n"},
+	"yaml: an anchor in itself":        {"kind: Pod\nmetadata: &a\n  name: x\n  labels: ⟦yaml⟧*a\n"},
+	"yaml: a control character":        {"kind: Pod\nmetadata: {name: ⟦yaml⟧\x01}\n---\n" + nad("a", bridge(""))},
+	"yaml: an anchor of nothing":       {nad("a", bridge("")) + "kind: Pod\nmetadata: ⟦yaml⟧*ghost\n"},
+	"yaml: separators alone":           {strings.Repeat("---\n", 100_000) + "⟦object⟧- 1\n"},
+	"key-twice: of a manifest":         {"kind: Pod\nmetadata:\n  name: a\n  ⟦key-twice⟧name: b\n"},
+	"key-twice: of a manifest in JSON": {`{"kind": "Pod", "metadata": {"name": "a"}, ⟦key-twice⟧"metadata": {"name": "b"}}`},
+	"object: a list in a list":         {"kind: List\nitems:\n- kind: List\n  items:\n  - ⟦object⟧kind: Pod\n"},
+	"object: a list in two lists":      {"kind: List\nitems: [{kind: PodList, items: [{kind: PodList, apiVersion: v1, items: [⟦object⟧{metadata: {}}]}]}]\n"},
+	"object: a bad name hides nothing": {nad("⟦object⟧Net_A", `{"type": ⟦config⟧"../x"}`)},
+	"object: no name hides nothing":    {"⟦object⟧kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {}\nspec: {config: '{\"type\": ⟦config⟧1}'}\n"},
+	"plugin-key":                       {nad("a", `{"type": "macvlan", ⟦plugin-key⟧"mastr": "eth1"}`)},
+	"plugin-key: of IPAM, in a list":   {nad("a", `{"plugins": [{"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.0.0.0/24", ⟦plugin-key⟧"range_start": "10.0.0.5"}}]}`)},
+	"plugin-key: of others":            {nad("a", `{"type": "macvlan", "BrideIsThere": 1, "_comment": "", "MASTER": "eth1"}`) + nad("b", `{"type": "calico", "mastr": "eth1"}`)},
+	"range: whereabouts, no network":   {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range⟧"10.0.0.0"}}`)},
+	"range: whereabouts, outside":      {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "ipRanges": [{"range": "10.0.0.0/24", "range_start": ⟦range⟧"10.0.1.1"}]}}`)},
+	"range: whereabouts, itself":       {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "ipRanges": [{"range": "10.0.0.0/24"}, {"range": ⟦range⟧"10.0.0.9-10.0.0.20/24"}]}}`)},
+	"range-reserved: whereabouts":      {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range-reserved⟧"10.0.0.0/24", "gateway": "10.0.0.1"}}`)},
+	"range-reserved: whereabouts, net": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "range_start": ⟦range-reserved⟧"10.0.0.0"}}`)},
+	"range-reserved: excluded":         {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "gateway": "10.0.0.1", "exclude": ["10.0.0.1/32"]}}`)},
+	"range-overlap: whereabouts": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "enable_overlapping_ranges": false}}`) +
+		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range-overlap⟧"10.0.0.0/25"}}`)},
+	"range-overlap: whereabouts looks": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24"}}`) +
+		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/25"}}`)},
 	"object: no name":              {"⟦object⟧kind: Pod\nmetadata: {}\n"},
 	"object: no map":               {"⟦object⟧- 1\n"},
 	"object: config is an object":  {"kind: NetworkAttachmentDefinition\napiVersion: k8s.cni.cncf.io/v1\nmetadata: {name: a}\nspec:\n  config:\n    ⟦object⟧type: bridge\n"},
@@ -231,11 +254,32 @@ func TestNodeConfig(t *testing.T) {
 	}
 }
 
+// onNode are the cases of the rules that need a node, which has eth0 and eth1.5.
+var onNode = map[string]string{
+	"master-missing":            nad("a", `{"type": "macvlan", "master": ⟦master-missing⟧"eth9"}`),
+	"master-missing: of a list": nad("a", `{"plugins": [{"type": "bridge"}, {"type": "vlan", "master": ⟦master-missing⟧"bond0", "vlanId": 5}]}`),
+	"master of the pod":         nad("a", `{"type": "ipvlan", "master": "net1", "linkInContainer": true}`),
+	"the default master":        nad("a", `{"type": "macvlan", "mtu": 9000}`),
+	"mtu":                       nad("a", `{"type": "macvlan", "master": "eth0", "mtu": ⟦mtu⟧1501}`),
+	"mtu: of a VLAN":            nad("a", `{"plugins": [{"type": "ipvlan", "mtu": ⟦mtu⟧1450, "master": "eth1.5"}]}`),
+	"mtu: the same":             nad("a", `{"type": "macvlan", "master": "eth0", "mtu": 1500}`),
+}
+
+func TestOnNode(t *testing.T) {
+	node := &Node{Name: "n1", MTUs: map[string]int{"eth0": 1500, "eth1.5": 1400}}
+	for name, text := range onNode {
+		t.Run(name, func(t *testing.T) { examine(t, Options{Node: node}, text) })
+	}
+}
+
 // Every rule is explained, and has two cases in which it finds something.
 func TestEveryRule(t *testing.T) {
 	var cases strings.Builder
 	for _, texts := range ruleCases {
 		cases.WriteString(strings.Join(texts, ""))
+	}
+	for _, text := range onNode {
+		cases.WriteString(text)
 	}
 	for _, rule := range Rules() {
 		if n := strings.Count(cases.String(), "⟦"+rule.ID+"⟧"); n < 2 && rule.ID != ruleNodeConfig { // TestNodeConfig

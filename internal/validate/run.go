@@ -3,6 +3,8 @@ package validate
 import (
 	"errors"
 	"io/fs"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/types"
@@ -19,19 +21,23 @@ type run struct {
 	// everyPod are the faults that every pod has, from the configuration of Plexus.
 	everyPod map[string]bool
 	config   *types.Config
+	objects  int // of a cluster
 }
 
 // network is a NetworkAttachmentDefinition.
 type network struct {
 	*object
-	config *text           // spec.config; nil if there is none
-	json   *value          // nil if it is not valid JSON
-	conf   *types.NetConf  // nil if it is refused
-	broken bool            // its faults are reported: no pod is refused for them again
-	faults map[string]bool // what the planner says of it
-	wire   wire
-	ranges []addresses // of host-local
-	sorted []byte      // what canonical has made
+	judged      types.Ref       // under which it is examined
+	badName     bool            // no pod can select it
+	config      *text           // spec.config; nil if there is none
+	json        *value          // nil if it is not valid JSON
+	conf        *types.NetConf  // nil if it is refused
+	broken      bool            // its faults are reported: no pod is refused for them again
+	faults      map[string]bool // what the planner says of it
+	wire        wire
+	whereabouts []whereaboutsRange
+	ranges      []addresses // of host-local
+	sorted      []byte      // what canonical has made
 }
 
 // pod is a pod, or the template of pods.
@@ -45,6 +51,9 @@ func newRun(files []File, o Options) *run {
 	r := &run{options: o, order: map[string]int{}, byRef: map[types.Ref]*network{}, everyPod: map[string]bool{}, config: o.Config}
 	for i, f := range files {
 		r.order[f.Name] = i
+		if f.Object {
+			r.objects++
+		}
 	}
 	if r.config == nil {
 		r.config, _, _ = types.ParseConfig([]byte(`{"cniVersion": "1.1.0", "name": "plexus", "type": "plexus", "delegates": [` + assumedConfig + `]}`))
@@ -63,10 +72,28 @@ func (r *run) addAs(severity Severity, id string, o *object, offset int, field, 
 	f := Finding{Rule: id, Severity: severity, Field: field, Message: message, Do: rule.Do, Template: o.template}
 	f.File = o.doc.src.name
 	f.Line, f.Column = o.doc.src.position(offset)
+	if o.doc.src.isObject {
+		r.placeInObject(&f, o, offset)
+	}
 	if o.kind != "" && o.ref.Name != "" {
 		f.Object = o.String()
 	}
 	r.findings = append(r.findings, f)
+}
+
+// placeInObject gives a finding the field of an object of the cluster that it is in, and its place there.
+func (r *run) placeInObject(f *Finding, o *object, offset int) {
+	f.File, f.Line, f.Column = strings.ToLower(o.kind)+" "+o.ref.String(), 1, 1
+	for _, t := range o.doc.texts {
+		if at, inside := t.find(offset); inside {
+			f.File += " " + t.path
+			before := t.value[:at]
+			f.Line += strings.Count(before, "\n")
+			f.Column += utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+			break
+		}
+	}
+	r.order[f.File] = r.order[o.doc.src.name]
 }
 
 // assumedNode stands for a node that is not known: it has every plugin, and no files.

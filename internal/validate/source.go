@@ -9,16 +9,17 @@ import (
 
 // source is the text of one file, and converts between YAML's positions and offsets.
 type source struct {
-	name  string
-	data  []byte
-	lines []int // where each line begins, as YAML counts lines
-	rows  []int // as editors count them: only a line feed ends one
+	name     string
+	data     []byte
+	lines    []int // where each line begins, as YAML counts lines
+	isObject bool  // of a cluster
+	rows     []int // as editors count them: only a line feed ends one
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 func newSource(f File) *source {
-	s := &source{name: f.Name, data: bytes.TrimPrefix(f.Data, byteOrderMark), lines: []int{0}, rows: []int{0}}
+	s := &source{name: f.Name, isObject: f.Object, data: bytes.TrimPrefix(f.Data, byteOrderMark), lines: []int{0}, rows: []int{0}}
 	for i := 0; i < len(s.data); {
 		size := lineBreak(s.data[i:])
 		if size > 0 {
@@ -98,6 +99,9 @@ func (s *source) parts() []part {
 // isEmpty reports whether there are only comments and directives in a part.
 func (p part) isEmpty() bool {
 	for line := range bytes.Lines(p.data) {
+		if isSeparator(line) {
+			line = line[len("---"):]
+		}
 		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && line[0] != '%' {
 			return false
 		}

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"sort"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,6 +13,7 @@ import (
 // text is a string of a document that knows where in the file each of its bytes stands.
 type text struct {
 	src   *source
+	path  string // of the field, of an object of a cluster
 	value string
 	start int   // where it begins in the file
 	at    []int // one for each byte of value, and one for its end
@@ -78,6 +80,14 @@ func (t *text) fill(from, pos int) {
 
 // place gives the offset in the file of a byte of the value.
 func (t *text) place(offset int) int { return t.at[min(max(offset, 0), len(t.value))] }
+
+// find gives the byte of the value that stands at an offset of the file.
+func (t *text) find(offset int) (at int, inside bool) {
+	if offset < t.start || offset > t.at[len(t.value)] {
+		return 0, false
+	}
+	return min(sort.SearchInts(t.at, offset), len(t.value)), true
+}
 
 func isWhite(s string) bool { return s == " " || s == "\n" || s == "\t" || s == "\r" }
 

@@ -54,7 +54,7 @@ type pairRule func(r *run, n, other *network) bool
 // of earlier ones it does not go with.
 func (r *run) checkTogether() {
 	for i, n := range r.networks {
-		for _, rule := range []pairRule{checkObject, checkName, checkMaster, checkOverlap, checkGateway} {
+		for _, rule := range []pairRule{checkObject, checkName, checkMaster, checkOverlap, checkWhereaboutsOverlap, checkGateway} {
 			for _, other := range r.networks[:i] {
 				if rule(r, n, other) {
 					break
@@ -65,7 +65,7 @@ func (r *run) checkTogether() {
 }
 
 func checkObject(r *run, n, other *network) bool {
-	if n.ref != other.ref {
+	if n.judged != other.judged {
 		return false
 	}
 	r.add(ruleObjectTwice, n.object, n.nameOffset(), "metadata.name", "network "+n.ref.String()+" is in "+other.doc.src.name+" too")
@@ -74,7 +74,7 @@ func checkObject(r *run, n, other *network) bool {
 
 // goTogether reports whether two networks may be in one cluster, and both can be read.
 func goTogether(n, other *network) bool {
-	return n.ref != other.ref && n.conf != nil && other.conf != nil
+	return n.judged != other.judged && n.conf != nil && other.conf != nil
 }
 
 func checkName(r *run, n, other *network) bool {

@@ -29,7 +29,7 @@ type explainOptions struct {
 func newExplain(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	o := &explainOptions{cluster: cluster, confDir: runtimeConfDir}
 	cmd := &cobra.Command{
-		Use:   "explain pod [NAMESPACE/]NAME | -f FILE...",
+		Use:   "explain [pod] [NAMESPACE/]NAME | -f FILE...",
 		Short: "Show what ADD would do for a pod, without running anything",
 		Long: `explain answers: to which networks will this pod be attached, in which order, and what
 will each plugin get? If the pod would fail, it answers with the error of ADD, word for
@@ -53,7 +53,7 @@ read.`,
 		Args: usageArgs(o.checkArgs),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder (not the folders below it) with pods and networks, \"-\" for the standard input; instead of the API server")
+	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder with pods and networks, \"-\" for the standard input; instead of the API server")
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with Plexus's CNI configuration; without it, the first one in "+runtimeConfDir+", else one is assumed")
 	cmd.Flags().BoolVar(&o.showSecrets, "show-secrets", false, "show values that look like secrets")
 	o.output = addOutput(cmd)
@@ -66,12 +66,12 @@ func (o *explainOptions) checkArgs(_ *cobra.Command, args []string) error {
 		return errors.New("which pod? Name one (pod NAMESPACE/NAME), or files (-f)")
 	case len(args) == 0:
 		return nil
-	case args[0] != "pod":
+	case len(args) > 1 && args[0] != "pod":
 		return fmt.Errorf("%q cannot be explained, a pod can: explain pod NAMESPACE/NAME", args[0])
-	case len(args) != 2:
+	case args[0] == "pod" && len(args) != 2:
 		return fmt.Errorf("explain pod takes one name, got %d", len(args)-1)
 	}
-	_, err := parsePodName(args[1], "default")
+	_, err := parsePodName(args[len(args)-1], "default")
 	return err
 }
 
@@ -115,11 +115,14 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 // open gives the source of facts, and the pods to explain.
 func (o *explainOptions) open(cmd *cobra.Command, args []string) (podSource, []types.Ref, error) {
 	if len(o.files) == 0 {
+		if err := checkKnown(o.cluster); err != nil {
+			return nil, nil, err
+		}
 		namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
 		if err != nil {
 			return nil, nil, err
 		}
-		pod, err := parsePodName(args[1], namespace)
+		pod, err := parsePodName(args[len(args)-1], namespace)
 		if err != nil {
 			return nil, nil, misuse(err)
 		}
@@ -133,11 +136,11 @@ func (o *explainOptions) open(cmd *cobra.Command, args []string) (podSource, []t
 	if len(args) == 0 {
 		pods := source.objects.Pods()
 		if len(pods) == 0 {
-			return nil, nil, fmt.Errorf("there is no Pod in %s (-f does not read folders below a folder)", strings.Join(o.files, ", "))
+			return nil, nil, fmt.Errorf("there is no Pod in %s", strings.Join(o.files, ", "))
 		}
 		return source, pods, nil
 	}
-	pod, err := parsePodName(args[1], o.fileNamespace())
+	pod, err := parsePodName(args[len(args)-1], o.fileNamespace())
 	return source, []types.Ref{pod}, err
 }
 

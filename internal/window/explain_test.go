@@ -110,7 +110,7 @@ func TestExplainRefuses(t *testing.T) {
 		"no such format":        {[]string{"-f", pod, "-o", "xml"}, exitUsage, `--output: "xml" is not one of text, json, yaml`},
 		"no such file":          {[]string{"-f", dir + "/gone.yaml"}, exitBlind, "-f " + dir + "/gone.yaml: stat "},
 		"not a manifest":        {[]string{"-f", other}, exitBlind, "-f " + other + ": manifest " + other + ", document 1: is not a Kubernetes object"},
-		"no pod in files":       {[]string{"-f", write(t, dir, "net.yaml", lanNetwork)}, exitBlind, "there is no Pod in " + dir + "/net.yaml (-f does not read folders below a folder)"},
+		"no pod in files":       {[]string{"-f", write(t, dir, "net.yaml", lanNetwork)}, exitBlind, "there is no Pod in " + dir + "/net.yaml"},
 		"another pod":           {[]string{"pod", "shop/db", "-f", pod}, exitBlind, "pod shop/db: not found: no manifest has it"},
 		"no configuration":      {[]string{"-f", pod, "--config", dir + "/gone"}, exitBlind, "--config " + dir + "/gone: open "},
 		"another configuration": {[]string{"-f", pod, "--config", other}, exitBlind, "--config " + other + ": no plugin in it has the type plexus"},

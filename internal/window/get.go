@@ -27,7 +27,7 @@ type getOptions struct {
 func newGet(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	o := &getOptions{}
 	cmd := &cobra.Command{
-		Use:   "get [NAMESPACE/POD]",
+		Use:   "get [[pod] NAMESPACE/POD]",
 		Short: "List what is attached to the pods of a node, and whether it is as it was made",
 		Long: `get answers: which pods of this node have which networks, and is each attachment still as Plexus made
 it? It compares the journal with the kernel, and with the status of the pod if there is a cluster. The
@@ -49,7 +49,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		Args: usageArgs(onePod),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				o.pod = podName(args[0], *cluster.Namespace)
+				o.pod = podName(afterPod(args)[0], *cluster.Namespace)
 			}
 			return o.run(cmd)
 		},

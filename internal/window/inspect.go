@@ -22,7 +22,7 @@ type inspection struct {
 func newInspect(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	i := &inspection{}
 	cmd := &cobra.Command{
-		Use:   "inspect NAMESPACE/POD | --container ID | --netns PATH",
+		Use:   "inspect [pod] NAMESPACE/POD | --container ID | --netns PATH",
 		Short: "Say what is wrong with the network of a pod, and show all of it",
 		Long: `inspect answers: what is wrong with the network of this pod? It prints the findings first, each with
 what was seen and what to do, then every interface with what it leads to on the node. docs/findings.md
@@ -49,7 +49,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			i.pod = podName(args[0], *cluster.Namespace)
+			i.pod = podName(afterPod(args)[0], *cluster.Namespace)
 		}
 		if err := errors.Join(i.check(), out.check(), i.checkCommands(out.format)); err != nil {
 			return err
@@ -71,10 +71,18 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 
 // onePod refuses more than one argument.
 func onePod(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
+	if args = afterPod(args); len(args) > 1 {
 		return fmt.Errorf("%s takes one pod, as NAMESPACE/POD, got %q", cmd.Name(), args)
 	}
 	return nil
+}
+
+// afterPod leaves out the word "pod" before a pod's name, which explain and kubectl take there.
+func afterPod(args []string) []string {
+	if len(args) == 2 && args[0] == "pod" {
+		return args[1:]
+	}
+	return args
 }
 
 // podName gives NAMESPACE/POD of an argument that may be the pod's name alone.

@@ -81,15 +81,9 @@ func (s *fileSource) add(name string, stdin io.Reader) error {
 		}
 		return s.objects.Add("of the standard input", data)
 	}
-	info, err := os.Stat(name)
+	files, err := inputPaths(name)
 	if err != nil {
 		return err
-	}
-	files := []string{name}
-	if info.IsDir() {
-		if files, err = manifestsIn(name); err != nil {
-			return err
-		}
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -101,21 +95,6 @@ func (s *fileSource) add(name string, stdin io.Reader) error {
 		}
 	}
 	return nil
-}
-
-// manifestsIn gives the manifests of a folder, without those of its folders.
-func manifestsIn(folder string) ([]string, error) {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, entry := range entries {
-		if path := filepath.Join(folder, entry.Name()); isManifest(path) {
-			files = append(files, path)
-		}
-	}
-	return files, nil
 }
 
 // isManifest reports whether something in a folder is a file by whose name it is a manifest. A
@@ -155,6 +134,9 @@ const askTimeout = 10 * time.Second
 
 // openCluster makes a client as the flags say.
 func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
+	if err := checkKnown(flags); err != nil {
+		return nil, err
+	}
 	config, err := flags.ToRESTConfig()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,18 +26,21 @@ type validateOptions struct {
 	cluster *genericclioptions.ConfigFlags
 	config  string
 	explain string
+	live    bool // --cluster
+	all     bool
+	from    string
 }
 
 func newValidate(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	o := &validateOptions{cluster: cluster}
 	cmd := &cobra.Command{
-		Use:   "validate FILE... | FOLDER... | -",
-		Short: "Say what is wrong with networks and pods in files",
+		Use:   "validate FILE... | FOLDER... | - | --cluster",
+		Short: "Say what is wrong with networks and pods, in files or in the cluster",
 		Long: `validate answers: would these pods get their networks?
 
 It reads NetworkAttachmentDefinitions, pods, and the templates of Deployments, Jobs and the like, from YAML and
 JSON files, from the .yaml, .yml and .json files of folders and of the folders below them, and from the standard
-input (-), such as what Helm prints. It examines all of them together, and asks no cluster. Each finding has its file, line and column, also inside spec.config.
+input (-), such as what Helm prints. It examines all of them together, and asks no cluster. With --cluster it reads the networks and pods of the cluster instead, and writes nothing. Each finding has its file, line and column, also inside spec.config.
 Objects that name no namespace are in that of --namespace, else in "default".
 
 Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors or warnings, 2 wrong usage, 3 a file
@@ -44,12 +48,16 @@ cannot be read.`,
 		Example: `  kubectl plexus validate networks.yaml pods.yaml
   helm template ./chart | kubectl plexus validate -
   kubectl plexus validate --config /etc/cni/net.d/00-plexus.conflist manifests/
+  kubectl plexus validate --cluster -A
   kubectl plexus validate -o sarif . > plexus.sarif
   kubectl plexus validate --explain range-overlap`,
 		RunE: o.run,
 	}
 	o.output = addOutput(cmd, "sarif", "github")
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with the configuration of Plexus on the nodes: its isolation, allowedPlugins and default networks count")
+	cmd.Flags().BoolVar(&o.live, "cluster", false, "examine the networks and pods of the cluster, in the namespace of -n or of the kubeconfig")
+	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "with --cluster: of every namespace")
+	cmd.Flags().StringVar(&o.from, "from", "", "saved snapshot `file` of the node that the networks are for: its interfaces count")
 	cmd.Flags().StringVar(&o.explain, "explain", "", "explain a `rule`, and examine nothing")
 	_ = cmd.RegisterFlagCompletionFunc("explain", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -70,17 +78,23 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if cmd.Flags().Changed("explain") {
 		return o.explainRule(cmd.OutOrStdout(), args)
 	}
-	if len(args) == 0 {
-		return misuse(errors.New("validate: name files or folders, or - for the standard input"))
+	if err := o.checkInputs(args); err != nil {
+		return err
 	}
 	options, err := o.options(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	files, err := readInputs(cmd.InOrStdin(), args)
-	if err != nil {
-		return err
+	files, unread := o.read(cmd, args)
+	if len(files) == 0 && unread != nil {
+		return unread
 	}
+	if o.from != "" {
+		if options.Node, err = readNodeFacts(cmd, o.from); err != nil {
+			return err
+		}
+	}
+	options.Complete = o.all && unread == nil
 	report, err := validate.Run(cmd.Context(), files, options)
 	if err != nil {
 		return err
@@ -88,10 +102,67 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.write(cmd.OutOrStdout(), report); err != nil {
 		return err
 	}
+	if unread != nil {
+		return unread
+	}
 	if report.Wrong() {
 		return errShown
 	}
 	return nil
+}
+
+// readNodeFacts reads what validate asks of a node from a saved snapshot.
+func readNodeFacts(cmd *cobra.Command, file string) (*validate.Node, error) {
+	snapshot, err := load(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	node := &validate.Node{Name: snapshot.Machine.Name(), MTUs: map[string]int{}}
+	for i := range snapshot.Namespaces {
+		if !snapshot.Namespaces[i].Host {
+			continue
+		}
+		for _, link := range snapshot.Namespaces[i].Links {
+			node.MTUs[link.Name] = link.MTU
+		}
+	}
+	if len(node.MTUs) == 0 {
+		return nil, fmt.Errorf("--from %s: the snapshot has no interface of the node itself", file)
+	}
+	return node, nil
+}
+
+func (o *validateOptions) checkInputs(args []string) error {
+	switch {
+	case o.from == "-" && slices.Contains(args, "-"):
+		return misuse(errors.New("validate: the standard input is a snapshot (--from -) or manifests (-), not both"))
+	case o.live && len(args) > 0:
+		return misuse(errors.New("validate: --cluster takes no files"))
+	case o.all && !o.live:
+		return misuse(errors.New("validate: -A is of --cluster"))
+	case !o.live && len(args) == 0:
+		return misuse(errors.New("validate: name files or folders, - for the standard input, or --cluster"))
+	}
+	return nil
+}
+
+// read reads files, or the cluster, of which the error may say that only a part could be read.
+func (o *validateOptions) read(cmd *cobra.Command, args []string) ([]validate.File, error) {
+	if !o.live {
+		files, err := readInputs(cmd.InOrStdin(), args)
+		if err != nil {
+			return nil, err
+		}
+		return files, nil
+	}
+	namespace := ""
+	if !o.all {
+		var err error
+		if namespace, _, err = o.cluster.ToRawKubeConfigLoader().Namespace(); err != nil {
+			return nil, err
+		}
+	}
+	return readCluster(cmd.Context(), o.cluster, namespace)
 }
 
 func (o *validateOptions) write(w io.Writer, report *validate.Report) error {
