@@ -58,6 +58,7 @@ With --from it reads a saved snapshot instead.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	d.local.add(cmd, cluster)
+	d.local.here = true
 	d.local.addFrom(cmd)
 	d.local.addConfDir(cmd)
 	cmd.Flags().StringVar(&d.endpoint, "runtime-endpoint", "", "`address` of the container runtime, as unix:///run/containerd/containerd.sock; without it, those of containerd and CRI-O are tried")

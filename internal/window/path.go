@@ -51,6 +51,7 @@ With --from it reads saved snapshots instead, one a node, as any user, anywhere.
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.node.add(cmd, cluster)
+	o.node.here = true
 	cmd.Flags().StringArrayVar(&o.froms, "from", nil, "read a saved snapshot from this `file` instead of the node, one a node")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the snapshots, with what was asked, into this `folder`, one file a node; --from reads them")
 	cmd.Flags().StringVarP(&o.query.Interface, "interface", "i", "", "the pod's `interface` that packets leave by; without it, the pod's routing chooses")
