@@ -12,7 +12,7 @@ import (
 )
 
 // commands are what is in the image.
-var commands = []string{"plexus", "plexus-agent", "plexus-once", "plexus-sriov", "plexus-vhostuser"}
+var commands = []string{"plexus", "plexus-agent", "plexus-once", "plexus-sriov", "plexus-vhostuser", "kubectl-plexus"}
 
 // builder builds the commands for a platform into a folder.
 type builder func(ctx context.Context, platform v1.Platform, dir string) error

@@ -164,7 +164,7 @@ func checkImage(t *testing.T, one v1.Image, platform *v1.Platform) {
 			t.Errorf("%s: %d:%d %s %s", h.Name, h.Uid, h.Gid, h.FileInfo().Mode(), h.ModTime)
 		}
 	}
-	want := "opt/ opt/plexus/ opt/plexus/bin/ opt/plexus/bin/plexus opt/plexus/bin/plexus-agent opt/plexus/bin/plexus-once opt/plexus/bin/plexus-sriov opt/plexus/bin/plexus-vhostuser"
+	want := "opt/ opt/plexus/ opt/plexus/bin/ opt/plexus/bin/plexus opt/plexus/bin/plexus-agent opt/plexus/bin/plexus-once opt/plexus/bin/plexus-sriov opt/plexus/bin/plexus-vhostuser opt/plexus/bin/kubectl-plexus"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("it has %s, want %s", got, want)
 	}

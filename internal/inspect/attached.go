@@ -27,7 +27,8 @@ const (
 
 // Attached is one attachment of a pod or container, as the journal and the kernel have it.
 type Attached struct {
-	Pod         string   `json:"pod,omitempty"` // namespace/name
+	Node        string   `json:"node,omitempty"` // its name in the cluster
+	Pod         string   `json:"pod,omitempty"`  // namespace/name
 	ContainerID string   `json:"containerID"`
 	Interface   string   `json:"interface"`
 	Network     string   `json:"network"`
@@ -50,6 +51,17 @@ type AttachedList struct {
 	Notes      []Note     `json:"notes,omitempty"` // what it could not compare
 }
 
+// MergeAttached makes one list of those of several nodes, in their order.
+func MergeAttached(lists ...*AttachedList) *AttachedList {
+	merged := &AttachedList{APIVersion: APIVersion, Kind: AttachedKind, Items: []Attached{}}
+	for _, list := range lists {
+		if list != nil { // a node that could not be read
+			merged.Items, merged.Notes = append(merged.Items, list.Items...), append(merged.Notes, list.Notes...)
+		}
+	}
+	return merged
+}
+
 // NewAttachedList gives the attachments that the journal of a Snapshot has, by pod and
 // container, each in the order of the plan, as far as they are asked for.
 func NewAttachedList(s *Snapshot, wanted func(*Attached) bool) *AttachedList {
@@ -57,7 +69,9 @@ func NewAttachedList(s *Snapshot, wanted func(*Attached) bool) *AttachedList {
 	list := &AttachedList{APIVersion: APIVersion, Kind: AttachedKind, Items: []Attached{}}
 	for i := range s.Records {
 		for j := range s.Records[i].Attachments {
-			if one := graph.attached(&s.Records[i], &s.Records[i].Attachments[j]); wanted(&one) {
+			one := graph.attached(&s.Records[i], &s.Records[i].Attachments[j])
+			one.Node = s.Machine.Node
+			if wanted(&one) {
 				list.Items = append(list.Items, one)
 			}
 		}

@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/plexus-cni/plexus/internal/style"
@@ -11,12 +12,17 @@ import (
 // AttachedTable writes attachments as lines. Lines that come later stand below the columns of the first.
 type AttachedTable struct {
 	Wide  bool // all that is known
+	Nodes bool // the list is of several nodes
 	table table
 	began bool
 }
 
 // Write writes a line for each attachment of a list, and before the first one the titles.
 func (t *AttachedTable) Write(w io.Writer, l *AttachedList) error {
+	if len(l.Items) == 0 && !t.began && t.Nodes {
+		_, err := fmt.Fprintln(w, "No journal of a node has such an attachment.")
+		return err
+	}
 	if len(l.Items) == 0 && !t.began {
 		_, err := fmt.Fprintln(w, "The journal of this node has no such attachment.")
 		return err
@@ -33,6 +39,9 @@ func (t *AttachedTable) Write(w io.Writer, l *AttachedList) error {
 
 func (t *AttachedTable) titles() []string {
 	titles := []string{"POD", "INTERFACE", "NETWORK", "ADDRESSES", "HOST SIDE", "STATE"}
+	if t.Nodes {
+		titles = slices.Insert(titles, 0, "NODE")
+	}
 	if t.Wide {
 		titles = append(titles, "PLUGINS", "MAC", "MTU", "DEVICE", "CONTAINER")
 	}
@@ -41,6 +50,9 @@ func (t *AttachedTable) titles() []string {
 
 func (t *AttachedTable) cells(a *Attached, words style.Style) []cell {
 	cells := []cell{{text: a.Pod}, {text: a.Interface}, {text: a.Network}, {text: strings.Join(a.Addresses, ",")}, {text: a.HostSide}, a.state(words)}
+	if t.Nodes {
+		cells = slices.Insert(cells, 0, cell{text: a.Node})
+	}
 	if !t.Wide {
 		return cells
 	}

@@ -29,9 +29,6 @@ var (
 	clusterPods     = listed{"Pod", "v1", "/api/v1", "pods"}
 )
 
-// errNoCluster is the error where nothing says how to reach a cluster. Without it, client-go would try this machine.
-var errNoCluster = errors.New("no cluster is known: name a kubeconfig with --kubeconfig or KUBECONFIG, or give files")
-
 // checkKnown refuses flags and files that name no API server, before anything waits for one.
 func checkKnown(flags *genericclioptions.ConfigFlags) error {
 	if flags.APIServer != nil && *flags.APIServer != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "" {

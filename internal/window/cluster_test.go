@@ -88,7 +88,7 @@ func TestNoClusterIsKnown(t *testing.T) {
 	for _, args := range [][]string{{"explain", "shop/web"}, {"explain", "pod", "web"}, {"validate", "--cluster"}, {"validate", "--cluster", "-A"}} {
 		got := runWith(t, "", args...)
 		check.Equal(t, "exit code", got.code, exitBlind)
-		check.Contains(t, "stderr", got.stderr, "no cluster is known: name a kubeconfig")
+		check.Contains(t, "stderr", got.stderr, "no cluster is known: there is no kubeconfig")
 	}
 }
 

@@ -31,7 +31,7 @@ type remoteNodes interface {
 type doctor struct {
 	local    nodeFlags
 	cluster  *genericclioptions.ConfigFlags
-	remote   remoteNodes // nil if there is no way to other nodes
+	remote   remoteNodes
 	node     string
 	all      bool
 	endpoint string
@@ -49,21 +49,27 @@ the findings of inspect for every pod of the node. docs/findings.md has all find
 
 Exit codes: 0 there is no error and no warning, 1 there is one, 2 wrong usage, 3 could not look.
 
-` + onTheNode + ` The agent, the container runtime and the API
-server are asked as far as they can be reached; no plugin is run.
+It runs on the node, as root. With --node it reads a node of the cluster through a window pod
+(docs/window.md), and with --all-nodes every one. The agent, the container runtime and the API server
+are asked as far as they can be reached; no plugin is run, and nothing is changed.
 With --from it reads a saved snapshot instead.`,
 		Example: `  sudo kubectl-plexus doctor
   sudo kubectl-plexus doctor -o json
+  kubectl plexus doctor --node node1
+  kubectl plexus doctor --all-nodes
   kubectl-plexus doctor --from node1.json`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	d.local.add(cmd, cluster)
+	d.local.here = true
 	d.local.addFrom(cmd)
 	d.local.addConfDir(cmd)
 	cmd.Flags().StringVar(&d.endpoint, "runtime-endpoint", "", "`address` of the container runtime, as unix:///run/containerd/containerd.sock; without it, those of containerd and CRI-O are tried")
-	if remote != nil {
-		cmd.Flags().StringVar(&d.node, "node", "", "the `node` to look at; without it, the one that this runs on")
-		cmd.Flags().BoolVarP(&d.all, "all-nodes", "A", false, "a row for each node of the cluster")
+	cmd.Flags().StringVar(&d.node, "node", "", "the `node` of the cluster to look at, through a window pod; without it, the one that this runs on")
+	cmd.Flags().BoolVarP(&d.all, "all-nodes", "A", false, "a row for each node of the cluster, at most five read at once")
+	d.local.addPods(cmd)
+	if d.remote == nil {
+		d.remote = &d.local.afar
 	}
 	out := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -136,12 +136,6 @@ func runDoctor(t *testing.T, nodes remoteNodes, args ...string) (code int, stdou
 	return exitCode(cmd.ExecuteContext(t.Context())), out.String()
 }
 
-// Without a way to other nodes there are no flags for them.
-func TestDoctorOnTheNodeAlone(t *testing.T) {
-	cmd := newDoctor(withoutCluster(), nil)
-	check.Equal(t, "a flag for nodes", cmd.Flags().Lookup("node") == nil && cmd.Flags().Lookup("all-nodes") == nil, true)
-}
-
 // What the API server answers is asked for as whoever runs the command; each answer that is none says why.
 func TestDoctorAsksTheAPIServer(t *testing.T) {
 	answers := map[string]string{

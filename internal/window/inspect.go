@@ -31,9 +31,9 @@ has all findings.
 Exit codes: 0 there is no error and no warning, 1 there is one, 2 wrong usage, 3 the node could not be read, or
 the pod is not on it.
 
-` + onTheNode + `
-With --from it reads a saved snapshot instead, as any user, anywhere.`,
-		Example: `  sudo kubectl-plexus inspect shop/web
+` + whichNode,
+		Example: `  kubectl plexus inspect shop/web
+  sudo kubectl-plexus inspect shop/web            # on the pod's node
   sudo kubectl-plexus inspect --netns /run/netns/blue
   sudo kubectl-plexus inspect --container 4f1d
   sudo kubectl-plexus inspect shop/web --commands   # what shows the same by hand
@@ -43,6 +43,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 	i.node.add(cmd, cluster)
 	i.node.addFrom(cmd)
 	addSave(cmd, &i.node.save)
+	i.node.addAfar(cmd)
 	cmd.Flags().StringVar(&i.container, "container", "", "`ID` of the pod's sandbox, or its beginning")
 	cmd.Flags().StringVar(&i.netns, "netns", "", "`path` of a network namespace, whether Plexus attached it or not")
 	cmd.Flags().BoolVar(&i.commands, "commands", false, "print below each fact the command that shows it by hand")
@@ -51,6 +52,7 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		if len(args) > 0 {
 			i.pod = podName(afterPod(args)[0], *cluster.Namespace)
 		}
+		i.node.pod, i.node.here = i.pod, i.node.name == "" && i.pod == ""
 		if err := errors.Join(i.check(), out.check(), i.checkCommands(out.format)); err != nil {
 			return err
 		}
@@ -58,7 +60,8 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 		if err != nil {
 			return err
 		}
-		if err := out.write(cmd.OutOrStdout(), report, func(w io.Writer) error { return report.WriteText(w, i.commands) }); err != nil {
+		text := i.node.withWay(func(w io.Writer) error { return report.WriteText(w, i.commands) })
+		if err := out.write(cmd.OutOrStdout(), report, text); err != nil {
 			return err
 		}
 		if inspect.Wrong(report.Findings) {
@@ -137,7 +140,7 @@ func (i *inspection) explainNotFound(err error) error {
 	case i.node.from != "":
 		return fmt.Errorf("%w (--from %s)", err, i.node.from)
 	}
-	return fmt.Errorf("%w (--state-dir %s)", err, i.node.stateDir)
+	return fmt.Errorf("%w (%s)", err, i.node.where())
 }
 
 func (i *inspection) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/windowpod"
 )
 
 // maxQuestions ends a path whose every answer leads to another question.
@@ -42,8 +44,9 @@ Two pods that are on several networks together have several ways: choose with -i
 the path of a network namespace can be given. The exit code is 1 if a kernel loses the packet, or if
 large packets do not pass whole.
 
-` + onTheNode + `
-With --from it reads saved snapshots instead, one a node, as any user, anywhere.`,
+For root on a node, or with --state-dir or --netns-dir, this machine is read, and the node of the other
+pod through a window pod if there is a cluster (docs/window.md). Elsewhere the nodes of both pods are
+read so. With --from saved snapshots are read instead, one a node. Nothing of a node is changed.`,
 		Example: `  sudo kubectl-plexus path shop/web -i net0 to shop/db
   sudo kubectl-plexus path shop/web to 192.0.2.9
   kubectl-plexus path shop/web -i net0 to shop/db --from node1.json --from node2.json`,
@@ -51,6 +54,8 @@ With --from it reads saved snapshots instead, one a node, as any user, anywhere.
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.node.add(cmd, cluster)
+	o.node.here = true
+	o.node.addPods(cmd)
 	cmd.Flags().StringArrayVar(&o.froms, "from", nil, "read a saved snapshot from this `file` instead of the node, one a node")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the snapshots, with what was asked, into this `folder`, one file a node; --from reads them")
 	cmd.Flags().StringVarP(&o.query.Interface, "interface", "i", "", "the pod's `interface` that packets leave by; without it, the pod's routing chooses")
@@ -99,16 +104,9 @@ func (o *pathOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	o.query.From, o.query.To = o.subject(o.query.From), o.subject(o.query.To)
-	nodes, err := o.open(cmd)
-	defer func() {
-		for _, node := range nodes {
-			err = errors.Join(err, node.Close())
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	document, err := o.trace(cmd.Context(), nodes)
+	v := &visited{}
+	defer func() { err = errors.Join(err, v.close()) }()
+	document, err := o.visit(cmd, v)
 	if err != nil {
 		return err
 	}
@@ -121,6 +119,21 @@ func (o *pathOptions) run(cmd *cobra.Command) (err error) {
 	return nil
 }
 
+// visit reads the nodes of the path, and traces it.
+func (o *pathOptions) visit(cmd *cobra.Command, v *visited) (*path.Document, error) {
+	nodes, err := o.open(cmd)
+	for _, node := range nodes {
+		err = errors.Join(err, v.add(cmd.Context(), node, o.request()))
+	}
+	if err == nil {
+		err = o.reach(cmd.Context(), v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.trace(cmd.Context(), v)
+}
+
 // subject completes the name of a pod.
 func (o *pathOptions) subject(name string) string {
 	if path.IsAddress(name) || filepath.IsAbs(name) {
@@ -129,7 +142,8 @@ func (o *pathOptions) subject(name string) string {
 	return podName(name, *o.fallback)
 }
 
-// open gives the nodes that the path is about. What was opened has to be closed also after an error.
+// open gives the nodes that are known before anything is read: saved ones, or this machine. What was
+// opened has to be closed also after an error.
 func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error) {
 	for _, file := range o.froms {
 		snapshot, err := load(cmd, file)
@@ -138,58 +152,103 @@ func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error)
 		}
 		nodes = append(nodes, savedNode{snapshot})
 	}
-	if len(nodes) > 0 {
-		return nodes, nil
+	if err := windowpod.CheckKeep(o.node.keep); err != nil {
+		return nodes, misuse(fmt.Errorf("--keep: %w", err))
 	}
-	node, err := o.node.open(cmd)
+	known, err := o.node.hasCluster()
+	if len(nodes) > 0 || err != nil || known && !o.node.isHere(cmd) {
+		return nodes, err
+	}
+	node, err := o.node.openLocal()
 	if err != nil {
 		return nil, err
 	}
 	return []inspect.Node{node}, nil
 }
 
-// trace asks the nodes until the path needs no further answer.
-func (o *pathOptions) trace(ctx context.Context, nodes []inspect.Node) (*path.Document, error) {
-	snapshots, err := o.read(ctx, nodes)
-	if err != nil {
-		return nil, err
+// reach opens the nodes of the pods that no snapshot has, where there is a cluster to ask.
+func (o *pathOptions) reach(ctx context.Context, world *visited) error {
+	known, err := o.node.hasCluster()
+	if len(o.froms) > 0 || err != nil || !known {
+		return err
 	}
-	world := path.NewWorld(snapshots...)
+	for _, subject := range []string{o.query.From, o.query.To} {
+		if path.IsAddress(subject) || filepath.IsAbs(subject) || world.has(subject) {
+			continue
+		}
+		name, err := o.node.nodeOf(ctx, subject)
+		if err != nil {
+			return err
+		}
+		node, err := o.node.openNode(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := world.add(ctx, node, o.request()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visited are the nodes of a path, and what was read of each.
+type visited struct {
+	nodes     []inspect.Node
+	snapshots []*inspect.Snapshot
+}
+
+func (v *visited) add(ctx context.Context, node inspect.Node, request inspect.Request) error {
+	v.nodes = append(v.nodes, node) // before anything fails, so that it is closed
+	snapshot, err := node.Snapshot(ctx, request)
+	v.snapshots = append(v.snapshots, snapshot)
+	return err
+}
+
+func (v *visited) has(pod string) bool {
+	return slices.ContainsFunc(v.snapshots, func(s *inspect.Snapshot) bool {
+		_, err := s.FindPod(pod)
+		return err == nil
+	})
+}
+
+func (v *visited) close() error {
+	var all []error
+	for _, node := range v.nodes {
+		all = append(all, node.Close())
+	}
+	return errors.Join(all...)
+}
+
+// request is what is read of each node.
+func (o *pathOptions) request() (request inspect.Request) {
+	for _, subject := range []string{o.query.From, o.query.To} {
+		if filepath.IsAbs(subject) {
+			request.NetNS = append(request.NetNS, subject)
+		}
+	}
+	return request
+}
+
+// trace asks the nodes until the path needs no further answer.
+func (o *pathOptions) trace(ctx context.Context, v *visited) (*path.Document, error) {
+	world := path.NewWorld(v.snapshots...)
 	for range maxQuestions {
 		document, asked, err := world.Trace(o.query)
 		if errors.Is(err, path.ErrChoose) {
 			return nil, misuse(err)
 		}
 		if err != nil || len(asked) == 0 {
-			return document, errors.Join(err, o.keep(snapshots))
+			return document, errors.Join(err, o.keep(v.snapshots))
 		}
 		for _, question := range asked {
-			answers, err := nodes[question.Machine].Answers(ctx, []inspect.Question{question.Question})
+			answers, err := v.nodes[question.Machine].Answers(ctx, []inspect.Question{question.Question})
 			if err != nil {
 				return nil, err
 			}
-			snapshots[question.Machine].Answers = append(snapshots[question.Machine].Answers, answers...)
+			v.snapshots[question.Machine].Answers = append(v.snapshots[question.Machine].Answers, answers...)
 		}
 	}
 	return nil, fmt.Errorf("the path from %s to %s has no end after %d questions", o.query.From, o.query.To, maxQuestions)
-}
-
-func (o *pathOptions) read(ctx context.Context, nodes []inspect.Node) ([]*inspect.Snapshot, error) {
-	var request inspect.Request
-	for _, subject := range []string{o.query.From, o.query.To} {
-		if filepath.IsAbs(subject) {
-			request.NetNS = append(request.NetNS, subject)
-		}
-	}
-	var snapshots []*inspect.Snapshot
-	for _, node := range nodes {
-		snapshot, err := node.Snapshot(ctx, request)
-		if err != nil {
-			return nil, err
-		}
-		snapshots = append(snapshots, snapshot)
-	}
-	return snapshots, nil
 }
 
 // keep saves the snapshots, each under the name of its node.

@@ -7,31 +7,44 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/windowpod"
 	"github.com/plexus-cni/plexus/types"
 )
 
-// onTheNode is what the help of each command says that reads the node.
+// onTheNode is what the help of each command says that reads the node that it runs on.
 const onTheNode = `It runs on the node, as root, and reads the node that it runs on; no cluster and
 no container runtime is asked. It changes nothing.`
 
+// whichNode is what the help of each command says that reads a node.
+const whichNode = `The node is the first of these that fits: the saved snapshot of --from, where the command has that
+flag; the node of the cluster that --node names; this machine, with a flag that is about it (--netns,
+--container, --state-dir, --netns-dir), or for root if it has the folder of --state-dir; the node that
+the cluster says the pod is on. A node of the cluster is read through a window pod, which is made there,
+ends by itself, and is used again until then (docs/window.md). The text begins with what was read.
+Nothing of a node is changed.`
+
 // nodeFlags say which node a command reads, and how.
 type nodeFlags struct {
-	cluster   *genericclioptions.ConfigFlags
 	stateDir  string
 	netnsDirs []string
 	confDir   string
 	from      string
 	save      string // where to keep what was read
-	name      string // of the node that is read through a window pod
+	afar
+	// The command sets these before it opens a node.
+	pod  string // that it is about, as NAMESPACE/POD
+	here bool   // it is about something that has no name in a cluster
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	f.cluster = cluster
+	f.cluster, f.cmd, f.connect = cluster, cmd, sync.OnceValues(f.newClients)
+	f.keep, f.namespace = windowpod.DefaultKeep, windowpod.Namespace
 	flags := cmd.Flags()
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
@@ -47,19 +60,84 @@ func (f *nodeFlags) addConfDir(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.confDir, "conf-dir", runtimeConfDir, "`folder` of the runtime's CNI configurations")
 }
 
-// open gives the way to the node: a saved snapshot, or this machine. The caller closes it.
+// open gives the way to the node, as whichNode says. The caller closes it.
 func (f *nodeFlags) open(cmd *cobra.Command) (inspect.Node, error) {
-	if given := cmd.Flags().Lookup("from"); given != nil && given.Changed && f.from == "" {
-		return nil, misuse(errors.New("--from names no file: give one, or - for the standard input"))
+	node, err := f.choose(cmd)
+	if err != nil {
+		return nil, err
 	}
-	if f.from != "" {
+	f.way = wayOf(node)
+	_, f.away = node.(*windowpod.Node)
+	return node, nil
+}
+
+func (f *nodeFlags) choose(cmd *cobra.Command) (inspect.Node, error) {
+	if err := f.check(cmd); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.from != "":
 		snapshot, err := load(cmd, f.from)
 		if err != nil {
 			return nil, err
 		}
 		return savedNode{snapshot}, nil
+	case f.name != "":
+		return f.openNode(cmd.Context(), f.name)
+	case f.isHere(cmd):
+		return f.openLocal()
 	}
-	return f.openLocal()
+	return f.openPodsNode(cmd.Context())
+}
+
+// errWhich is the error for a command that says no node, on a machine that is none of Plexus.
+var errWhich = errors.New("this machine is no node of Plexus: name a node of the cluster with --node, or a pod; --state-dir says that it is this machine")
+
+// openPodsNode opens the node of the pod, if there is a cluster; else this machine may be a node that has
+// attached nothing yet.
+func (f *nodeFlags) openPodsNode(ctx context.Context) (inspect.Node, error) {
+	known, err := f.hasCluster()
+	switch {
+	case err != nil:
+		return nil, err
+	case !known:
+		return f.openLocal()
+	case f.pod == "":
+		return nil, errWhich
+	}
+	name, err := f.nodeOf(ctx, f.pod)
+	if err != nil {
+		return nil, err
+	}
+	return f.openNode(ctx, name)
+}
+
+// check refuses flags that say two things at once.
+func (f *nodeFlags) check(cmd *cobra.Command) error {
+	if err := windowpod.CheckKeep(f.keep); err != nil {
+		return misuse(fmt.Errorf("--keep: %w", err))
+	}
+	if given := cmd.Flags().Lookup("from"); given != nil && given.Changed && f.from == "" {
+		return misuse(errors.New("--from names no file: give one, or - for the standard input"))
+	}
+	if f.name == "" {
+		return nil
+	}
+	for _, other := range []string{"from", "state-dir", "netns-dir"} {
+		if cmd.Flags().Changed(other) {
+			return misuse(fmt.Errorf("--node is a node of the cluster, and --%s says something else", other))
+		}
+	}
+	return nil
+}
+
+// isHere reports whether this machine is meant, without a flag that says it.
+func (f *nodeFlags) isHere(cmd *cobra.Command) bool {
+	if f.here || cmd.Flags().Changed("state-dir") || cmd.Flags().Changed("netns-dir") {
+		return true
+	}
+	_, err := os.Stat(f.stateDir)
+	return os.Geteuid() == 0 && err == nil
 }
 
 // read opens the node, reads a snapshot of it, and lets go of it.
@@ -80,6 +158,32 @@ func (f *nodeFlags) ask(ctx context.Context, node inspect.Node, request inspect.
 		err = saveSnapshot(f.save, snapshot)
 	}
 	return snapshot, err
+}
+
+// wayOf says how a node is read; a saved one has been named by whoever reads it.
+func wayOf(node inspect.Node) string {
+	if described, can := node.(interface{ Way() string }); can {
+		return described.Way()
+	}
+	return ""
+}
+
+// where says in which journal was looked: its folder is not the same on every node.
+func (f *nodeFlags) where() string {
+	if f.away {
+		return f.way
+	}
+	return "--state-dir " + f.stateDir
+}
+
+// withWay writes which node was read, and how, before a text.
+func (f *nodeFlags) withWay(text func(io.Writer) error) func(io.Writer) error {
+	return func(w io.Writer) error {
+		if f.way != "" {
+			_, _ = fmt.Fprintf(w, "%s\n\n", f.way)
+		}
+		return text(w)
+	}
 }
 
 // savedNode is a node of which only a Snapshot is left.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/collect"
+	"github.com/plexus-cni/plexus/internal/inspect/stream"
 	"github.com/plexus-cni/plexus/sriov"
 )
 
@@ -19,7 +20,7 @@ type local struct{ options collect.Options }
 
 func (f *nodeFlags) openLocal() (inspect.Node, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("reading the node needs root: run it on the node with sudo, or inspect a saved snapshot with --from")
+		return nil, errors.New("this machine can be read by root alone: run it on the node with sudo, name a node of the cluster with --node, or read a saved snapshot with --from")
 	}
 	return &local{collect.Options{StateDir: f.stateDir, NetNSDirs: f.netnsDirs, Sysfs: sriov.DefaultSysfs, ConfDir: f.confDir, CNIPath: filepath.SplitList(os.Getenv("CNI_PATH"))}}, nil
 }
@@ -49,3 +50,14 @@ func (l *local) Changes(ctx context.Context) (<-chan struct{}, error) {
 }
 
 func (*local) Close() error { return nil }
+
+// Way says that this machine is read.
+func (*local) Way() string {
+	name, _ := os.Hostname()
+	return "node " + name + ", which is this machine"
+}
+
+// openServed opens the node of a window pod, whose folders are below another root.
+func openServed(root string, folders stream.Folders) (inspect.Node, error) {
+	return &local{collect.Options{Root: root, StateDir: folders.State, NetNSDirs: folders.NetNS, Sysfs: sriov.DefaultSysfs, ConfDir: folders.ConfDir}}, nil
+}

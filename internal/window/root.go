@@ -114,12 +114,11 @@ const completionExample = `  # for this shell, with the package bash-completion
 
 // addCommands adds every command. One that asks the API server is given the flags that say how.
 func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	alone := []*cobra.Command{newInspect(cluster), newPath(cluster), newSnapshot(cluster), newVersion()}
-	alone = append(alone, newGC(), newRelease())
+	alone := []*cobra.Command{newNode(), newGC(), newRelease(), newVersion()}
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newValidate(cluster), newExplain(cluster), newGet(cluster), newDoctor(cluster, nil))...)
+	root.AddCommand(append(alone, newValidate(cluster), newExplain(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newSnapshot(cluster), newDoctor(cluster, nil))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command

@@ -73,7 +73,7 @@ func TestRootHelp(t *testing.T) {
 
 // A command that asks no cluster does not show how to reach one.
 func TestHelpHasNoClusterFlags(t *testing.T) {
-	for command, asks := range map[string]bool{"explain": true, "validate": true, "get": true, "inspect": false, "snapshot": false} {
+	for command, asks := range map[string]bool{"explain": true, "validate": true, "get": true, "inspect": true, "snapshot": true, "gc": false} {
 		help := runWith(t, "", command, "--help").stdout
 		check.Contains(t, "help of "+command, help, "--namespace")
 		check.Equal(t, "cluster flags in the help of "+command, strings.Contains(help, "--kubeconfig"), asks)

@@ -27,7 +27,7 @@ func newSnapshot(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot [NAMESPACE/POD...] [--save FILE|FOLDER]",
 		Short: "Read the network of this node and of its pods into one document",
-		Long: `snapshot answers: how is the network of this node and of its pods, right now? It prints one JSON
+		Long: `snapshot answers: how is the network of a node and of its pods, right now? It prints one JSON
 document, which get, inspect, path and doctor read with --from. If pods are named, the document has of
 the others nothing but their host ends. It has addresses, names and MACs, and no configuration of a
 network unless --with-config asks for them.
@@ -36,9 +36,10 @@ With --redact the names of pods, nodes and interfaces, the addresses and the MAC
 by the same. Subnets stay subnets, and the kind of an address stays: what the commands find is the same.
 Another run gives other names, unless --redact-key is the same.
 
-` + onTheNode + `
-With --from it reads a saved snapshot instead, as any user, anywhere.`,
-		Example: `  sudo kubectl-plexus snapshot --save node1.json
+` + whichNode,
+		Example: `  kubectl plexus snapshot --node node1 --save node1.json
+  kubectl plexus snapshot shop/web
+  sudo kubectl-plexus snapshot --save node1.json
   sudo kubectl-plexus snapshot shop/web shop/db --save report/
   kubectl-plexus snapshot --from node1.json shop/web --redact --save report.json
   kubectl-plexus inspect --from node1.json shop/web`,
@@ -47,12 +48,16 @@ With --from it reads a saved snapshot instead, as any user, anywhere.`,
 			for _, arg := range args {
 				o.pods = append(o.pods, podName(arg, *cluster.Namespace))
 			}
+			if len(o.pods) > 0 {
+				o.where.pod = o.pods[0] // the others have to be on its node
+			}
 			return o.run(cmd)
 		},
 	}
 	o.where.add(cmd, cluster)
 	o.where.addFrom(cmd)
 	o.where.addConfDir(cmd)
+	o.where.addAfar(cmd)
 	addSave(cmd, &o.save)
 	cmd.Flags().BoolVar(&o.withConfig, "with-config", false, "add the configurations of the runtime's folder, with masked secrets")
 	cmd.Flags().BoolVar(&o.redact, "redact", false, "replace names, addresses and MACs")

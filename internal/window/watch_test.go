@@ -143,7 +143,7 @@ func TestGetComparesStatus(t *testing.T) {
 	defer server.Close()
 	flags := genericclioptions.NewConfigFlags(false)
 	list := func(pod string) *inspect.AttachedList {
-		o := &getOptions{pod: pod, node: nodeFlags{cluster: flags}}
+		o := &getOptions{pod: pod, node: nodeFlags{afar: afar{cluster: flags}}}
 		list, err := o.list(t.Context(), &agingNode{t: t})
 		check.Must(t, err)
 		return list

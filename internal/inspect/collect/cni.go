@@ -50,7 +50,7 @@ func (c *collector) readCNI() {
 	c.readExecutables()
 	c.readStores(files)
 	c.readVFs()
-	if listing, err := journal.New(options.StateDir).Scan(); err == nil {
+	if listing, err := journal.New(c.onHost(options.StateDir)).Scan(); err == nil {
 		for _, key := range listing.GivenUp {
 			cni.GivenUp = append(cni.GivenUp, key.ContainerID)
 		}
@@ -58,7 +58,7 @@ func (c *collector) readCNI() {
 }
 
 // onHost gives the path by which a file of the node is seen here.
-func (c *collector) onHost(path string) string { return filepath.Join(c.options.Root, path) }
+func (c *collector) onHost(path string) string { return c.options.at(path) }
 
 func (c *collector) confFile(file *confdir.File) inspect.ConfFile {
 	described := inspect.ConfFile{Name: file.Name, Owner: ownerName(file.Owner), CNIVersion: file.Version()}

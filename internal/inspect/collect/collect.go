@@ -24,6 +24,9 @@ import (
 
 // Options say where to look.
 type Options struct {
+	// Root is where the node's folders are for this process, as "/host" in a window pod; "" where they
+	// are in their own place. All other paths, and those of the Snapshot, are the node's own.
+	Root      string
 	StateDir  string   // of the journal
 	NetNSDirs []string // folders in which runtimes mount namespaces
 	NetNS     []string // namespaces besides
@@ -38,8 +41,6 @@ type Options struct {
 	CNI        bool
 	CNIPath    []string // more folders of plugins
 	WithConfig bool     // adds the configurations, with masked secrets
-	// Root is where the node's files are seen, as in a pod that has mounted them; StateDir and NetNSDirs have it already.
-	Root string
 }
 
 // DefaultNetNSDirs are the folders of containerd, CRI-O and podman, and of Docker.
@@ -151,11 +152,11 @@ func (c *collector) hold(handle netns.NsHandle, path string) error {
 // openSandboxes opens the namespaces that the options and the journal name.
 func (c *collector) openSandboxes() {
 	for _, path := range c.paths() {
-		if _, exists := host.NetNS(path); !exists {
+		if _, exists := host.NetNS(c.options.at(path)); !exists {
 			c.noteNone(path)
 			continue
 		}
-		handle, err := netns.GetFromPath(path)
+		handle, err := netns.GetFromPath(c.options.at(path))
 		if errors.Is(err, fs.ErrNotExist) {
 			c.note(path, errors.New("it went away meanwhile"))
 			continue
@@ -174,7 +175,7 @@ func (c *collector) noteNone(path string) {
 	if !slices.ContainsFunc(c.options.NetNS, func(named string) bool { return inspect.CleanPath(named) == path }) {
 		return
 	}
-	if _, err := os.Lstat(path); err != nil {
+	if _, err := os.Lstat(c.options.at(path)); err != nil {
 		c.note(path, errors.New("there is no such file"))
 		return
 	}
@@ -190,7 +191,7 @@ func (c *collector) paths() []string {
 		}
 	}
 	for _, dir := range c.options.NetNSDirs {
-		entries, err := os.ReadDir(dir)
+		entries, err := os.ReadDir(c.options.at(dir))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.note(dir, err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // readJournal reads the records. One that cannot be read is a note.
 func (c *collector) readJournal() {
-	records := journal.New(c.options.StateDir)
+	records := journal.New(c.options.at(c.options.StateDir))
 	keys, err := records.List()
 	if err != nil {
 		c.note(c.options.StateDir, err)
@@ -30,22 +30,22 @@ func (c *collector) readJournal() {
 			c.note(filepath.Join(c.options.StateDir, key.ContainerID), err)
 			continue
 		}
-		c.snapshot.Records = append(c.snapshot.Records, recorded(record, c.snapshot.Machine.BootID))
+		c.snapshot.Records = append(c.snapshot.Records, c.recorded(record))
 	}
 }
 
-func recorded(r *types.Record, bootID string) inspect.Record {
+func (c *collector) recorded(r *types.Record) inspect.Record {
 	where := journal.WhereaboutsOf(r)
 	record := inspect.Record{
 		Sandbox: inspect.Sandbox{ContainerID: r.Plan.Sandbox.ContainerID}, Network: r.Network, Interface: r.Plan.Sandbox.IfName,
-		Path: where.NetNS, Inode: where.ID.Inode, Live: where.Lives(bootID), Complete: r.Complete, Published: r.Published, Created: r.Created,
+		Path: where.NetNS, Inode: where.ID.Inode, Live: c.options.lives(where, c.snapshot.Machine.BootID), Complete: r.Complete, Published: r.Published, Created: r.Created,
 		Attachments: []inspect.Attachment{},
 	}
 	if r.Plan.Pod.Name != "" {
 		record.Pod = r.Plan.Pod.Namespace + "/" + r.Plan.Pod.Name
 	}
 	if record.Live && record.Inode == 0 {
-		record.Inode, _ = host.NetNS(record.Path)
+		record.Inode, _ = host.NetNS(c.options.at(record.Path))
 	}
 	for i := range r.Plan.Attachments {
 		record.Attachments = append(record.Attachments, attachment(&r.Plan.Attachments[i], r.Progress[i]))

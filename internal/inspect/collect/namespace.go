@@ -4,6 +4,7 @@ package collect
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 
@@ -21,6 +22,9 @@ func inside(handle netns.NsHandle, f func() error) error {
 	go func() {
 		runtime.LockOSThread() // and never unlocked
 		err := netns.Set(handle)
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("to enter it takes the capability SYS_ADMIN: %w", err)
+		}
 		if err == nil {
 			err = f()
 		}

@@ -83,7 +83,7 @@ func (c *collector) configs(files []confdir.File) [][]byte {
 			configs = append(configs, files[i].Data)
 		}
 	}
-	records := journal.New(c.options.StateDir)
+	records := journal.New(c.onHost(c.options.StateDir))
 	keys, _ := records.List() // an error is a note already
 	for _, key := range keys {
 		record, err := records.Read(key)
@@ -128,7 +128,7 @@ func (c *ipamConf) all() []addressRange {
 // cached gives the containers that libcni's caches, the runtime's and ours, have with a namespace that may be there.
 func (c *collector) cached() map[string]bool {
 	live := map[string]bool{}
-	for _, dir := range []string{c.onHost(libcni.CacheDir), filepath.Dir(c.options.StateDir)} {
+	for _, dir := range []string{c.onHost(libcni.CacheDir), c.onHost(filepath.Dir(c.options.StateDir))} {
 		if _, err := os.Stat(dir); err != nil {
 			continue // libcni takes no folder for an error
 		}

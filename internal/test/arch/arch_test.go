@@ -67,8 +67,10 @@ var rules = []rule{
 	// What explains a plan is a function of it: it asks nobody.
 	{folder: "internal/explain", ours: []string{"internal/style", "types"}, never: slices.Concat(kubernetes, ovsdb, []string{"github.com/vishvananda", "net/http"})},
 	// The commands ask, and plan. Only gc and release change something: they link delegate, and release.
-	{folder: "internal/window", ours: []string{"types", "delegate", "k8sclient", "internal/confdir", "internal/engine", "internal/source", "internal/rpc", "internal/agent/status", "internal/explain", "internal/validate", "internal/inspect", "internal/style", "internal/host", "internal/version", "sriov"}, never: ovsdb},
+	{folder: "internal/window", ours: []string{"types", "delegate", "k8sclient", "internal/confdir", "internal/engine", "internal/source", "internal/rpc", "internal/agent/status", "internal/explain", "internal/validate", "internal/inspect", "internal/style", "internal/windowpod", "internal/host", "internal/version", "sriov"}, never: ovsdb},
 	{folder: "internal/style", std: true},
+	// It reads no node itself: what runs in the pod does.
+	{folder: "internal/windowpod", ours: []string{"internal/inspect", "internal/style"}, never: slices.Concat(ovsdb, []string{"github.com/vishvananda", "github.com/spf13"})},
 	{folder: "k8sclient", ours: []string{"types", "sriov", "internal/host"}, never: ovsdb},
 	// Caches and clientsets are paid for by every init, on every pod of a node without an agent.
 	{folder: "cmd/plexus-once", any: true, never: slices.Concat(ovsdb, window, []string{
@@ -98,7 +100,7 @@ var rules = []rule{
 
 var (
 	// window is what kubectl-plexus is made of, and no program of a node.
-	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/inspect", module + "/internal/validate", "k8s.io/cli-runtime"}
+	window     = []string{module + "/internal/window", module + "/internal/explain", module + "/internal/inspect", module + "/internal/validate", module + "/internal/windowpod", "k8s.io/cli-runtime"}
 	kubernetes = []string{"k8s.io", "sigs.k8s.io"}
 	ovsdb      = []string{"github.com/ovn-kubernetes"}
 )
@@ -304,8 +306,8 @@ func TestImportsAreRefused(t *testing.T) {
 		{"cmd/plexus-agent", "k8s.io/cli-runtime/pkg/genericclioptions", "cmd/plexus-agent links k8s.io/cli-runtime/pkg/genericclioptions: it must not link k8s.io/cli-runtime"},
 		{"internal/explain", module + "/delegate/plan", "internal/explain links " + module + `/delegate/plan: of ours it may link ["internal/style" "types"]`},
 		{"internal/explain", "net/http", "internal/explain links net/http: it must not link net/http"},
-		{"internal/window", module + "/internal/agent", "internal/window links " + module + `/internal/agent: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/host" "internal/version" "sriov"]`},
-		{"internal/window", module + "/internal/install", "internal/window links " + module + `/internal/install: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/agent", "internal/window links " + module + `/internal/agent: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/windowpod" "internal/host" "internal/version" "sriov"]`},
+		{"internal/window", module + "/internal/install", "internal/window links " + module + `/internal/install: of ours it may link ["types" "delegate" "k8sclient" "internal/confdir" "internal/engine" "internal/source" "internal/rpc" "internal/agent/status" "internal/explain" "internal/validate" "internal/inspect" "internal/style" "internal/windowpod" "internal/host" "internal/version" "sriov"]`},
 		{"internal/window", module + "/internal/engine", ""},
 		{"internal/window", module + "/delegate/plan", ""},
 		{"internal/validate", module + "/delegate", "internal/validate links " + module + `/delegate: of ours it may link ["internal/style" "types" "delegate/plan"]`},

@@ -1,0 +1,254 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+)
+
+// Client is a node at the other end of a stream.
+type Client struct {
+	conn  io.ReadWriteCloser
+	in    *counter
+	out   *writer
+	ended chan struct{} // closed when the stream is over, for the reason why
+
+	mu    sync.Mutex
+	why   error
+	calls map[uint64]*call
+	last  uint64
+}
+
+var _ inspect.Node = (*Client)(nil)
+
+// call is a request under way.
+type call struct {
+	messages chan message
+	over     chan struct{} // closed when nobody wants its messages any more
+}
+
+// Connect says the client's version and folders, and waits for the server's version. The Client
+// owns the connection. A Close of that must end a read of it.
+func Connect(ctx context.Context, conn io.ReadWriteCloser, hello Hello) (*Client, error) {
+	c := &Client{conn: conn, in: &counter{in: conn}, out: &writer{out: conn, limit: maxRequest}, ended: make(chan struct{}), calls: map[uint64]*call{}}
+	go c.watch()
+	welcomed := make(chan struct{})
+	go c.receive(hello, welcomed)
+	m, err := newMessage(0, kindHello, hello)
+	if err == nil {
+		err = c.send(ctx, m)
+	}
+	if err == nil {
+		select {
+		case <-welcomed:
+			return c, nil
+		case <-c.ended:
+			err = c.why
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	c.end(err)
+	return nil, err
+}
+
+// receive reads what the server sends: its version first.
+func (c *Client) receive(own Hello, welcomed chan struct{}) {
+	err := c.readHello(own)
+	if err == nil {
+		close(welcomed)
+	}
+	for err == nil {
+		var m message
+		if m, err = readFrame(c.in, maxAnswer); err == nil {
+			err = c.dispatch(m)
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrEnded
+	}
+	c.end(err)
+}
+
+func (c *Client) readHello(own Hello) error {
+	m, err := readFrame(c.in, maxAnswer)
+	if err != nil {
+		return err
+	}
+	switch m.Kind {
+	case kindHello:
+	case kindError:
+		return refusal(m)
+	default:
+		return fmt.Errorf("%w: the first one is %q, not the server's version", ErrFrame, m.Kind)
+	}
+	var server Hello
+	if err := m.decode(&server); err != nil {
+		return err
+	}
+	return compare(own, server)
+}
+
+// dispatch hands a message to the request that it belongs to. One that nobody waits for is late.
+func (c *Client) dispatch(m message) error {
+	if m.ID == 0 {
+		if m.Kind == kindError {
+			return refusal(m)
+		}
+		return nil // a heartbeat, or what a later version says
+	}
+	c.mu.Lock()
+	waiting := c.calls[m.ID]
+	c.mu.Unlock()
+	if waiting == nil {
+		return nil
+	}
+	select {
+	case waiting.messages <- m:
+	case <-waiting.over:
+	case <-c.ended:
+	}
+	return nil
+}
+
+// refusal is the error that the server sent.
+func refusal(m message) error {
+	var text string
+	if err := m.decode(&text); err != nil {
+		return err
+	}
+	return errors.New(text)
+}
+
+// watch ends a stream on which nothing is heard.
+func (c *Client) watch() {
+	pulse := time.NewTicker(Heartbeat)
+	defer pulse.Stop()
+	alive := watch{count: &c.in.read}
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-pulse.C:
+			if alive.silent() {
+				c.end(ErrSilent)
+			}
+		}
+	}
+}
+
+// end ends the stream; the first reason stays.
+func (c *Client) end(why error) {
+	c.mu.Lock()
+	first := c.why == nil
+	if first {
+		c.why = why
+		close(c.ended)
+	}
+	c.mu.Unlock()
+	if first {
+		_ = c.conn.Close()
+	}
+}
+
+// Close ends the stream.
+func (c *Client) Close() error {
+	c.end(errors.New("the stream was closed"))
+	return nil
+}
+
+// Snapshot reads the node.
+func (c *Client) Snapshot(ctx context.Context, request inspect.Request) (snapshot *inspect.Snapshot, err error) {
+	err = c.call(ctx, kindSnapshot, request, func(m message) error {
+		snapshot, err = inspect.Parse(m.Body)
+		return err
+	})
+	if err == nil && snapshot == nil {
+		err = fmt.Errorf("%w: the server sent no snapshot", ErrFrame)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snapshot, nil
+}
+
+// Answers asks the node's routing.
+func (c *Client) Answers(ctx context.Context, questions []inspect.Question) ([]inspect.Answer, error) {
+	var answers []inspect.Answer
+	if err := c.call(ctx, kindAnswers, questions, func(m message) error { return m.decode(&answers) }); err != nil {
+		return nil, err
+	}
+	if len(answers) != len(questions) {
+		return nil, fmt.Errorf("%w: the server sent %d answers to %d questions", ErrFrame, len(answers), len(questions))
+	}
+	return answers, nil
+}
+
+// call sends a request, and runs a function for each item of the answer.
+func (c *Client) call(ctx context.Context, kind string, request any, item func(message) error) error {
+	id, waiting := c.begin()
+	defer c.forget(id)
+	m, err := newMessage(id, kind, request)
+	if err == nil {
+		err = c.send(ctx, m)
+	}
+	for err == nil {
+		select {
+		case m := <-waiting.messages:
+			switch m.Kind {
+			case kindItem:
+				err = item(m)
+			case kindEnd:
+				return nil
+			case kindError:
+				return refusal(m)
+			}
+		case <-c.ended:
+			return c.why
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	go func() { _ = c.out.send(message{ID: id, Kind: kindCancel}) }()
+	return err
+}
+
+// send sends a message, however long the server takes none. Where it cannot be written, the reason
+// is what the server said last.
+func (c *Client) send(ctx context.Context, m message) error {
+	sent := make(chan error, 1)
+	go func() {
+		if err := c.out.send(m); !errors.Is(err, errWrite) {
+			sent <- err
+		}
+	}()
+	select {
+	case err := <-sent:
+		return err
+	case <-c.ended:
+		return c.why
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Client) begin() (uint64, *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	waiting := &call{messages: make(chan message), over: make(chan struct{})}
+	c.calls[c.last] = waiting
+	return c.last, waiting
+}
+
+func (c *Client) forget(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.calls[id].over)
+	delete(c.calls, id)
+}
