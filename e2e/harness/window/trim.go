@@ -43,10 +43,10 @@ func trimNamespace(ns inspect.Namespace, gone map[uint64]bool) inspect.Namespace
 		if link.Link != nil && gone[link.Link.Namespace] {
 			continue
 		}
-		link.Statistics = nil
+		link.Statistics, link.Ethernet, link.Qdiscs = nil, nil, nil
 		links, kept[link.Index], names[link.Name] = append(links, link), true, true
 	}
-	ns.Links = links
+	ns.Links, ns.Counters = links, nil
 	ns.Routes = without(ns.Routes, func(r inspect.Route) bool { return r.Table == localTable || !kept[r.Index] })
 	ns.Neighbours = without(ns.Neighbours, func(n inspect.Neighbour) bool { return n.State == "noarp" || !kept[n.Index] })
 	ns.FDB = without(ns.FDB, func(e inspect.FDBEntry) bool { return isMulticast(e.MAC) || !kept[e.Index] })

@@ -107,8 +107,8 @@ func (w *World) write(folder string) (files []string) {
 // SnapshotsVar names the folder for the Snapshots of docs/paths.
 const SnapshotsVar = "PLEXUS_E2E_SNAPSHOTS"
 
-// Keep writes the Snapshots, with what the paths asked, and the question of its picture for the page NAME
-// of docs/paths, if SnapshotsVar is set.
+// Keep writes the Snapshots, with what the paths asked, for the page NAME of docs/paths, if SnapshotsVar is
+// set. The question of its picture is this, if its folder has none.
 func (w *World) Keep(name string, query path.Query) {
 	w.t.Helper()
 	folder := os.Getenv(SnapshotsVar)
@@ -116,6 +116,9 @@ func (w *World) Keep(name string, query path.Query) {
 		return
 	}
 	w.write(filepath.Join(folder, name))
+	if there, _ := filepath.Glob(filepath.Join(folder, name, "question*.json")); len(there) > 0 {
+		return
+	}
 	question, err := json.MarshalIndent(query, "", "  ")
 	check.Must(w.t, err)
 	check.Must(w.t, os.WriteFile(filepath.Join(folder, name, "question.json"), append(question, '\n'), 0o644))
