@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/e2e/harness/guest"
+	"github.com/plexus-cni/plexus/e2e/harness/window"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
@@ -101,6 +102,7 @@ func TestGuestNetworks(t *testing.T) {
 			pod := n.Sandbox("c1")
 			verb(n, "ADD", pod).OK()
 			k.verify(t, pod)
+			window.Of("node1", n).MustBeFine(t, false, "default/c1")
 			verb(n, "CHECK", pod).OK()
 			inSandbox(t, pod, "ip link del net0")
 			if name == "vrf" {
