@@ -37,11 +37,11 @@ func (p *pod) toSwitch() string {
 		Peer  int    `json:"link_index"`
 		Name  string `json:"ifname"`
 	}
-	out, err := p.Sandbox.Run("ip", "-json", "link", "show", "dev", "eth0")
+	out, err := p.Run("ip", "-json", "link", "show", "dev", "eth0")
 	check.Must(p.host.t, err)
 	var own, all []link
 	check.Must(p.host.t, json.Unmarshal([]byte(out), &own))
-	check.Must(p.host.t, json.Unmarshal([]byte(p.host.Node.Run("ip", "-json", "link", "show", "type", "veth")), &all))
+	check.Must(p.host.t, json.Unmarshal([]byte(p.host.Run("ip", "-json", "link", "show", "type", "veth")), &all))
 	for _, end := range all {
 		if end.Index == own[0].Peer {
 			return "eth0 -pair- " + end.Name + " -bridged- weave -bridged- vethwe-bridge -pair- vethwe-datapath"
