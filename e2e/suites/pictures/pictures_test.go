@@ -106,33 +106,38 @@ func browse(t *testing.T, text string) (m measured) {
 func pictures(t *testing.T) map[string]string {
 	t.Helper()
 	drawn := map[string]string{}
-	for _, root := range []string{docs, testdata} {
-		folders, err := filepath.Glob(filepath.Join(root, "*", "*.json"))
+	draw := func(name, folder string, query path.Query) {
+		d := document(t, folder, query)
+		drawn[name+" wide"] = strings.ReplaceAll(d.SVG(0), `id="title"`, "")
+		drawn[name+" narrow"] = strings.ReplaceAll(d.SVG(360), `id="title"`, "")
+	}
+	questions, err := filepath.Glob(filepath.Join(docs, "*", "question*.json"))
+	check.Must(t, err)
+	for _, file := range questions {
+		var query path.Query
+		data, err := os.ReadFile(file)
 		check.Must(t, err)
-		for _, file := range folders {
-			folder := filepath.Dir(file)
-			d := document(t, folder)
-			for name, width := range map[string]int{"wide": 0, "narrow": 360} {
-				drawn[filepath.Base(folder)+" "+name] = strings.ReplaceAll(d.SVG(width), `id="title"`, "")
-			}
-		}
+		check.Must(t, json.Unmarshal(data, &query))
+		folder := filepath.Dir(file)
+		draw(filepath.Base(folder)+" "+filepath.Base(file), folder, query)
+	}
+	files, err := filepath.Glob(filepath.Join(testdata, "*", "*.json"))
+	check.Must(t, err)
+	for _, file := range files {
+		folder := filepath.Dir(file)
+		draw(filepath.Base(folder), folder, path.Query{From: "/run/netns/p1", To: "/run/netns/p2"})
 	}
 	return drawn
 }
 
-func document(t *testing.T, folder string) *path.Document {
+func document(t *testing.T, folder string, query path.Query) *path.Document {
 	t.Helper()
-	query := path.Query{From: "/run/netns/p1", To: "/run/netns/p2"}
 	var snapshots []*inspect.Snapshot
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	files, err := filepath.Glob(filepath.Join(folder, "n*.json"))
 	check.Must(t, err)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		check.Must(t, err)
-		if filepath.Base(file) == "question.json" {
-			check.Must(t, json.Unmarshal(data, &query))
-			continue
-		}
 		snapshot, err := inspect.Parse(data)
 		check.Must(t, err)
 		snapshots = append(snapshots, snapshot)
