@@ -10,16 +10,18 @@ type CNI struct {
 	ConfDir string     `json:"confDir"`
 	Files   []ConfFile `json:"files"` // in the order in which a runtime takes them; then those that it does not read
 	// Plexus is what the configuration says that is Plexus's; nil if no file has one.
-	Plexus      *PlexusConf   `json:"plexus,omitempty"`
-	BinDir      string        `json:"binDir"`
-	CNIPath     []string      `json:"cniPath,omitempty"` // more folders of plugins
-	Executables []Executable  `json:"executables,omitempty"`
-	Agent       *Agent        `json:"agent,omitempty"`       // nil if none is configured, or it cannot be asked from here
-	Credentials *Credentials  `json:"credentials,omitempty"` // of the kubeconfig; nil if none is configured
-	Stores      []Store       `json:"stores,omitempty"`      // of host-local
-	VFs         []NodeVF      `json:"vfs,omitempty"`
-	GivenUp     []string      `json:"givenUp,omitempty"` // containers whose records nothing could release
-	Runtime     *RuntimeState `json:"runtime,omitempty"` // nil if no container runtime was asked
+	Plexus      *PlexusConf  `json:"plexus,omitempty"`
+	BinDir      string       `json:"binDir"`
+	CNIPath     []string     `json:"cniPath,omitempty"` // more folders of plugins
+	Executables []Executable `json:"executables,omitempty"`
+	Agent       *Agent       `json:"agent,omitempty"`       // nil if none is configured, or it cannot be asked from here
+	Credentials *Credentials `json:"credentials,omitempty"` // of the kubeconfig; nil if none is configured
+	Stores      []Store      `json:"stores,omitempty"`      // of host-local
+	VFs         []NodeVF     `json:"vfs,omitempty"`
+	// Unseen are files and folders that a window pod does not see: whether they are there is not known.
+	Unseen  []string      `json:"unseen,omitempty"`
+	GivenUp []string      `json:"givenUp,omitempty"` // containers whose records nothing could release
+	Runtime *RuntimeState `json:"runtime,omitempty"` // nil if no container runtime was asked
 }
 
 // ConfFile is a file of the runtime's folder, without its configuration unless that was asked for.

@@ -64,7 +64,11 @@ func (d *Doctor) Summary() string {
 
 // facts say how the node is, in the order of a pod's way through it.
 func (v *nodeView) facts() []Fact {
-	return slices.Concat(v.filesFacts(), v.serviceFacts(), v.stateFacts(), v.apiFacts())
+	facts := slices.Concat(v.filesFacts(), v.serviceFacts(), v.stateFacts(), v.apiFacts())
+	if len(v.cni.Unseen) > 0 {
+		facts = append(facts, fact("not seen", "%s: a window pod does not see it; doctor on the node does", strings.Join(v.cni.Unseen, ", ")))
+	}
+	return facts
 }
 
 func fact(name, format string, args ...any) Fact { return Fact{name, fmt.Sprintf(format, args...)} }

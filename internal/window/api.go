@@ -2,6 +2,7 @@ package window
 
 import (
 	"context"
+	"path"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -22,16 +23,21 @@ const apiPatience = 5 * time.Second
 // systemNamespace is where Plexus itself runs.
 const systemNamespace = "plexus-system"
 
-// neededRights are what the commands ask of the API server.
-var neededRights = []authorizationv1.ResourceAttributes{
-	{Verb: "get", Resource: "pods"},
-	{Verb: "list", Resource: "pods"},
-	{Verb: "get", Resource: "network-attachment-definitions", Group: networksGroup},
-	{Verb: "list", Resource: "pods", Namespace: systemNamespace},
+// neededRight is a right, and what needs it.
+type neededRight struct {
+	authorizationv1.ResourceAttributes
+	use string
 }
 
-// rightsFor says which command needs the right of the same index.
-var rightsFor = []string{"explain of a pod", "every pod of the cluster", "explain of a pod that selects networks", "doctor: the agent's pod"}
+// neededRights are what the commands ask of the API server.
+var neededRights = []neededRight{
+	{authorizationv1.ResourceAttributes{Verb: "get", Resource: "pods"}, "explain of a pod"},
+	{authorizationv1.ResourceAttributes{Verb: "list", Resource: "pods"}, "every pod of the cluster"},
+	{authorizationv1.ResourceAttributes{Verb: "get", Resource: "network-attachment-definitions", Group: networksGroup}, "explain of a pod that selects networks"},
+	{authorizationv1.ResourceAttributes{Verb: "list", Resource: "pods", Namespace: systemNamespace}, "doctor: the agent's pod"},
+	{authorizationv1.ResourceAttributes{Verb: "create", Resource: "pods", Namespace: systemNamespace}, "reading a node from afar"},
+	{authorizationv1.ResourceAttributes{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: systemNamespace}, "reading a node from afar"},
+}
 
 const networksGroup = "k8s.cni.cncf.io"
 
@@ -66,12 +72,12 @@ func askRights(ctx context.Context, config *rest.Config, api *inspect.API) {
 	client, err := authorizationv1client.NewForConfig(config)
 	for i := range neededRights {
 		needed := &neededRights[i]
-		right := inspect.Right{Verb: needed.Verb, Resource: needed.Resource, Namespace: needed.Namespace, For: rightsFor[i]}
+		right := inspect.Right{Verb: needed.Verb, Resource: path.Join(needed.Resource, needed.Subresource), Namespace: needed.Namespace, For: needed.use}
 		reviewErr := err
 		if err == nil {
 			var review *authorizationv1.SelfSubjectAccessReview
 			review, reviewErr = client.SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: needed},
+				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &needed.ResourceAttributes},
 			}, metav1.CreateOptions{})
 			right.Allowed = reviewErr == nil && review.Status.Allowed
 		}

@@ -17,10 +17,6 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-// onTheNode is what the help of each command says that reads the node that it runs on.
-const onTheNode = `It runs on the node, as root, and reads the node that it runs on; no cluster and
-no container runtime is asked. It changes nothing.`
-
 // whichNode is what the help of each command says that reads a node.
 const whichNode = `The node is the first of these that fits: the saved snapshot of --from, where the command has that
 flag; the node of the cluster that --node names; this machine, with a flag that is about it (--netns,

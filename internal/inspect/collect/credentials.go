@@ -33,6 +33,10 @@ func (c *collector) readCredentials(kubeconfig string) {
 	if kubeconfig == "" {
 		return
 	}
+	if c.options.hides(filepath.Dir(kubeconfig)) {
+		c.snapshot.CNI.Unseen = append(c.snapshot.CNI.Unseen, kubeconfig)
+		return
+	}
 	credentials := &inspect.Credentials{File: kubeconfig}
 	c.snapshot.CNI.Credentials = credentials
 	path := c.onHost(kubeconfig)

@@ -45,6 +45,9 @@ func (o *Options) lives(where journal.Whereabouts, bootID string) bool {
 	return where.Lives(bootID)
 }
 
+// hides reports whether a folder of the node is none of those that are mounted below another root.
+func (o *Options) hides(folder string) bool { return o.Root != "" && !isFolder(o.at(folder)) }
+
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/plexus-cni/plexus/delegate/journal"
+	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -44,4 +45,28 @@ func TestLives(t *testing.T) {
 		check.Equal(t, path, below.lives(journal.Whereabouts{BootID: "b", NetNS: path}, "b"), want)
 		check.Equal(t, path+", after a boot", below.lives(journal.Whereabouts{BootID: "a", NetNS: path}, "b"), false)
 	}
+}
+
+// What is mounted nowhere below another root is not missing: it is not seen.
+func TestHides(t *testing.T) {
+	root := t.TempDir()
+	check.Must(t, os.MkdirAll(filepath.Join(root, "etc", "cni"), 0o700))
+	below := Options{Root: root}
+	check.Equal(t, "a folder that is mounted", below.hides("/etc/cni"), false)
+	check.Equal(t, "one that is not", below.hides("/etc/kubernetes"), true)
+	check.Equal(t, "on the node itself", (&Options{}).hides("/no/such/folder"), false)
+}
+
+func TestUnseenIsNoFault(t *testing.T) {
+	root := t.TempDir()
+	for _, folder := range []string{"etc/cni/net.d", "var/lib/cni/plexus", "opt/cni/bin"} {
+		check.Must(t, os.MkdirAll(filepath.Join(root, folder), 0o700))
+	}
+	c := &collector{options: Options{Root: root, ConfDir: "/etc/cni/net.d", StateDir: "/var/lib/cni/plexus/plexus", Sysfs: "/sys"}, snapshot: inspect.New()}
+	c.snapshot.CNI = &inspect.CNI{}
+	c.readCredentials("/etc/kubernetes/kubelet.conf")
+	c.readStores(nil)
+	check.Equal(t, "unseen", c.snapshot.CNI.Unseen, []string{"/etc/kubernetes/kubelet.conf", "/var/lib/cni/networks"})
+	check.Equal(t, "credentials", c.snapshot.CNI.Credentials, nil)
+	check.Equal(t, "notes", len(c.snapshot.Notes), 0)
 }

@@ -63,8 +63,12 @@ func (c *collector) readStores(files []confdir.File) {
 	slices.Sort(dirs)
 	cached := c.cached()
 	for _, dir := range slices.Compact(dirs) {
+		if c.options.hides(dir) {
+			c.snapshot.CNI.Unseen = append(c.snapshot.CNI.Unseen, dir)
+			continue
+		}
 		entries, err := os.ReadDir(c.onHost(dir))
-		if err != nil && (!errors.Is(err, fs.ErrNotExist) || c.options.Root != "") {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.note(dir, err)
 		}
 		for _, entry := range entries {
