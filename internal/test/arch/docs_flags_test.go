@@ -86,6 +86,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"kubectl-plexus get", "docs/inspect.md", "### Flags of get"},
 		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of inspect"},
 		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of snapshot"},
+		{"kubectl-plexus path", "docs/path.md", "### Flags of path"},
 		{"kubectl-plexus doctor", "docs/doctor.md", "### Flags of doctor"},
 		{"kubectl-plexus gc", "docs/doctor.md", "### Flags of gc"},
 		{"kubectl-plexus release", "docs/doctor.md", "### Flags of release"},
