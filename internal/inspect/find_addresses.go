@@ -71,8 +71,8 @@ func addressMissing(g *Graph) []Finding {
 }
 
 func (l *Link) has(address string) bool {
-	want := parseIP(address)
-	return slices.ContainsFunc(l.Addresses, func(a Address) bool { return parseIP(a.Address) == want })
+	want := ParseIP(address)
+	return slices.ContainsFunc(l.Addresses, func(a Address) bool { return ParseIP(a.Address) == want })
 }
 
 func addressesOf(l *Link) string {
@@ -168,7 +168,7 @@ func proxyARPWithoutRoute(s subject) []Finding {
 	}
 	for _, gateway := range s.gateways() {
 		_, owner := s.OwnerOf(peer.Namespace, gateway)
-		if address := parseIP(gateway); address.Is4() && owner == nil && !node.routes(address) {
+		if address := ParseIP(gateway); address.Is4() && owner == nil && !node.routes(address) {
 			return s.finding(fmt.Sprintf("%s: nobody answers for gateway %s: the node has no route to it", s.link.Name, gateway),
 				at(peer, "sysctls["+Sysctl("ipv4", end.Name, "proxy_arp")+"]", 1), at(Ref{Namespace: node.Inode}, "routes", "none to "+gateway))
 		}

@@ -17,7 +17,7 @@ func strictFilter(s subject) []Finding {
 		return nil // the filter asks the VRF's table
 	}
 	for _, address := range addresses {
-		if s.ns.hasRuleFor(parseIP(address)) {
+		if s.ns.hasRuleFor(ParseIP(address)) {
 			continue
 		}
 		found := s.finding(fmt.Sprintf("%s: rp_filter is strict, the default route leaves by another interface, and no rule is for %s", s.link.Name, address),
@@ -44,7 +44,7 @@ func (s subject) counted(found []Finding) []Finding {
 func (s subject) wayBack(address string) string {
 	commands := fmt.Sprintf("`ip rule add from %s table 100`, with ", address)
 	for _, gateway := range s.gateways() {
-		if parseIP(gateway).Is4() {
+		if ParseIP(gateway).Is4() {
 			return commands + fmt.Sprintf("`ip route add default via %s dev %s table 100`", gateway, s.link.Name)
 		}
 	}

@@ -89,7 +89,7 @@ func (s subject) routesAgain() string {
 // hasOtherEnd reports whether the interface without carrier is a fault: a bridge in a pod, for
 // one, has none as long as it has no port.
 func (s subject) hasOtherEnd() bool {
-	return s.attachment != nil || isPair(s.link.Kind) || isChild(s.link.Kind) || s.link.Kind == "device"
+	return s.attachment != nil || IsPair(s.link.Kind) || IsChild(s.link.Kind) || s.link.Kind == "device"
 }
 
 func noCarrier(s subject) []Finding {
@@ -176,7 +176,7 @@ func (l *Link) overhead() int {
 	switch {
 	case !known || external:
 		return 0
-	case familyOf(parseIP(local)) == 6:
+	case familyOf(ParseIP(local)) == 6:
 		return both[1]
 	case l.Tunnel != nil && l.Tunnel.Key != nil && l.Kind != "geneve":
 		return both[0] + 4 // of the key of GRE

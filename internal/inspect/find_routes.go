@@ -54,7 +54,7 @@ var deadEnds = []string{"blackhole", "unreachable", "prohibit", "throw"}
 func (a *Attachment) addRoute(recorded RecordedRoute, to netip.Prefix) string {
 	via := recorded.Via
 	for _, address := range a.Addresses {
-		if via == "" && familyOf(parseIP(address.Gateway)) == familyOf(to.Addr()) {
+		if via == "" && familyOf(ParseIP(address.Gateway)) == familyOf(to.Addr()) {
 			via = address.Gateway
 		}
 	}

@@ -135,7 +135,7 @@ func (a *Attachment) inSandbox() []RecordedInterface {
 func (l *Link) globals(family int) []string {
 	var all []string
 	for _, a := range l.Addresses {
-		if address := parseIP(a.Address); a.Scope == "global" && (family == 0 || familyOf(address) == family) {
+		if address := ParseIP(a.Address); a.Scope == "global" && (family == 0 || familyOf(address) == family) {
 			all = append(all, address.String())
 		}
 	}
@@ -155,7 +155,7 @@ func (s subject) gateways() []string {
 	if s.attachment != nil {
 		for _, address := range s.attachment.Addresses {
 			if address.Gateway != "" && cmp.Or(address.Interface, s.link.Name) == s.link.Name {
-				all = append(all, parseIP(address.Gateway).String())
+				all = append(all, ParseIP(address.Gateway).String())
 			}
 		}
 	}

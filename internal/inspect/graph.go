@@ -44,17 +44,17 @@ func (g *Graph) Host() *Namespace {
 // Link gives an interface.
 func (g *Graph) Link(ref Ref) *Link { return g.links[ref] }
 
-// isPair reports whether what the kernel calls the link of an interface is its other end.
-func isPair(kind string) bool { return kind == "veth" || kind == "netkit" }
+// IsPair reports whether what the kernel calls the link of an interface is its other end.
+func IsPair(kind string) bool { return kind == "veth" || kind == "netkit" }
 
-// isChild reports whether what the kernel calls the link of an interface carries its packets.
-func isChild(kind string) bool {
+// IsChild reports whether what the kernel calls the link of an interface carries its packets.
+func IsChild(kind string) bool {
 	return slices.Contains([]string{"macvlan", "macvtap", "ipvlan", "ipvtap", "vlan"}, kind)
 }
 
 // PeerOf gives the other end of a veth or netkit.
 func (g *Graph) PeerOf(ref Ref) (Ref, *Link) {
-	if link := g.links[ref]; link != nil && isPair(link.Kind) {
+	if link := g.links[ref]; link != nil && IsPair(link.Kind) {
 		return g.linked(link)
 	}
 	return Ref{}, nil
@@ -63,7 +63,7 @@ func (g *Graph) PeerOf(ref Ref) (Ref, *Link) {
 // ParentOf gives the parent of a macvlan, ipvlan or VLAN interface, which may be in another
 // namespace.
 func (g *Graph) ParentOf(ref Ref) (Ref, *Link) {
-	if link := g.links[ref]; link != nil && isChild(link.Kind) {
+	if link := g.links[ref]; link != nil && IsChild(link.Kind) {
 		return g.linked(link)
 	}
 	return Ref{}, nil
@@ -146,13 +146,13 @@ func (g *Graph) boundTo(ref Ref) (Ref, *Link) {
 
 // OwnerOf gives the interface of a namespace that has an address.
 func (g *Graph) OwnerOf(inode uint64, address string) (Ref, *Link) {
-	ns, want := g.namespaces[inode], parseIP(address)
+	ns, want := g.namespaces[inode], ParseIP(address)
 	if ns == nil || !want.IsValid() {
 		return Ref{}, nil
 	}
 	for i := range ns.Links {
 		for _, a := range ns.Links[i].Addresses {
-			if parseIP(a.Address) == want {
+			if ParseIP(a.Address) == want {
 				return Ref{inode, ns.Links[i].Index}, &ns.Links[i]
 			}
 		}
@@ -194,8 +194,8 @@ func (g *Graph) AttachmentsOf(ns *Namespace) []*Attachment {
 	return all
 }
 
-// parseIP reads an address with or without a prefix; what is none is invalid.
-func parseIP(text string) netip.Addr {
+// ParseIP reads an address with or without a prefix; what is none is invalid.
+func ParseIP(text string) netip.Addr {
 	if prefix, err := netip.ParsePrefix(text); err == nil {
 		return prefix.Addr().Unmap()
 	}

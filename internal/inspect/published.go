@@ -56,7 +56,7 @@ func (a *Attached) differs(p *Published) string {
 		return fmt.Sprintf("the pod's status has network %s for %s", p.Network, a.Interface)
 	}
 	for _, recorded := range a.recorded.Addresses {
-		isIt := func(address string) bool { return parseIP(address) == parseIP(recorded.Address) }
+		isIt := func(address string) bool { return ParseIP(address) == ParseIP(recorded.Address) }
 		if (recorded.Interface == "" || recorded.Interface == a.Interface) && !slices.ContainsFunc(p.Addresses, isIt) {
 			return fmt.Sprintf("the pod's status lacks %s of %s", recorded.Address, a.Interface)
 		}

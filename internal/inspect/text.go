@@ -141,7 +141,7 @@ func (p *printer) nameOf(ref Ref) string {
 
 func (p *printer) link(link *Link) {
 	ref := Ref{p.ns.Inode, link.Index}
-	if !link.Up && len(link.Addresses) == 0 && p.graph.attachmentOf(p.ns, link.Name) == nil && !isPair(link.Kind) && !isChild(link.Kind) {
+	if !link.Up && len(link.Addresses) == 0 && p.graph.attachmentOf(p.ns, link.Name) == nil && !IsPair(link.Kind) && !IsChild(link.Kind) {
 		p.unused = append(p.unused, link.Name)
 		return
 	}

@@ -17,12 +17,12 @@ func (p *printer) connections(ref Ref, link *Link) {
 		p.fact("peer", p.showLink(other), p.describe(other, end))
 		p.queues("peer qdisc", other, end)
 		p.fact("peer BPF", p.in(p.graph.Namespace(other.Namespace), "bpftool net show dev %s", end.Name), programLines(end)...)
-	} else if isPair(link.Kind) {
+	} else if IsPair(link.Kind) {
 		p.fact("peer", "", "in a namespace that was not read")
 	}
 	if other, parent := p.graph.ParentOf(ref); parent != nil {
 		p.fact("parent", p.showLink(other), p.describe(other, parent))
-	} else if isChild(link.Kind) {
+	} else if IsChild(link.Kind) {
 		p.fact("parent", "", "in a namespace that was not read")
 	}
 	if other, master := p.graph.MasterOf(ref); master != nil {

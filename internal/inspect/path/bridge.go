@@ -136,7 +136,7 @@ func (t *tracer) target() string {
 // to what no Snapshot has.
 func (t *tracer) behind(port point) (reaches, uplink bool) {
 	link := t.world.link(port)
-	if !isPair(link.Kind) {
+	if !inspect.IsPair(link.Kind) {
 		return false, true
 	}
 	if link.Link == nil || t.world.link(port.on(*link.Link)) == nil {

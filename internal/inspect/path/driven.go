@@ -33,7 +33,7 @@ func (e *end) drivenBy(name string) (*driven, string) {
 	for _, recorded := range a.Addresses {
 		if cmp.Or(recorded.Interface, name) == name {
 			d.about = append(d.about, recorded.Address)
-			address = cmp.Or(address, parse(recorded.Address).String())
+			address = cmp.Or(address, inspect.ParseIP(recorded.Address).String())
 		}
 	}
 	return d, address

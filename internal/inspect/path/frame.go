@@ -19,7 +19,7 @@ func (t *tracer) send(from point) error {
 		return t.handed(from, program)
 	}
 	switch {
-	case isPair(link.Kind):
+	case inspect.IsPair(link.Kind):
 		return t.sendPair(from, link)
 	case isMacvlan(link.Kind):
 		return t.sendMacvlan(from, link)
@@ -337,7 +337,7 @@ func byProxy(address string) string { return "answers for " + address + " by pro
 // proxied is an address that is nowhere in a namespace: it is answered by proxy ARP, if there is a route to it.
 func (t *tracer) proxied(at point, link *inspect.Link, ns *inspect.Namespace) error {
 	for _, n := range ns.Neighbours {
-		if n.Proxy && parse(n.Address) == parse(t.next) {
+		if n.Proxy && inspect.ParseIP(n.Address) == inspect.ParseIP(t.next) {
 			return nil
 		}
 	}

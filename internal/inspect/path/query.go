@@ -161,7 +161,7 @@ func locate(s *inspect.Snapshot, subject string) (uint64, error) {
 
 // findOrAddress gives the far end, which may be an address that no Snapshot has.
 func (w *World) findOrAddress(subject string) (*end, error) {
-	if !parse(subject).IsValid() {
+	if !inspect.ParseIP(subject).IsValid() {
 		return w.find(subject)
 	}
 	to := &end{End: End{Subject: subject, Address: subject}}
@@ -219,7 +219,7 @@ func (w *World) onSubnet(name string, from, to *end) string {
 			continue
 		}
 		for _, link := range w.namespace(to.point).Links {
-			if slices.ContainsFunc(link.Addresses, func(b inspect.Address) bool { return subnet.Masked().Contains(parse(b.Address)) }) {
+			if slices.ContainsFunc(link.Addresses, func(b inspect.Address) bool { return subnet.Masked().Contains(inspect.ParseIP(b.Address)) }) {
 				return link.Name
 			}
 		}
@@ -296,7 +296,7 @@ func interfaces(ns *inspect.Namespace) string {
 func addressOf(link *inspect.Link, version int) string {
 	for _, wanted := range []int{4, 6} {
 		for _, a := range link.Addresses {
-			address := parse(a.Address)
+			address := inspect.ParseIP(a.Address)
 			if address.IsValid() && a.Scope != "link" && family(a.Address) == wanted && (version == 0 || version == wanted) {
 				return address.String()
 			}

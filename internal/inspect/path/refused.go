@@ -24,7 +24,7 @@ func (t *tracer) refused(at point, answer inspect.Answer) error {
 	if answer.Refused == "EACCES" {
 		return lost("Look at ip route show type prohibit there.", "the routing of %s prohibits %s (%s)", from, answer.To, answer.Refused)
 	}
-	family := map[bool]string{true: "ipv4", false: "ipv6"}[parse(answer.To).Is4()]
+	family := map[bool]string{true: "ipv4", false: "ipv6"}[inspect.ParseIP(answer.To).Is4()]
 	if answer.Refused == "EHOSTUNREACH" && ns.SysctlOf(family, link.Name, "forwarding") == "0" {
 		return lost("Set it: sysctl -w net."+family+".conf."+link.Name+".forwarding=1.", "%s does not forward what comes in by %s: its setting forwarding is 0 (%s)", from, link.Name, answer.Refused)
 	}
@@ -57,7 +57,7 @@ func covers(route *inspect.Route, address string) int {
 		return 0
 	}
 	prefix, err := netip.ParsePrefix(route.To)
-	if err != nil || !prefix.Contains(parse(address)) {
+	if err != nil || !prefix.Contains(inspect.ParseIP(address)) {
 		return -1
 	}
 	return prefix.Bits()

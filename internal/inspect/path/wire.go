@@ -72,7 +72,7 @@ func (t *tracer) bottom(at point) (bottom point, tags []int, found bool) {
 		case link.Kind == "vlan":
 			tags = append(tags, link.VLAN)
 			fallthrough
-		case isChild(link.Kind):
+		case inspect.IsChild(link.Kind):
 			if link.Link == nil {
 				return at, nil, false
 			}
@@ -93,7 +93,7 @@ func (t *tracer) bottom(at point) (bottom point, tags []int, found bool) {
 				return at, nil, false
 			}
 			at = member
-		case isPair(link.Kind) && link.Link != nil && t.world.link(at.on(*link.Link)) != nil:
+		case inspect.IsPair(link.Kind) && link.Link != nil && t.world.link(at.on(*link.Link)) != nil:
 			peer := at.on(*link.Link)
 			at = peer.beside(t.world.link(peer).Master)
 		case isTunnel(link.Kind) || userSpace(link.Kind) != "" || link.Kind == "dummy" || link.Name == "lo":
@@ -111,7 +111,7 @@ func (t *tracer) outward(at point) (point, bool) {
 	var first *inspect.Link
 	for _, member := range t.world.machines[at.machine].graph.PortsOf(at.Ref) {
 		peer := member.Link != nil && t.world.link(at.on(*member.Link)) != nil
-		if isPair(member.Kind) && peer || !member.Up || isTunnel(member.Kind) {
+		if inspect.IsPair(member.Kind) && peer || !member.Up || isTunnel(member.Kind) {
 			continue
 		}
 		if first == nil || member.Index == active {

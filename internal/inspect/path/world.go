@@ -1,7 +1,6 @@
 package path
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -64,7 +63,7 @@ func (w *World) each(f func(point, *inspect.Link)) {
 func (w *World) children(parent point) []point {
 	var all []point
 	w.each(func(p point, link *inspect.Link) {
-		if p.machine == parent.machine && isChild(link.Kind) && link.Link != nil && *link.Link == parent.Ref {
+		if p.machine == parent.machine && inspect.IsChild(link.Kind) && link.Link != nil && *link.Link == parent.Ref {
 			all = append(all, p)
 		}
 	})
@@ -83,8 +82,8 @@ func (w *World) owners(address string) []point {
 }
 
 func hasAddress(link *inspect.Link, address string) bool {
-	want := parse(address)
-	return want.IsValid() && slices.ContainsFunc(link.Addresses, func(a inspect.Address) bool { return parse(a.Address) == want })
+	want := inspect.ParseIP(address)
+	return want.IsValid() && slices.ContainsFunc(link.Addresses, func(a inspect.Address) bool { return inspect.ParseIP(a.Address) == want })
 }
 
 // has reports whether any interface of a namespace has an address: the kernel answers for all
@@ -93,21 +92,12 @@ func has(ns *inspect.Namespace, address string) bool {
 	return slices.ContainsFunc(ns.Links, func(link inspect.Link) bool { return hasAddress(&link, address) })
 }
 
-// parse reads an address with or without a prefix; what is none is invalid.
-func parse(text string) netip.Addr {
-	if prefix, err := netip.ParsePrefix(text); err == nil {
-		return prefix.Addr().Unmap()
-	}
-	address, _ := netip.ParseAddr(text)
-	return address.Unmap()
-}
-
 // IsAddress reports whether the end of a path is an address.
-func IsAddress(text string) bool { return parse(text).IsValid() }
+func IsAddress(text string) bool { return inspect.ParseIP(text).IsValid() }
 
 // family gives 4 or 6.
 func family(address string) int {
-	if parse(address).Is4() {
+	if inspect.ParseIP(address).Is4() {
 		return 4
 	}
 	return 6
@@ -116,7 +106,7 @@ func family(address string) int {
 // neighbour gives what a namespace has of an address: nil if it never asked.
 func neighbour(ns *inspect.Namespace, index int, address string) *inspect.Neighbour {
 	for i := range ns.Neighbours {
-		if n := &ns.Neighbours[i]; n.Index == index && !n.Proxy && parse(n.Address) == parse(address) {
+		if n := &ns.Neighbours[i]; n.Index == index && !n.Proxy && inspect.ParseIP(n.Address) == inspect.ParseIP(address) {
 			return n
 		}
 	}
@@ -128,10 +118,6 @@ func neighbour(ns *inspect.Namespace, index int, address string) *inspect.Neighb
 func sysctl(ns *inspect.Namespace, family, link, setting string) string {
 	return max(ns.SysctlOf(family, "all", setting), ns.SysctlOf(family, link, setting))
 }
-
-func isPair(kind string) bool { return kind == "veth" || kind == "netkit" }
-
-func isChild(kind string) bool { return isMacvlan(kind) || isIPVlan(kind) || kind == "vlan" }
 
 func isMacvlan(kind string) bool { return kind == "macvlan" || kind == "macvtap" }
 
