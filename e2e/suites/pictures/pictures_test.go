@@ -36,6 +36,7 @@ for(const svg of document.querySelectorAll('svg')){
  const inside=(a,b)=>a.x>=b.x-.5&&a.y>=b.y-.5&&a.x+a.width<=b.x+b.width+.5&&a.y+a.height<=b.y+b.height+.5;
  const holds=(a,x,y)=>x>=a.x&&x<=a.x+a.width&&y>=a.y&&y<=a.y+a.height;
  texts.forEach((a,i)=>{
+  if(a.b.width<2)found.push(name+': has no width, as without any font: '+a.t);
   if(!inside(a.b,whole))found.push(name+': outside of the picture: '+a.t);
   const around=boxes.filter(b=>holds(b,a.b.x+1,a.b.y+a.b.height/2)).sort((p,q)=>p.width*p.height-q.width*q.height)[0];
   if(around&&!inside(a.b,around))found.push(name+': leaves its box: '+a.t);
