@@ -113,7 +113,7 @@ var interfaceSettings = []struct {
 	numbers   map[int]string
 }{
 	{unix.AF_INET, 1 /* IFLA_INET_CONF */, "ipv4", map[int]string{0: "forwarding", 2: "proxy_arp", 7: "rp_filter", 17: "arp_announce", 18: "arp_ignore"}},
-	{unix.AF_INET6, 2 /* IFLA_INET6_CONF */, "ipv6", map[int]string{0: "forwarding", 22: "proxy_ndp", 26: "disable_ipv6"}},
+	{unix.AF_INET6, 2 /* IFLA_INET6_CONF */, "ipv6", map[int]string{0: "forwarding", 22: "proxy_ndp", 26: "disable_ipv6", 59: "force_forwarding"}},
 }
 
 // describeSettings reads the settings of an interface from its message, so that /proc is not needed.

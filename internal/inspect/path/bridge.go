@@ -29,6 +29,9 @@ func (t *tracer) bridge(bridge point, from int) error {
 		t.hop(bridge)
 	}
 	port, text, err := t.port(bridge, link, from)
+	if err != nil && from != 0 && t.mac == "" {
+		return t.unanswered(bridge, link, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -80,13 +83,24 @@ func carries(port *inspect.Link, vlan int) bool {
 
 // forBridge reports whether a frame is for the bridge's own interface, and takes its VLAN's tag off.
 func (t *tracer) forBridge(bridge point, link *inspect.Link) bool {
-	if t.mac != "" && t.mac != link.MAC || t.mac == "" && !has(t.world.namespace(bridge), t.next) {
+	if !t.isOfBridge(bridge, link) {
 		return false
 	}
 	if link.Bridge != nil && link.Bridge.VLANFiltering && len(t.tags) > 0 && t.tags[len(t.tags)-1] == link.Bridge.DefaultPVID {
 		t.tags = t.tags[:len(t.tags)-1]
 	}
 	return true
+}
+
+// isOfBridge reports whether a frame is for the bridge's own interface, or for a macvlan on it.
+func (t *tracer) isOfBridge(bridge point, link *inspect.Link) bool {
+	own := link.MAC == t.mac
+	if t.mac == "" {
+		own = answersFor(t.world.namespace(bridge), link, t.next)
+	}
+	return own || slices.ContainsFunc(t.world.children(bridge), func(child point) bool {
+		return isMacvlan(t.world.link(child).Kind) && t.isFor(child)
+	})
 }
 
 // port finds the port that a frame leaves a bridge by: as the FDB says, or else where the
@@ -109,6 +123,9 @@ func (t *tracer) port(bridge point, link *inspect.Link, from int) (*inspect.Link
 		case uplink:
 			uplinks = append(uplinks, p)
 		}
+	}
+	if i := slices.IndexFunc(uplinks, func(p *inspect.Link) bool { return t.leadsTo(bridge.beside(p.Index), map[point]bool{bridge: true}) }); i >= 0 {
+		return uplinks[i], fmt.Sprintf("sent to every port: the FDB does not have %s; behind this one it is", t.target()), nil
 	}
 	if len(uplinks) > 0 {
 		return uplinks[0], fmt.Sprintf("sent to every port: the FDB does not have %s; these lead out: %s", t.target(), names(uplinks)), nil
@@ -147,7 +164,28 @@ func (t *tracer) behind(port point) (reaches, uplink bool) {
 	if t.mac != "" {
 		return other.MAC == t.mac, other.Master != 0
 	}
-	return has(t.world.namespace(peer), t.next) && other.Master == 0, other.Master != 0
+	return answersFor(t.world.namespace(peer), other, t.next) && other.Master == 0, other.Master != 0
+}
+
+// leadsTo reports whether the destination is behind a port, by further bridges.
+func (t *tracer) leadsTo(port point, seen map[point]bool) bool {
+	link := t.world.link(port)
+	if !inspect.IsPair(link.Kind) || link.Link == nil || t.world.link(port.on(*link.Link)) == nil {
+		return false
+	}
+	peer := port.on(*link.Link)
+	next := peer.beside(t.world.link(peer).Master)
+	if next.Index == 0 || seen[next] || t.kind(next) != "bridge" {
+		return false
+	}
+	seen[next] = true
+	if t.isOfBridge(next, t.world.link(next)) {
+		return true
+	}
+	return slices.ContainsFunc(t.world.machines[next.machine].graph.PortsOf(next.Ref), func(p *inspect.Link) bool {
+		reaches, _ := t.behind(next.beside(p.Index))
+		return reaches || t.leadsTo(next.beside(p.Index), seen)
+	})
 }
 
 // leave sends a frame by a port.

@@ -247,6 +247,9 @@ func (t *tracer) receive(at point) error {
 	}
 	t.hop(at)
 	link := t.world.link(at)
+	if !link.Up {
+		return t.down(at)
+	}
 	if program := cmp.Or(programAt(link, "ingress", "xdp"), t.listener(at)); program != "" {
 		return t.handed(at, program)
 	}
@@ -321,39 +324,11 @@ func (t *tracer) accepts(at point, link *inspect.Link, ns *inspect.Namespace) er
 		return nil
 	case t.mac != "" && t.mac != link.MAC:
 		return lost("Delete the entry: ip neigh del.", "the frame has the MAC %s, and %s of %s has %s: the sender's neighbour entry of %s is of another interface", t.mac, link.Name, ns.Title(), link.MAC, t.next)
-	case has(ns, t.next):
-		return nil
 	case t.mac != "":
-		if sysctl(ns, "ipv4", link.Name, "proxy_arp") == "1" {
+		if !has(ns, t.next) && family(t.next) == 4 && sysctl(ns, "ipv4", link.Name, "proxy_arp") == "1" {
 			t.addAbout(byProxy(t.next))
 		}
 		return nil
 	}
-	return t.proxied(at, link, ns)
-}
-
-func byProxy(address string) string { return "answers for " + address + " by proxy ARP" }
-
-// proxied is an address that is nowhere in a namespace: it is answered by proxy ARP, if there is a route to it.
-func (t *tracer) proxied(at point, link *inspect.Link, ns *inspect.Namespace) error {
-	for _, n := range ns.Neighbours {
-		if n.Proxy && inspect.ParseIP(n.Address) == inspect.ParseIP(t.next) {
-			return nil
-		}
-	}
-	if sysctl(ns, "ipv4", link.Name, "proxy_arp") != "1" {
-		return lost("Give the address to an interface there, or the pod another gateway.", "%s of %s answers no request for %s: no interface there has it", link.Name, ns.Title(), t.next)
-	}
-	answer, err := t.ask(at, inspect.Question{To: t.next})
-	if err != nil {
-		return err
-	}
-	if answer.Route == nil {
-		return lost("Give the node a default route.", "%s of %s would answer for %s by proxy ARP, which needs a route to it on the node, and there is none (%s)", link.Name, ns.Title(), t.next, answer.Refused)
-	}
-	if answer.Route.Index == at.Index {
-		return lost("Give the node a default route by another interface.", "%s of %s does not answer for %s by proxy ARP, as the node's own route to it is by this interface", link.Name, ns.Title(), t.next)
-	}
-	t.addAbout(byProxy(t.next))
-	return nil
+	return t.resolved(at, link, ns)
 }

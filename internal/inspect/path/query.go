@@ -78,7 +78,11 @@ func (w *World) traceFrom(from, to *end, p packet) (*Way, []Asked) {
 	if from.driven != nil {
 		return from.driven.way(from, to), nil
 	}
-	return w.trace(from.point, w.bound(from.point), p)
+	output := w.bound(from.point)
+	if isOfLink(to.Address) {
+		output = from.Index
+	}
+	return w.trace(from.point, output, p)
 }
 
 // bound gives the interface that a socket has to be bound to: without it, the kernel uses another table than a VRF's.
@@ -93,7 +97,7 @@ func (w *World) bound(p point) int {
 
 // compareUnbound notes that a program has to bind its socket to take the way that was asked for.
 func (w *World) compareUnbound(q Query, d *Document, from, to *end) []Asked {
-	if q.Interface == "" || len(d.There.Hops) == 0 || from.driven != nil {
+	if q.Interface == "" || len(d.There.Hops) == 0 || from.driven != nil || isOfLink(to.Address) {
 		return nil
 	}
 	question := inspect.Question{Namespace: from.Namespace, To: to.Address}
@@ -164,6 +168,9 @@ func (w *World) findOrAddress(subject string) (*end, error) {
 	if !inspect.ParseIP(subject).IsValid() {
 		return w.find(subject)
 	}
+	if inspect.ParseIP(subject).Zone() != "" {
+		return nil, fmt.Errorf("%s: a pod's interface is not part of an address here: %w", subject, ErrChoose)
+	}
 	to := &end{End: End{Subject: subject, Address: subject}}
 	if owners := w.owners(subject); len(owners) == 1 {
 		ns := w.namespace(owners[0])
@@ -193,9 +200,12 @@ func (w *World) choose(q Query, from, to *end, d *Document) error {
 		} else if q.Interface != "" {
 			name = w.onSubnet(q.Interface, from, to)
 		}
-		if err := w.settle(to, name, 0); err != nil {
+		if err := w.settle(to, name, w.wishes(from, wanted)); err != nil {
 			return err
 		}
+	}
+	if q.Interface == "" && isOfLink(to.Address) {
+		return fmt.Errorf("each link has its own %s: %w", to.Address, ErrChoose)
 	}
 	if wanted == "" {
 		return nil // the routing chooses
@@ -204,7 +214,35 @@ func (w *World) choose(q Query, from, to *end, d *Document) error {
 		from.Interface = wanted // and the routing shows whether it agrees
 		return nil
 	}
-	return w.settle(from, wanted, family(to.Address))
+	return w.settle(from, wanted, []wish{{family: family(to.Address), link: isOfLink(to.Address)}})
+}
+
+// wishes are those for the address of the far end: one that the near end's interface, or any of it if none is
+// named, has a subnet of, else one of a family that it has. IPv4 comes first.
+func (w *World) wishes(from *end, name string) []wish {
+	var all []wish
+	for _, version := range []int{4, 6} {
+		one := wish{family: version}
+		for _, link := range w.namespace(from.point).Links {
+			if link.Name == "lo" || name != "" && link.Name != name {
+				continue
+			}
+			for _, a := range link.Addresses {
+				if subnet, err := netip.ParsePrefix(a.Address); err == nil && a.Scope != "link" && family(a.Address) == version {
+					one.subnets = append(one.subnets, subnet.Masked())
+				}
+			}
+		}
+		if len(one.subnets) > 0 {
+			all = append(all, one, wish{family: version})
+		}
+	}
+	return append(all, wish{family: 4}, wish{family: 6})
+}
+
+// isOfLink reports an address that counts on one link alone, as fe80::1.
+func isOfLink(address string) bool {
+	return family(address) == 6 && inspect.ParseIP(address).IsLinkLocalUnicast()
 }
 
 // onSubnet gives the far interface that has an address of the subnet of the near one, "" for none.
@@ -255,24 +293,24 @@ func shared(q Query, from, to *end) (own, far *inspect.Attachment, err error) {
 	return nil, nil, fmt.Errorf("%s and %s are on %d networks together: %s: %w", from.Subject, to.Subject, len(pairs), strings.Join(choices, ", "), ErrChoose)
 }
 
-// settle gives an end its interface and address: of a name, or the first that has an address. The
-// family is 4 or 6, or 0 for either.
-func (w *World) settle(e *end, name string, version int) error {
+// settle gives an end its interface and address: of a name, or the first that has an address. The first wish
+// that an address answers counts.
+func (w *World) settle(e *end, name string, wishes []wish) error {
 	ns := w.namespace(e.point)
-	for i := range ns.Links {
-		link := &ns.Links[i]
-		if name != "" && link.Name != name || name == "" && link.Name == "lo" {
-			continue
+	for _, wish := range wishes {
+		for i := range ns.Links {
+			link := &ns.Links[i]
+			if name != "" && link.Name != name || name == "" && link.Name == "lo" {
+				continue
+			}
+			if address := wish.of(link); address != "" {
+				e.Index, e.Interface, e.Address = link.Index, link.Name, address
+				return nil
+			}
 		}
-		address := addressOf(link, version)
-		if address == "" && name == "" {
-			continue
-		}
-		if address == "" {
-			return fmt.Errorf("%s: its interface %s has no address of the family", e.Subject, name)
-		}
-		e.Index, e.Interface, e.Address = link.Index, link.Name, address
-		return nil
+	}
+	if ns.LinkNamed(name) != nil {
+		return fmt.Errorf("%s: its interface %s has no address of the family", e.Subject, name)
 	}
 	if name == "" {
 		return fmt.Errorf("%s has no interface with an address", e.Subject)
@@ -292,14 +330,21 @@ func interfaces(ns *inspect.Namespace) string {
 	return strings.Join(all, ", ")
 }
 
-// addressOf gives the first address of an interface, IPv4 before IPv6, that is not one of the link alone.
-func addressOf(link *inspect.Link, version int) string {
-	for _, wanted := range []int{4, 6} {
-		for _, a := range link.Addresses {
-			address := inspect.ParseIP(a.Address)
-			if address.IsValid() && a.Scope != "link" && family(a.Address) == wanted && (version == 0 || version == wanted) {
-				return address.String()
-			}
+// wish is what an address should be.
+type wish struct {
+	family  int
+	subnets []netip.Prefix // any of them; none is no condition
+	link    bool           // of the link alone
+}
+
+// of gives the first address of an interface that answers the wish, "" if none does.
+func (w wish) of(link *inspect.Link) string {
+	for _, a := range link.Addresses {
+		address := inspect.ParseIP(a.Address)
+		contains := func(subnet netip.Prefix) bool { return subnet.Contains(address) }
+		if address.IsValid() && (a.Scope == "link") == w.link && family(a.Address) == w.family &&
+			(len(w.subnets) == 0 || slices.ContainsFunc(w.subnets, contains)) {
+			return address.String()
 		}
 	}
 	return ""

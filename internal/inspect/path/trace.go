@@ -138,13 +138,32 @@ func (t *tracer) route(at point, input, output int) error {
 		t.packet.from, t.way.From = answer.Route.Source, answer.Route.Source
 	}
 	switch route := answer.Route; route.Type {
-	case "local":
+	case "local", "anycast":
 		return t.local(at, input)
+	case "broadcast", "multicast":
+		return unknown("Ask for the address of one of them.", "%s is a %s address: it goes to all who listen to it, and the path is followed to one", t.packet.to, route.Type)
 	case "", "unicast":
+		if err := t.mayForward(at, input); err != nil {
+			return err
+		}
 		return t.forward(at, input, answer)
 	default:
 		return lost("Look at the routes of "+t.world.namespace(at).Title()+".", "its routing has a %s route for %s", route.Type, t.packet.to)
 	}
+}
+
+// mayForward reports an IPv6 packet that is not for a namespace that does not forward: there is a route, and
+// the kernel looks at the setting only afterwards. That of IPv4 is in its routing's answer.
+func (t *tracer) mayForward(at point, input int) error {
+	ns := t.world.namespace(at)
+	if input == 0 || family(t.packet.to) != 6 || ns.SysctlOf("ipv6", "all", "forwarding") != "0" {
+		return nil
+	}
+	link := t.world.link(at.beside(input))
+	if link == nil || ns.SysctlOf("ipv6", link.Name, "force_forwarding") == "1" {
+		return nil
+	}
+	return lost("Set it: sysctl -w net.ipv6.conf.all.forwarding=1.", "%s does not forward what comes in by %s: its setting net.ipv6.conf.all.forwarding is 0", ns.Title(), link.Name)
 }
 
 // local is a packet that came to where its destination is: the end, or that of a tunnel.
@@ -160,10 +179,21 @@ func (t *tracer) local(at point, input int) error {
 
 // self is a packet of a namespace to itself: it passes no interface but the loopback.
 func (t *tracer) self(at point) error {
-	if lo := t.world.namespace(at).LinkNamed("lo"); lo != nil {
-		t.hop(at.beside(lo.Index))
+	lo := t.world.namespace(at).LinkNamed("lo")
+	if lo == nil {
+		return arrived
+	}
+	t.hop(at.beside(lo.Index))
+	if !lo.Up {
+		return t.down(at.beside(lo.Index))
 	}
 	return arrived
+}
+
+// down is a packet at an interface that is down: the kernel drops it, in both directions.
+func (t *tracer) down(at point) error {
+	link := t.world.link(at)
+	return lost("Set it up: ip link set "+link.Name+" up.", "%s of %s is down", link.Name, t.world.namespace(at).Title())
 }
 
 // land adds the interface that has the address, if the packet came in by another one.
@@ -243,7 +273,7 @@ func tableName(table int) string {
 func (t *tracer) transmit(out point) error {
 	link, ns := t.world.link(out), t.world.namespace(out)
 	if !link.Up {
-		return lost("Set it up: ip link set "+link.Name+" up.", "%s of %s is down", link.Name, ns.Title())
+		return t.down(out)
 	}
 	if !link.Carrier && !isTunnel(link.Kind) {
 		return lost("Look at what it leads to.", "%s of %s has no carrier", link.Name, ns.Title())

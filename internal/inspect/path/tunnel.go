@@ -124,10 +124,6 @@ func (t *tracer) decapsulate(at point) error {
 	t.packet, t.mac, t.tags = carried.packet, carried.mac, nil
 	t.next = t.packet.to
 	t.step = Step{Decapsulated, fmt.Sprintf("−%d bytes%s", carried.bytes, tunnelText(link))}
-	if !link.Up {
-		t.hop(at.beside(link.Index))
-		return lost("Set it up: ip link set "+link.Name+" up.", "%s of %s is down", link.Name, ns.Title())
-	}
 	return t.receive(at.beside(link.Index))
 }
 

@@ -217,3 +217,13 @@ func (l *Lab) Ping(from, to, name string) {
 	address, _, _ := strings.Cut(addresses[0], "/")
 	_, _ = l.ns[from].Run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", name, address)
 }
+
+// Reaches reports whether a ping of a pod to an address is answered; name is the interface that it leaves by, if any.
+func (l *Lab) Reaches(from, name, address string) bool {
+	arguments := []string{"-c", "3", "-i", "0.2", "-W", "1"}
+	if name != "" {
+		arguments = append(arguments, "-I", name)
+	}
+	_, err := l.ns[from].Run("ping", append(arguments, address)...)
+	return err == nil
+}
