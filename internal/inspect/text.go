@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/plexus-cni/plexus/internal/style"
@@ -56,16 +57,31 @@ func (p *printer) command(indent, command string) {
 	}
 }
 
-// in gives a command that runs in a namespace; "" if it has no path to enter it by.
-func (p *printer) in(ns *Namespace, format string, args ...any) string {
-	command := fmt.Sprintf(format, args...)
+// in gives a command that runs in a namespace; "" if it has no path to enter it by. A shell takes each
+// argument as it is: a pod names its own interfaces.
+func (p *printer) in(ns *Namespace, format string, args ...string) string {
+	quoted := make([]any, len(args))
+	for i, arg := range args {
+		quoted[i] = quote(arg)
+	}
+	command := fmt.Sprintf(format, quoted...)
 	switch {
 	case ns == nil || !ns.Host && len(ns.Paths) == 0:
 		return ""
 	case ns.Host:
 		return command
 	}
-	return "nsenter --net=" + ns.Paths[0] + " " + command
+	return "nsenter --net=" + quote(ns.Paths[0]) + " " + command
+}
+
+// plain is what no shell changes.
+var plain = regexp.MustCompile(`^[\w./:@%+=,-]+$`)
+
+func quote(arg string) string {
+	if plain.MatchString(arg) {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
 func (p *printer) heading() {
@@ -159,7 +175,7 @@ func (p *printer) link(link *Link) {
 	p.fact("packets", p.in(p.ns, "ss --packet --processes"), p.packetSockets(p.ns, link.Index)...)
 	p.fact("neighbours", p.in(p.ns, "ip neigh show dev %s", link.Name), p.neighbours(ref)...)
 	p.fact("counters", p.in(p.ns, "ip -s link show dev %s", link.Name), counterLines(link)...)
-	p.fact("sysctls", p.in(p.ns, "sysctl -a --pattern '^net\\.ipv[46]\\.conf\\.%s\\.'", sysctlPattern(link.Name)), p.sysctls(link.Name))
+	p.fact("sysctls", p.in(p.ns, "sysctl -a --pattern %s", `^net\.ipv[46]\.conf\.`+sysctlPattern(link.Name)+`\.`), p.sysctls(link.Name))
 	p.line("")
 }
 

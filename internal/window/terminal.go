@@ -23,12 +23,12 @@ func isTerminal(w io.Writer) bool {
 func isDumb() bool { return os.Getenv("TERM") == "dumb" }
 
 // styled gives the writer of a text: with colours on a terminal, unless somebody wants none
-// (NO_COLOR, of any value but the empty one).
+// (NO_COLOR, of any value but the empty one). Control characters are shown, and not obeyed.
 func styled(w io.Writer) io.Writer {
 	if !isTerminal(w) || isDumb() || os.Getenv("NO_COLOR") != "" {
-		return w
+		return style.Safe(w, false)
 	}
-	return style.Writer{Writer: w}
+	return style.Writer{Writer: style.Safe(w, true)}
 }
 
 // patience is how long a command may be silent.

@@ -118,7 +118,7 @@ func (t *tracer) ask(at point, q inspect.Question) (inspect.Answer, error) {
 		t.asked = append(t.asked, Asked{at.machine, q})
 		return answer, errAsked
 	case answer.Unread != "":
-		return answer, unknown("", "the routing of %s was not read: %s", t.world.namespace(at).Title(), answer.Unread)
+		return answer, unknown("Run path on the node with --save, and give what that writes to --from.", "the routing of %s was not read: %s", t.world.namespace(at).Title(), answer.Unread)
 	}
 	return answer, nil
 }
