@@ -93,6 +93,9 @@ func (o *getOptions) run(cmd *cobra.Command) (err error) {
 		return o.follow(cmd, node)
 	}
 	list, err := o.list(cmd.Context(), node)
+	if err == nil && o.pod != "" && len(list.Items) == 0 {
+		err = o.notFound()
+	}
 	if err != nil {
 		return err
 	}
@@ -100,6 +103,14 @@ func (o *getOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	return verdict(list)
+}
+
+// notFound says that a pod that was named has no attachment on the node.
+func (o *getOptions) notFound() error {
+	if o.network != "" {
+		return fmt.Errorf("pod %s: %w: the journal has no attachment of it to the network %s", o.pod, inspect.ErrNotFound, o.network)
+	}
+	return fmt.Errorf("pod %s: %w: the journal has no attachment of it", o.pod, inspect.ErrNotFound)
 }
 
 // list reads the node, and compares.

@@ -95,7 +95,8 @@ func TestGet(t *testing.T) {
 	}{
 		"all":                      {string(data), nil, exitFine, "default/web  net0", ""},
 		"one pod":                  {string(data), []string{"default/db", "-o", "wide"}, exitFine, "macvlan", ""},
-		"a pod that is not there":  {string(data), []string{"x"}, exitFine, "no such attachment", ""},
+		"a pod that is not there":  {string(data), []string{"x"}, exitBlind, "", "pod default/x: not found on this node: the journal has no attachment of it"},
+		"a network of nobody":      {string(data), []string{"--network", "none"}, exitFine, "no such attachment", ""},
 		"one network":              {string(data), []string{"--network", "default/storage", "-o", "json"}, exitFine, `"kind": "AttachmentList"`, ""},
 		"one that changed":         {changed, nil, exitWrong, "changed (net0 lacks 10.2.0.", ""},
 		"a format that is not one": {string(data), []string{"-o", "svg"}, exitUsage, "", `"svg"`},

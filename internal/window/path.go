@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -23,6 +25,7 @@ const maxQuestions = 200
 type pathOptions struct {
 	node     nodeFlags
 	froms    []string
+	saved    map[string]string // the files of --from, by node
 	save     string
 	query    path.Query
 	width    int
@@ -31,9 +34,9 @@ type pathOptions struct {
 }
 
 func newPath(cluster *genericclioptions.ConfigFlags) *cobra.Command {
-	o := &pathOptions{fallback: cluster.Namespace}
+	o := &pathOptions{fallback: cluster.Namespace, saved: map[string]string{}}
 	cmd := &cobra.Command{
-		Use:   "path NAMESPACE/POD [-i INTERFACE] to NAMESPACE/POD|ADDRESS",
+		Use:   "path NAMESPACE/POD [-i INTERFACE] to NAMESPACE/POD|ADDRESS[:PORT]",
 		Short: "Say which way packets take from a pod to another, and back",
 		Long: `path answers: which way does a packet take, and where does it end? It shows each interface that the
 packet passes, and how it comes from one to the next. The kernels are asked for it: their routing,
@@ -96,6 +99,18 @@ func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("path takes two ends, as NAMESPACE/POD to NAMESPACE/POD or ADDRESS, got %q", args)
 	}
 	o.query.From, o.query.To = args[0], args[1]
+	if address, err := netip.ParseAddrPort(args[1]); err == nil {
+		o.query.To, o.query.Port = address.Addr().String(), address.Port()
+	}
+	for _, end := range []string{o.query.From, o.query.To} {
+		namespace, pod, qualified := strings.Cut(end, "/")
+		if strings.TrimSpace(end) == "" || !filepath.IsAbs(end) && qualified && (namespace == "" || pod == "") {
+			return fmt.Errorf("%q is no end of a path, which is NAMESPACE/POD, an address, or the path of a network namespace", end)
+		}
+	}
+	if o.width < 0 {
+		return fmt.Errorf("--width: %d is below 0", o.width)
+	}
 	return nil
 }
 
@@ -150,6 +165,10 @@ func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error)
 		if err != nil {
 			return nodes, err
 		}
+		if twice := o.saved[snapshot.Machine.Name()]; twice != "" {
+			return nodes, misuse(fmt.Errorf("--from: %s and %s are both of %s: give one snapshot of each node", twice, file, snapshot.Machine.Name()))
+		}
+		o.saved[snapshot.Machine.Name()] = file
 		nodes = append(nodes, savedNode{snapshot})
 	}
 	if err := windowpod.CheckKeep(o.node.keep); err != nil {

@@ -27,15 +27,16 @@ func TestPath(t *testing.T) {
 		code int
 		out  []string
 	}{
-		"one that arrives":    {savedPath(t, "overlay"), exitFine, []string{"there: arrives", "flannel.1  vxlan", "back: arrives, by the same interfaces"}},
-		"one that is lost":    {savedPath(t, "overlay-without-the-entry-of-a-VTEP"), exitWrong, []string{"there: lost: the FDB of flannel.1 has no entry", "back: arrives"}},
-		"without the word to": {append([]string{"path", "/run/netns/p1", "/run/netns/p2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"arrives"}},
-		"an address":          {append([]string{"path", "/run/netns/p1", "to", "10.3.2.2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"host2  veth"}},
-		"JSON":                {savedPath(t, "ptp", "-o", "json"), exitFine, []string{`"kind": "Path"`, `"outcome": "arrives"`}},
-		"SVG":                 {savedPath(t, "ptp", "-o", "svg"), exitFine, []string{`<svg xmlns`, `width="888"`, "<title"}},
-		"a narrow SVG":        {savedPath(t, "ptp", "-o", "svg", "--width", "360"), exitFine, []string{`width="360"`}},
-		"HTML":                {savedPath(t, "ptp", "-o", "html"), exitFine, []string{"<!DOCTYPE html>", `class="narrow"`}},
-		"Mermaid":             {savedPath(t, "ptp", "-o", "mermaid"), exitFine, []string{"flowchart TD", "subgraph"}},
+		"one that arrives":      {savedPath(t, "overlay"), exitFine, []string{"there: arrives", "flannel.1  vxlan", "back: arrives, by the same interfaces"}},
+		"one that is lost":      {savedPath(t, "overlay-without-the-entry-of-a-VTEP"), exitWrong, []string{"there: lost: the FDB of flannel.1 has no entry", "back: arrives"}},
+		"without the word to":   {append([]string{"path", "/run/netns/p1", "/run/netns/p2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"arrives"}},
+		"an address":            {append([]string{"path", "/run/netns/p1", "to", "10.3.2.2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"host2  veth"}},
+		"an address and a port": {append([]string{"path", "/run/netns/p1", "to", "10.3.2.2:80"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"(10.3.2.2) port 80", "host2  veth"}},
+		"JSON":                  {savedPath(t, "ptp", "-o", "json"), exitFine, []string{`"kind": "Path"`, `"outcome": "arrives"`}},
+		"SVG":                   {savedPath(t, "ptp", "-o", "svg"), exitFine, []string{`<svg xmlns`, `width="888"`, "<title"}},
+		"a narrow SVG":          {savedPath(t, "ptp", "-o", "svg", "--width", "360"), exitFine, []string{`width="360"`}},
+		"HTML":                  {savedPath(t, "ptp", "-o", "html"), exitFine, []string{"<!DOCTYPE html>", `class="narrow"`}},
+		"Mermaid":               {savedPath(t, "ptp", "-o", "mermaid"), exitFine, []string{"flowchart TD", "subgraph"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := runWith(t, "", test.args...)
@@ -54,14 +55,18 @@ func TestPathRefuses(t *testing.T) {
 		code int
 		err  string
 	}{
-		"no end":              {nil, exitUsage, "path takes two ends"},
-		"one end":             {[]string{"a/b", "to"}, exitUsage, "path takes two ends"},
-		"three ends":          {[]string{"a/b", "to", "c/d", "e/f"}, exitUsage, "path takes two ends"},
-		"a format":            {append([]string{"a/b", "to", "c/d", "-o", "png"}, from...), exitUsage, `"png" is not one of`},
-		"a pod":               {append([]string{"a/b", "to", "c/d"}, from...), exitBlind, "pod a/b: not found"},
-		"an interface":        {append([]string{"/run/netns/p1", "to", "/run/netns/p2", "-i", "net9"}, from...), exitBlind, "has no interface net9, it has lo"},
-		"a file":              {[]string{"a/b", "to", "c/d", "--from", "none.json"}, exitBlind, "none.json"},
-		"what is no snapshot": {[]string{"a/b", "to", "c/d", "--from", "path_test.go"}, exitBlind, "this is not a snapshot"},
+		"an empty end":         {append([]string{"a/b", "to", ""}, from...), exitUsage, `"" is no end of a path`},
+		"an end without a pod": {append([]string{"a/", "to", "c/d"}, from...), exitUsage, `"a/" is no end of a path`},
+		"a node twice":         {append([]string{"a/b", "to", "c/d"}, append(from, from...)...), exitUsage, "are both of"},
+		"a width":              {append([]string{"a/b", "to", "c/d", "--width", "-5"}, from...), exitUsage, "--width: -5 is below 0"},
+		"no end":               {nil, exitUsage, "path takes two ends"},
+		"one end":              {[]string{"a/b", "to"}, exitUsage, "path takes two ends"},
+		"three ends":           {[]string{"a/b", "to", "c/d", "e/f"}, exitUsage, "path takes two ends"},
+		"a format":             {append([]string{"a/b", "to", "c/d", "-o", "png"}, from...), exitUsage, `"png" is not one of`},
+		"a pod":                {append([]string{"a/b", "to", "c/d"}, from...), exitBlind, "pod a/b: not found"},
+		"an interface":         {append([]string{"/run/netns/p1", "to", "/run/netns/p2", "-i", "net9"}, from...), exitBlind, "has no interface net9, it has lo"},
+		"a file":               {[]string{"a/b", "to", "c/d", "--from", "none.json"}, exitBlind, "none.json"},
+		"what is no snapshot":  {[]string{"a/b", "to", "c/d", "--from", "path_test.go"}, exitBlind, "this is not a snapshot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := runWith(t, "", append([]string{"path"}, test.args...)...)

@@ -15,6 +15,8 @@ func (t *tracer) bridge(bridge point, from int) error {
 		if err := t.enter(bridge, link, from); err != nil {
 			return err
 		}
+	} else if own := ownPVID(link); own != 0 && len(t.tags) == 0 {
+		t.tags = append(t.tags, own)
 	}
 	if from != 0 && t.forBridge(bridge, link) {
 		t.step = Step{Bridged, "the bridge's own MAC"}
@@ -86,10 +88,26 @@ func (t *tracer) forBridge(bridge point, link *inspect.Link) bool {
 	if !t.isOfBridge(bridge, link) {
 		return false
 	}
-	if link.Bridge != nil && link.Bridge.VLANFiltering && len(t.tags) > 0 && t.tags[len(t.tags)-1] == link.Bridge.DefaultPVID {
+	if own := ownPVID(link); own != 0 && len(t.tags) > 0 && t.tags[len(t.tags)-1] == own {
 		t.tags = t.tags[:len(t.tags)-1]
 	}
 	return true
+}
+
+// ownPVID gives the VLAN of what the node itself sends by a bridge without a tag, 0 if it filters none.
+func ownPVID(link *inspect.Link) int {
+	if link.Bridge == nil || !link.Bridge.VLANFiltering {
+		return 0
+	}
+	for _, vlan := range link.Bridge.VLANs {
+		if vlan.PVID {
+			return vlan.ID
+		}
+	}
+	if len(link.Bridge.VLANs) == 0 {
+		return link.Bridge.DefaultPVID // the snapshot does not have its own VLANs
+	}
+	return 0
 }
 
 // isOfBridge reports whether a frame is for the bridge's own interface, or for a macvlan on it.

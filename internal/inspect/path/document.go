@@ -29,6 +29,7 @@ type End struct {
 	Subject   string `json:"subject"` // "pod shop/web", "the node", or the address
 	Interface string `json:"interface,omitempty"`
 	Address   string `json:"address"` // without a prefix
+	Port      uint16 `json:"port,omitempty"`
 }
 
 // Narrowest is the hop that the largest packet has to fit through.

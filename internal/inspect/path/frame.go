@@ -178,6 +178,9 @@ func (t *tracer) sendIPVlan(from point, link *inspect.Link) error {
 			t.step = Step{Child, "a sibling on the same parent: the frame does not leave it"}
 			return t.receive(sibling)
 		}
+		if up := t.world.link(parent); hasAddress(up, t.next) {
+			return lost("Reach the node by another network.", "%s and its own ipvlan children never reach each other", up.Name)
+		}
 		return t.sendChild(from, link, "parent, mode l2")
 	}
 	t.next = t.packet.to

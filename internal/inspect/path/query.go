@@ -20,6 +20,8 @@ type Query struct {
 	To   string `json:"to"`
 	// Interface is the one of From that the packets leave by; "" leaves it to the routing there.
 	Interface string `json:"interface,omitempty"`
+	// Port is that of To, 0 for none. It decides no hop: no kernel is asked about it.
+	Port uint16 `json:"port,omitempty"`
 }
 
 // end is an end of a path, as far as it is known.
@@ -47,6 +49,7 @@ func (w *World) Trace(q Query) (*Document, []Asked, error) {
 	if err := w.choose(q, from, to, d); err != nil {
 		return nil, nil, err
 	}
+	to.Port = q.Port
 	d.From, d.To = from.End, to.End
 	asked := w.traceBoth(q, d, from, to)
 	return d, asked, nil

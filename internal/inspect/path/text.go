@@ -24,6 +24,9 @@ func (e End) text() string {
 	if e.Address != "" && e.Address != e.Subject {
 		text += " (" + e.Address + ")"
 	}
+	if e.Port != 0 {
+		text += fmt.Sprintf(" port %d", e.Port)
+	}
 	return text
 }
 

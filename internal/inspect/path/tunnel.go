@@ -93,15 +93,35 @@ func (t *tracer) remote(from point, link *inspect.Link) (local, remote string, e
 			return link.VXLAN.Local, entry.Destination, nil
 		}
 	}
-	for _, entry := range t.world.namespace(from).FDB {
-		if entry.Index == from.Index && entry.MAC == "00:00:00:00:00:00" && entry.Destination != "" {
-			return link.VXLAN.Local, entry.Destination, nil
-		}
+	if everywhere := flooded(t.world.namespace(from), from.Index); len(everywhere) > 0 {
+		return link.VXLAN.Local, t.nearest(everywhere), nil
 	}
 	if link.VXLAN.Group != "" {
 		return "", "", unknown("", "the FDB of %s does not have %s: it goes to the group %s", link.Name, t.mac, link.VXLAN.Group)
 	}
 	return "", "", lost("Whoever runs the overlay writes it; restart that on this node.", "the FDB of %s has no entry for %s, the MAC of %s: it drops the packet (NO_TX_TARGET)", link.Name, t.mac, t.next)
+}
+
+// flooded gives the nodes to which a VTEP sends what its FDB does not have.
+func flooded(ns *inspect.Namespace, index int) (all []string) {
+	for _, entry := range ns.FDB {
+		if entry.Index == index && entry.MAC == "00:00:00:00:00:00" && entry.Destination != "" {
+			all = append(all, entry.Destination)
+		}
+	}
+	return all
+}
+
+// nearest gives the node, of those that all get a frame, that has its destination; else the first.
+func (t *tracer) nearest(nodes []string) string {
+	for _, node := range nodes {
+		for _, there := range t.world.owners(node) {
+			if slices.ContainsFunc(t.world.owners(t.next), func(p point) bool { return p.machine == there.machine }) {
+				return node
+			}
+		}
+	}
+	return nodes[0]
 }
 
 // remoteOfIP gives the ends of a tunnel that carries IP: its own remote end, or the next hop where it has none.
