@@ -43,29 +43,55 @@ func (*LocalNode) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDi
 // ReadFile is os.ReadFile.
 func (*LocalNode) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 
-// copying is how long an empty file may be one that is just being filled.
-const copying = 10 * time.Second
+// Copying is how long an empty file may be one that is just being filled.
+const Copying = 10 * time.Second
 
 // CheckPlugin looks for the plugin in Path. It must be executable, where it is mounted, and
 // another file than Plexus.
 func (n *LocalNode) CheckPlugin(name string) error {
 	path, err := invoke.FindInPath(name, n.Path)
 	if err != nil {
-		return fmt.Errorf("plugin %q is not in %s", name, list(folders(n.Path)))
+		return MissingPlugin(name, n.Path)
 	}
 	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("plugin %q: %w", name, err)
-	case n.isSelf(info):
-		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path)
-	case info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("plugin %q (%s) is not executable", name, path)
-	case info.Size() == 0 && time.Since(info.ModTime()) > copying: // left by a full disk or a power cut
-		return fmt.Errorf("plugin %q (%s) is an empty file", name, path)
+	}
+	file := Executable{
+		Path: path, Self: n.isSelf(info), Runnable: info.Mode().Perm()&0o111 != 0,
+		Empty: info.Size() == 0 && time.Since(info.ModTime()) > Copying,
+	}
+	if err := file.Check(name); err != nil {
+		return err
 	}
 	if err := checkAccess(path); err != nil {
 		return fmt.Errorf("plugin %q (%s) cannot be executed, perhaps because its file system is mounted noexec: %w", name, path, err)
+	}
+	return nil
+}
+
+// MissingPlugin is the error for a plugin that is in none of the folders.
+func MissingPlugin(name string, path []string) error {
+	return fmt.Errorf("plugin %q is not in %s", name, list(folders(path)))
+}
+
+// Executable is the file of a plugin, as it looks from outside.
+type Executable struct {
+	Path     string
+	Self     bool // it is Plexus itself
+	Runnable bool // its mode says so
+	Empty    bool // and for longer than a copy takes
+}
+
+// Check says why the file cannot be run as the plugin of a name, nil if it can.
+func (e Executable) Check(name string) error {
+	switch {
+	case e.Self:
+		return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, e.Path)
+	case !e.Runnable:
+		return fmt.Errorf("plugin %q (%s) is not executable", name, e.Path)
+	case e.Empty: // left by a full disk or a power cut
+		return fmt.Errorf("plugin %q (%s) is an empty file", name, e.Path)
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ type File struct {
 	Conf  *types.NetConf // nil beside a fault
 	Data  []byte         // what the runtime reads, with the plugins of the list's folder; nil beside a fault
 	Fault error          // why no runtime, or not Plexus, could take it
+	Raw   []byte         // what would be Data, beside a fault that is not of the list's folder
 	Local string         // why it is no cluster's network; "" if it may be one
 }
 
@@ -94,8 +95,12 @@ func ReadSmall(path string) ([]byte, error) {
 // libcni would add to it.
 func Parse(path string, data []byte) File {
 	file := File{Name: filepath.Base(path), Owner: OwnerOf(data)}
+	raw := data
 	if filepath.Ext(path) == ".conflist" {
 		data, file.Fault = wholeList(filepath.Dir(path), data)
+		if file.Fault == nil {
+			raw = data
+		}
 	} else {
 		file.Fault = checkSingle(data)
 	}
@@ -105,10 +110,17 @@ func Parse(path string, data []byte) File {
 	}
 	if file.Conf != nil {
 		file.Data = data
+		raw = nil
 		file.Local = localNetwork(data, file.Conf)
+	}
+	if !errors.Is(file.Fault, errFolder) {
+		file.Raw = raw
 	}
 	return file
 }
+
+// errFolder is the kind of the error for the folder of a list's plugins.
+var errFolder = errors.New("the folder of the list's plugins")
 
 // OwnerOf finds whose a configuration is, even if it is too broken to be used. What
 // makes it ours is what the runtime would run, not the name of a file.
@@ -145,7 +157,7 @@ func wholeList(dir string, data []byte) ([]byte, error) {
 	if !list.LoadOnlyInlinedPlugins {
 		plugins, err := libcni.NetworkPluginConfsFromFiles(dir, list.Name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errFolder, err)
 		}
 		for _, plugin := range plugins {
 			more = append(more, plugin.Bytes)

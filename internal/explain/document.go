@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -27,6 +28,8 @@ type Document struct {
 
 // Node is the node that the pods are planned for.
 type Node struct {
+	Name  string    `json:"name,omitempty"` // if another than this machine was read
+	Taken time.Time `json:"taken,omitzero"` // when it was read
 	// Configuration is the file with Plexus's configuration; "" if one is assumed.
 	Configuration string   `json:"configuration,omitempty"`
 	Assumed       []string `json:"assumed,omitempty"` // for want of the node

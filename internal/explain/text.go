@@ -19,7 +19,11 @@ func (d *Document) Write(w io.Writer) error {
 		d.Pods[i].write(&b, d.Node.Configuration, style.Of(w))
 	}
 	writeList(&b, "Warnings about the node's configuration", d.Node.Warnings)
-	writeList(&b, "Assumed of the node", d.Node.Assumed)
+	assumed := "Assumed of the node"
+	if d.Node.Name == "" {
+		assumed += " (--node NAME or --from SNAPSHOT tells more)"
+	}
+	writeList(&b, assumed, d.Node.Assumed)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

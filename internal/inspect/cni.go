@@ -33,9 +33,10 @@ type ConfFile struct {
 	CNIVersion string    `json:"cniVersion,omitempty"`
 	Modified   time.Time `json:"modified,omitzero"`
 	// Ignored is a file that no runtime reads, because of its extension, and that has a configuration.
-	Ignored bool            `json:"ignored,omitempty"`
-	Fault   string          `json:"fault,omitempty"` // why it is broken
-	Config  json.RawMessage `json:"config,omitempty"`
+	Ignored bool   `json:"ignored,omitempty"`
+	Fault   string `json:"fault,omitempty"` // why it is broken
+	// Config has the plugins of the list's folder too. A broken file has it as far as it is JSON.
+	Config json.RawMessage `json:"config,omitempty"`
 }
 
 // PlexusConf is what a doctor needs of Plexus's own configuration.
@@ -60,8 +61,18 @@ type Executable struct {
 	Mode     string    `json:"mode"` // as ls shows it
 	Modified time.Time `json:"modified"`
 	Version  string    `json:"version,omitempty"` // that is built into it
+	CNI      string    `json:"cni,omitempty"`     // the version of the CNI library that is built into it
+	Dir      string    `json:"dir,omitempty"`     // its folder, if it is not binDir
+	Self     bool      `json:"self,omitempty"`    // it is Plexus itself, under whatever name
 	Fault    string    `json:"fault,omitempty"`   // why it cannot be run
 }
+
+// The faults of executables.
+const (
+	FaultDangling      = "it is a link to nothing"
+	FaultNotExecutable = "it is not executable"
+	FaultEmpty         = "it is empty"
+)
 
 // Agent is the agent of the node, as it answers on its socket.
 type Agent struct {

@@ -40,7 +40,7 @@ func (r *Redactor) Snapshot(s *Snapshot) (*Snapshot, error) {
 		}
 	}
 	r.walk("", reflect.ValueOf(redacted).Elem())
-	redacted.APIVersion, redacted.Kind = APIVersion, Kind
+	redacted.APIVersion, redacted.Kind, redacted.Redacted = APIVersion, Kind, true
 	return redacted, nil
 }
 

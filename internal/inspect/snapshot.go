@@ -35,8 +35,10 @@ type Snapshot struct {
 	// Agent says that an agent serves on the node. It publishes the status of pods, and notes nothing of
 	// that in the journal.
 	Agent bool `json:"agent,omitempty"`
-	CNI   *CNI `json:"cni,omitempty"` // nil if it was not asked for
-	API   *API `json:"api,omitempty"` // nil if no API server was asked
+	// Redacted says that its names are made up, those of plugins too.
+	Redacted bool `json:"redacted,omitempty"`
+	CNI      *CNI `json:"cni,omitempty"` // nil if it was not asked for
+	API      *API `json:"api,omitempty"` // nil if no API server was asked
 	// Answers are those of the kernel's routing to what path asked, so that a saved Snapshot has them.
 	Answers []Answer `json:"answers,omitempty"`
 	Notes   []Note   `json:"notes,omitempty"`

@@ -46,7 +46,7 @@ func (r *run) checkNetwork(ctx context.Context, n *network) {
 		return
 	}
 	n.faults = map[string]bool{}
-	for _, f := range r.plan(ctx, alone(n.judged)) {
+	for _, f := range r.plan(ctx, alone(n.judged), assumedNode{}) {
 		if f.network == n.judged.String() && !r.everyPod[f.message] {
 			n.faults[f.message] = true
 			r.networkFault(n, f)
@@ -105,6 +105,7 @@ func (r *run) checkConf(n *network) {
 	r.checkRanges(n)
 	r.checkWhereabouts(n)
 	r.checkOnNode(n)
+	r.checkPlugins(n)
 }
 
 // keysTwice finds keys that an object of JSON has twice.

@@ -76,7 +76,7 @@ func knowsPlace(err error) bool {
 var sandbox = types.Sandbox{ContainerID: strings.Repeat("0", 64), NetNS: "/run/netns/any", IfName: "eth0"}
 
 // plan gives the faults of a pod, as the planner sees them.
-func (r *run) plan(ctx context.Context, p types.Pod) []fault {
+func (r *run) plan(ctx context.Context, p types.Pod, node plan.Node) []fault {
 	config := *r.config
 	facts := &types.Facts{Pod: p}
 	refs := p.SelectedRefs(config.MultusNamespace)
@@ -84,7 +84,7 @@ func (r *run) plan(ctx context.Context, p types.Pod) []fault {
 	for _, ref := range types.UniqueRefs(append(refs, plan.ConfiguredRefs(&config)...)) {
 		facts.Networks = append(facts.Networks, r.fact(ref))
 	}
-	planner := &plan.Planner{Config: &config, Node: assumedNode{}}
+	planner := &plan.Planner{Config: &config, Node: node}
 	_, err := planner.Plan(ctx, facts, sandbox)
 	if inner := errors.Unwrap(errors.Unwrap(err)); inner != nil {
 		err = inner // without the pod, which the finding names
@@ -130,7 +130,7 @@ func (r *run) checkConfig(ctx context.Context) {
 		return
 	}
 	o := &object{doc: &document{src: newSource(File{Name: r.options.ConfigFile})}}
-	for _, f := range r.plan(ctx, types.Pod{Namespace: "default", Name: "any"}) {
+	for _, f := range r.plan(ctx, types.Pod{Namespace: "default", Name: "any"}, r.options.files()) {
 		isElsewhere := r.lookup(refOf(f.network)) != nil || f.field != "" && r.isAssumed(f.network)
 		if f.network == "" || !isElsewhere {
 			r.everyPod[f.message] = true

@@ -36,7 +36,7 @@ func (r *run) checkPod(ctx context.Context, p *pod) {
 		return
 	}
 	elements := r.elements(p)
-	for _, f := range r.plan(ctx, p.known()) {
+	for _, f := range r.plan(ctx, p.known(), assumedNode{}) {
 		if !r.isKnown(f) {
 			r.podFault(p, elements, f)
 		}

@@ -17,31 +17,33 @@ type Rule struct {
 
 // The rules' IDs.
 const (
-	ruleYAML         = "yaml"
-	ruleObject       = "object"
-	ruleObjectTwice  = "object-twice"
-	ruleConfigJSON   = "config-json"
-	ruleConfig       = "config"
-	ruleVersion      = "cni-version"
-	ruleVersionOld   = "cni-version-old"
-	ruleKeyTwice     = "key-twice"
-	ruleNearKey      = "plugin-key"
-	ruleNameTwice    = "name-twice"
-	ruleRange        = "range"
-	ruleReserved     = "range-reserved"
-	ruleOverlap      = "range-overlap"
-	rulePerNode      = "range-per-node"
-	ruleMaster       = "master-shared"
-	ruleNoMaster     = "master-missing"
-	ruleMTU          = "mtu"
-	ruleDeprecated   = "deprecated"
-	ruleNodeConfig   = "node-config"
-	ruleAnnotation   = "annotation"
-	ruleUnknownKey   = "annotation-key"
-	rulePod          = "pod"
-	ruleCapability   = "capability"
-	ruleNotGiven     = "network-not-given"
-	ruleConfigOnNode = "config-on-node"
+	ruleYAML          = "yaml"
+	ruleObject        = "object"
+	ruleObjectTwice   = "object-twice"
+	ruleConfigJSON    = "config-json"
+	ruleConfig        = "config"
+	ruleVersion       = "cni-version"
+	rulePluginVersion = "plugin-version"
+	ruleVersionOld    = "cni-version-old"
+	ruleKeyTwice      = "key-twice"
+	ruleNearKey       = "plugin-key"
+	ruleNameTwice     = "name-twice"
+	ruleRange         = "range"
+	ruleReserved      = "range-reserved"
+	ruleOverlap       = "range-overlap"
+	rulePerNode       = "range-per-node"
+	ruleMaster        = "master-shared"
+	ruleNoMaster      = "master-missing"
+	rulePlugin        = "plugin-missing"
+	ruleMTU           = "mtu"
+	ruleDeprecated    = "deprecated"
+	ruleNodeConfig    = "node-config"
+	ruleAnnotation    = "annotation"
+	ruleUnknownKey    = "annotation-key"
+	rulePod           = "pod"
+	ruleCapability    = "capability"
+	ruleNotGiven      = "network-not-given"
+	ruleConfigOnNode  = "config-on-node"
 )
 
 var rules = []Rule{
@@ -60,8 +62,10 @@ var rules = []Rule{
 	{ruleOverlap, Warning, "host-local ranges of two networks on one wire that overlap", "host-local counts under the name of each network, so both give out the same addresses.", "Give each network a range of its own, or both the same name and configuration."},
 	{rulePerNode, Note, "host-local on a network that reaches other nodes", "host-local counts on each node for itself. Two nodes with this network give out the same addresses.", "Give each node its own range, or use an address manager for the whole cluster, such as whereabouts. If one node alone has the network, all is well."},
 	{ruleMaster, Warning, "macvlan and ipvlan on one master", "The kernel lets an interface be the master of one kind. The pod of the other kind that starts second on a node fails.", "Use one kind for each master; a VLAN interface of its own is a master of its own."},
-	{ruleNoMaster, Error, "a master that the node does not have", "macvlan, ipvlan and vlan need it on the node, and every pod on the network fails there. It is examined only if a node is given (--from).", "Name an interface of the node, or make it there. Nodes whose interfaces have other names need a network of their own."},
-	{ruleMTU, Warning, "an MTU above that of the master", "macvlan and vlan refuse it, and the pod does not start. ipvlan takes it, and large packets are lost. It is examined only if a node is given (--from).", "Leave mtu out, so that the interface has that of its master, or raise that of the master."},
+	{ruleNoMaster, Error, "a master that the node does not have", "macvlan, ipvlan and vlan need it on the node, and every pod on the network fails there. It is examined only if a node is given (--node, --from).", "Name an interface of the node, or make it there. Nodes whose interfaces have other names need a network of their own."},
+	{rulePlugin, Error, "a plugin that the node does not have, or cannot run", "The ADD of every pod on the network fails there, in the same words. The plugins of ipam, and those that flannel runs, count too. It is examined only if a node is given (--node, --from).", "Correct the type if the message names a near one, or install the plugin into the folder that is named, on every node that the pods may get to."},
+	{rulePluginVersion, Error, "a cniVersion that a plugin of the node does not know", "Each plugin has a CNI library built in, whose version says which versions of CNI it can know at most: before v1.0.0 of the library 0.4.0, before v1.2.0 of it 1.0.0. It refuses any newer one. It is examined only if a node is given (--node, --from), and only for plugins in which the library can be seen.", "Use an older cniVersion, or install a newer plugin."},
+	{ruleMTU, Warning, "an MTU above that of the master", "macvlan and vlan refuse it, and the pod does not start. ipvlan takes it, and large packets are lost. It is examined only if a node is given (--node, --from).", "Leave mtu out, so that the interface has that of its master, or raise that of the master."},
 	{ruleDeprecated, Warning, "a key or an annotation that is deprecated, or no longer read", "It was replaced. Some readers ignore it.", "Use the name in the message."},
 	{ruleNodeConfig, Error, "a fault in the configuration of Plexus, or of a network that it attaches to every pod", "Every pod of the node fails.", "Correct the configuration that --config names."},
 	{ruleAnnotation, Error, "an annotation of a pod that Plexus refuses", "The parser of Plexus gives the message: the ADD gives the same, and the pod does not start.", "Change the element and the key that are named."},

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/internal/test/check"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -262,11 +263,34 @@ var onNode = map[string]string{
 	"the default master":        nad("a", `{"type": "macvlan", "mtu": 9000}`),
 	"mtu":                       nad("a", `{"type": "macvlan", "master": "eth0", "mtu": ⟦mtu⟧1501}`),
 	"mtu: of a VLAN":            nad("a", `{"plugins": [{"type": "ipvlan", "mtu": ⟦mtu⟧1450, "master": "eth1.5"}]}`),
+	"plugin-missing":            nad("a", `{"type": ⟦plugin-missing⟧"macvlann"}`),
+	"plugin-missing: of IPAM":   nad("a", `{"plugins": [{"type": "bridge", "ipam": {"type": ⟦plugin-missing⟧"dhcp"}}, {"type": "vlan"}]}`),
+	"plugin-version":            nad("a", `{"cniVersion": "1.1.0", "plugins": [{"type": "macvlan"}, {"type": ⟦plugin-version⟧"ipvlan"}]}`),
+	"plugin-version: single":    nad("a", `{"cniVersion": "1.0.0", "type": "bridge", "ipam": {"type": ⟦plugin-version⟧"static"}}`),
+	"plugin-version: a choice":  nad("a", `{"cniVersion": "1.1.0", "cniVersions": ["0.4.0", "1.1.0"], "plugins": [{"type": "ipvlan"}]}`),
+	"plugin-version: the same":  nad("a", `{"cniVersion": "1.0.0", "type": "ipvlan"}`),
 	"mtu: the same":             nad("a", `{"type": "macvlan", "master": "eth0", "mtu": 1500}`),
 }
 
+// pluginsOnly is a node of which the plugins are known.
+type pluginsOnly struct {
+	assumedNode
+	Plugins []string
+}
+
+func (p pluginsOnly) CheckPlugin(name string) error {
+	if slices.Contains(p.Plugins, name) {
+		return nil
+	}
+	return plan.MissingPlugin(name, []string{"/opt/cni/bin"})
+}
+
 func TestOnNode(t *testing.T) {
-	node := &Node{Name: "n1", MTUs: map[string]int{"eth0": 1500, "eth1.5": 1400}}
+	plugins := []string{"bridge", "macvlan", "ipvlan", "vlan", "static", "host-local"}
+	node := &Node{
+		Name: "n1", MTUs: map[string]int{"eth0": 1500, "eth1.5": 1400},
+		Files: pluginsOnly{Plugins: plugins}, Plugins: plugins, Newest: map[string]string{"ipvlan": "1.0.0", "static": "0.4.0"},
+	}
 	for name, text := range onNode {
 		t.Run(name, func(t *testing.T) { examine(t, Options{Node: node}, text) })
 	}

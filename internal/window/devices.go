@@ -20,8 +20,10 @@ func addDevices(ctx context.Context, n *node, source podSource, facts *types.Fac
 	if len(resources) == 0 || n.config == nil {
 		return nil, nil
 	}
-	if asked, err := askKubelet(ctx, n.config, facts); asked && err == nil {
-		return nil, nil
+	if n.saved == nil {
+		if asked, err := askKubelet(ctx, n.config, facts); asked && err == nil {
+			return nil, nil
+		}
 	}
 	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
 	if err != nil {

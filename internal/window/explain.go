@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type explainOptions struct {
 	showSecrets bool
 	output      *output
 	cluster     *genericclioptions.ConfigFlags
+	where       nodeFlags
 	confDir     string // the runtime's, where Plexus's configuration is looked for
 }
 
@@ -38,7 +40,9 @@ word, and its CNI code.
 It plans as plexus does on the node, and runs nothing: no plugin, not even to ask for its
 version. The pod and its networks come from the API server, or from files. What belongs
 to the node comes from this machine if it is a node: Plexus's configuration, the
-executables, the networks that are files. The output lists what is assumed where it is not known.
+executables, the networks that are files. With --node it comes from that node of the cluster,
+which is read through a window pod (docs/window.md), with --from from a saved snapshot. The
+output lists what is assumed where it is not known.
 
 Values of configurations that look like secrets are masked.
 
@@ -48,6 +52,10 @@ read.`,
   kubectl plexus explain pod shop/web
   # every pod of these files, before they are applied
   kubectl plexus explain -f pod.yaml -f networks/ --config 00-plexus.conflist
+  # for a node, which is read through a window pod
+  kubectl plexus explain pod shop/web --node node1
+  # for a node that was saved by kubectl plexus snapshot --node node1 --with-config --save node1.json
+  kubectl plexus explain -f pod.yaml --from node1.json
   # one of them, with the exact configuration that each plugin will get
   kubectl plexus explain pod web -f pod.yaml -o json`,
 		Args: usageArgs(o.checkArgs),
@@ -56,12 +64,18 @@ read.`,
 	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "`file` or folder with pods and networks, \"-\" for the standard input; instead of the API server")
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with Plexus's CNI configuration; without it, the first one in "+runtimeConfDir+", else one is assumed")
 	cmd.Flags().BoolVar(&o.showSecrets, "show-secrets", false, "show values that look like secrets")
+	o.where.addPlanned(cmd, cluster)
 	o.output = addOutput(cmd)
 	return cmd
 }
 
 func (o *explainOptions) checkArgs(_ *cobra.Command, args []string) error {
+	isRead := o.where.name != "" || o.where.from != ""
 	switch {
+	case isRead && o.showSecrets:
+		return errors.New("--show-secrets: what is read of a node by --node or --from has masked secrets, which nothing can show")
+	case o.where.from == "-" && slices.Contains(o.files, "-"):
+		return errors.New("the standard input is a snapshot (--from -) or manifests (-f -), not both")
 	case len(args) == 0 && len(o.files) == 0:
 		return errors.New("which pod? Name one (pod NAMESPACE/NAME), or files (-f)")
 	case len(args) == 0:
@@ -95,7 +109,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	node, err := openNode(o.config, o.confDir)
+	node, err := o.openNode(cmd)
 	if err != nil {
 		return err
 	}
@@ -103,13 +117,29 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.output.write(cmd.OutOrStdout(), document, document.Write); err != nil {
+	if err := o.output.write(cmd.OutOrStdout(), document, o.where.withWay(document.Write)); err != nil {
 		return err
 	}
 	if document.HasRefused() {
 		return errShown
 	}
 	return nil
+}
+
+// openNode opens the node that --node or --from names, else this machine.
+func (o *explainOptions) openNode(cmd *cobra.Command) (*node, error) {
+	snapshot, err := o.where.readPlanned(cmd)
+	switch {
+	case err != nil:
+		return nil, err
+	case snapshot != nil:
+		node, err := openSaved(snapshot, o.config)
+		if err == nil && node.listed() != nil {
+			node.assume(elsewhereToo)
+		}
+		return node, err
+	}
+	return openNode(o.config, o.confDir)
 }
 
 // open gives the source of facts, and the pods to explain.

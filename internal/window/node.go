@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -19,6 +18,7 @@ import (
 	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/internal/confdir"
 	"github.com/plexus-cni/plexus/internal/explain"
+	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -29,11 +29,12 @@ const unknownNetwork = "default-network"
 const assumedConfig = `{"cniVersion": "1.1.0", "name": "plexus", "type": "plexus",
 	"delegates": [{"cniVersion": "1.0.0", "name": "` + unknownNetwork + `", "type": "` + unknownNetwork + `"}]}`
 
-// node is the node that pods are planned for, as far as this machine knows it.
+// node is the node that pods are planned for, as far as it is known.
 type node struct {
-	file     string        // of the configuration; "" if one is assumed
-	config   *types.Config // nil beside a fault
-	fault    error         // that ADD has with the configuration
+	saved    *inspect.Snapshot // that it was read from; nil for this machine
+	file     string            // of the configuration; "" if one is assumed
+	config   *types.Config     // nil beside a fault
+	fault    error             // that ADD has with the configuration
 	warnings []string
 	assumed  []string
 	files    plan.Node
@@ -45,24 +46,41 @@ var errNoPlexus = errors.New("no plugin in it has the type plexus")
 // openNode reads Plexus's configuration from a file, or from the first of the runtime's folder.
 func openNode(file, confDir string) (*node, error) {
 	n := &node{file: file}
-	data, err := []byte(nil), error(nil)
 	if file != "" {
-		data, err = readConfig(file)
-		if err == nil && data == nil {
-			err = errNoPlexus
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--config %s: %w", file, err)
-		}
-	} else if data, err = n.findConfig(confDir); err != nil {
-		return nil, err
+		return n, n.openConfig()
 	}
-	if n.file == "" {
+	files, err := confdir.Read(confDir)
+	if err == nil {
+		err = n.openFiles(files, confDir)
+	}
+	return n, err
+}
+
+// openConfig reads the configuration that --config names.
+func (n *node) openConfig() error {
+	data, err := readConfig(n.file)
+	if err == nil && data == nil {
+		err = errNoPlexus
+	}
+	if err != nil {
+		return fmt.Errorf("--config %s: %w", n.file, err)
+	}
+	n.parse(data)
+	return nil
+}
+
+// openFiles takes the configuration of the runtime's folder, or assumes one.
+func (n *node) openFiles(files []confdir.File, confDir string) error {
+	data, err := n.findConfig(files, confDir)
+	if err != nil {
+		return err
+	}
+	if data == nil {
 		data = []byte(assumedConfig)
 		n.assume("the configuration of plexus has its defaults, and a default network that is not known: none was given (--config), and there is none in %s", confDir)
 	}
 	n.parse(data)
-	return n, nil
+	return nil
 }
 
 func (n *node) assume(format string, args ...any) {
@@ -85,6 +103,28 @@ func (n *node) parse(data []byte) {
 
 // chooseFiles takes this machine for the node if it has the folder of plugins.
 func (n *node) chooseFiles() plan.Node {
+	files := n.chooseSource()
+	if n.file == "" {
+		return unknownDefault{files}
+	}
+	return files
+}
+
+// unknownDefault is a node on which the default network that is not known can be run.
+type unknownDefault struct{ plan.Node }
+
+// CheckPlugin takes the plugin of that network for there.
+func (u unknownDefault) CheckPlugin(name string) error {
+	if name == unknownNetwork {
+		return nil
+	}
+	return u.Node.CheckPlugin(name)
+}
+
+func (n *node) chooseSource() plan.Node {
+	if n.saved != nil {
+		return n.savedFiles()
+	}
 	folders := append([]string{n.config.BinDir}, filepath.SplitList(os.Getenv("CNI_PATH"))...)
 	if info, err := os.Stat(n.config.BinDir); err == nil && info.IsDir() {
 		local := &plan.LocalNode{Path: folders}
@@ -94,15 +134,16 @@ func (n *node) chooseFiles() plan.Node {
 		return local
 	}
 	n.assume("every plugin is there: this machine has no %s", n.config.BinDir)
-	return &elsewhere{binDir: n.config.BinDir}
+	return &elsewhere{n.config.BinDir, errNotNode}
 }
 
 func (n *node) describe() explain.Node {
-	return explain.Node{Configuration: n.file, Assumed: n.assumed, Warnings: n.warnings}
+	described := explain.Node{Configuration: n.file, Assumed: n.assumed, Warnings: n.warnings}
+	if n.saved != nil {
+		described.Name, described.Taken = n.saved.Machine.Name(), n.saved.Machine.Taken
+	}
+	return described
 }
-
-// errElsewhere is the error for a file that only the node has.
-var errElsewhere = errors.New("it is a file of the node, and this machine is not a node of Plexus: run explain on the node")
 
 // explain plans a pod, and gives what ADD would do, or its error.
 func (n *node) explain(ctx context.Context, facts *types.Facts, showSecrets bool) (explain.Pod, error) {
@@ -114,8 +155,10 @@ func (n *node) explain(ctx context.Context, facts *types.Facts, showSecrets bool
 	made, err := p.planner.Plan(ctx, facts, sandboxOf(&facts.Pod))
 	switch {
 	case err == nil:
-	case errors.Is(err, errElsewhere) || ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return explain.Pod{}, err
+	case errors.As(err, new(*unknownFileError)):
+		return explain.Pod{}, withoutRepeats(ref, err)
 	default:
 		pod := explain.OfError(ref, err)
 		pod.Warnings, pod.Assumed = p.warnings, p.assumed()
@@ -211,35 +254,13 @@ func (p *planning) assumed() []string {
 		p.planner.Config.CNIVersion, strings.Join(slices.Compact(p.unasked), ", "))}
 }
 
-// elsewhere is a node that nobody can ask: its plugins are taken for there, and its files are not known.
-type elsewhere struct{ binDir string }
-
-var _ plan.Node = (*elsewhere)(nil)
-
-func (*elsewhere) Stat(file string) (fs.FileInfo, error)        { return nil, notHere(file) }
-func (*elsewhere) ReadDir(folder string) ([]fs.DirEntry, error) { return nil, notHere(folder) }
-func (*elsewhere) ReadFile(file string) ([]byte, error)         { return nil, notHere(file) }
-func notHere(file string) error                                 { return fmt.Errorf("%s: %w", file, errElsewhere) }
-
-// CheckPlugin refuses plexus itself alone.
-func (e *elsewhere) CheckPlugin(name string) error {
-	if name != "plexus" {
-		return nil
-	}
-	return fmt.Errorf("plugin %q (%s) is plexus itself, which cannot be its own delegate", name, path.Join(e.binDir, name))
-}
-
-// findConfig finds Plexus's configuration in the runtime's folder, and warns of the files before it: the
-// runtime takes the first.
-func (n *node) findConfig(confDir string) ([]byte, error) {
-	files, err := confdir.Read(confDir)
-	if err != nil {
-		return nil, err
-	}
+// findConfig finds Plexus's configuration among the files of the runtime's folder, and warns of those
+// before it: the runtime takes the first.
+func (n *node) findConfig(files []confdir.File, confDir string) ([]byte, error) {
 	ours := confdir.FindPlexus(files)
 	for i := range files {
 		file := &files[i]
-		path := filepath.Join(confDir, file.Name)
+		path := n.join(confDir, file.Name)
 		if file.Fault != nil {
 			n.warnings = append(n.warnings, fmt.Sprintf("%s is broken: %v", path, file.Fault))
 		} else if ours != nil && file.Name < ours.Name {
@@ -249,7 +270,7 @@ func (n *node) findConfig(confDir string) ([]byte, error) {
 	if ours == nil || ours.Fault != nil {
 		return nil, nil
 	}
-	n.file = filepath.Join(confDir, ours.Name)
+	n.file = n.join(confDir, ours.Name)
 	return confdir.PlexusConf(ours.Data)
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -39,11 +40,41 @@ type nodeFlags struct {
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command, cluster *genericclioptions.ConfigFlags) {
-	f.cluster, f.cmd, f.connect = cluster, cmd, sync.OnceValues(f.newClients)
-	f.keep, f.namespace = windowpod.DefaultKeep, windowpod.Namespace
+	f.attach(cmd, cluster)
 	flags := cmd.Flags()
 	flags.StringVar(&f.stateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
 	flags.StringSliceVar(&f.netnsDirs, "netns-dir", defaultNetNSDirs, "`folder` in which the runtime mounts network namespaces")
+}
+
+// attach says of which command the flags are, and how its cluster is reached.
+func (f *nodeFlags) attach(cmd *cobra.Command, cluster *genericclioptions.ConfigFlags) {
+	f.cluster, f.cmd, f.connect = cluster, cmd, sync.OnceValues(f.newClients)
+	f.keep, f.namespace = windowpod.DefaultKeep, windowpod.Namespace
+}
+
+// addPlanned adds the flags of a command that plans for a node, and that can do without one.
+func (f *nodeFlags) addPlanned(cmd *cobra.Command, cluster *genericclioptions.ConfigFlags) {
+	f.attach(cmd, cluster)
+	f.addFrom(cmd)
+	f.addAfar(cmd)
+	f.brief = true
+	cmd.Flags().Lookup("from").Usage = "plan for the node of this saved snapshot `file`; - is the standard input"
+	cmd.Flags().Lookup("node").Usage = "plan for the node of this `name`, which is read through a window pod"
+}
+
+// readPlanned reads the node that --node or --from names; nil if neither does.
+func (f *nodeFlags) readPlanned(cmd *cobra.Command) (*inspect.Snapshot, error) {
+	if f.name == "" && f.from == "" {
+		return nil, f.check(cmd)
+	}
+	wait := startProgress(cmd)
+	wait.say("reading the node")
+	defer wait.stop()
+	snapshot, err := f.read(cmd, inspect.Request{Brief: true, CNI: true, WithConfig: true})
+	if err == nil && f.way == "" {
+		f.way = "node " + snapshot.Machine.Name() + ", as the snapshot has it that was taken at " + snapshot.Machine.Taken.UTC().Format(time.RFC3339)
+	}
+	return snapshot, err
 }
 
 // addFrom adds the flag --from, for commands that can do with a saved snapshot.

@@ -2,6 +2,7 @@ package window
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/validate"
 	"github.com/plexus-cni/plexus/types"
 )
@@ -28,7 +30,7 @@ type validateOptions struct {
 	explain string
 	live    bool // --cluster
 	all     bool
-	from    string
+	where   nodeFlags
 }
 
 func newValidate(cluster *genericclioptions.ConfigFlags) *cobra.Command {
@@ -43,12 +45,17 @@ JSON files, from the .yaml, .yml and .json files of folders and of the folders b
 input (-), such as what Helm prints. It examines all of them together, and asks no cluster. With --cluster it reads the networks and pods of the cluster instead, and writes nothing. Each finding has its file, line and column, also inside spec.config.
 Objects that name no namespace are in that of --namespace, else in "default".
 
+With --node the pods are for that node of the cluster, which is read through a window pod (docs/window.md), with
+--from for that of a saved snapshot: its plugins, its interfaces and its configuration of Plexus count.
+
 Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors or warnings, 2 wrong usage, 3 a file
 cannot be read.`,
 		Example: `  kubectl plexus validate networks.yaml pods.yaml
   helm template ./chart | kubectl plexus validate -
   kubectl plexus validate --config /etc/cni/net.d/00-plexus.conflist manifests/
   kubectl plexus validate --cluster -A
+  # for the plugins, the interfaces and the configuration of a node
+  kubectl plexus validate --node node1 manifests/
   kubectl plexus validate -o sarif . > plexus.sarif
   kubectl plexus validate --explain range-overlap`,
 		RunE: o.run,
@@ -57,7 +64,7 @@ cannot be read.`,
 	cmd.Flags().StringVar(&o.config, "config", "", "`file` with the configuration of Plexus on the nodes: its isolation, allowedPlugins and default networks count")
 	cmd.Flags().BoolVar(&o.live, "cluster", false, "examine the networks and pods of the cluster, in the namespace of -n or of the kubeconfig")
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "with --cluster: of every namespace")
-	cmd.Flags().StringVar(&o.from, "from", "", "saved snapshot `file` of the node that the networks are for: its interfaces count")
+	o.where.addPlanned(cmd, cluster)
 	cmd.Flags().StringVar(&o.explain, "explain", "", "explain a `rule`, and examine nothing")
 	_ = cmd.RegisterFlagCompletionFunc("explain", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -89,10 +96,8 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if len(files) == 0 && unread != nil {
 		return unread
 	}
-	if o.from != "" {
-		if options.Node, err = readNodeFacts(cmd, o.from); err != nil {
-			return err
-		}
+	if err := o.readNode(cmd, &options); err != nil {
+		return err
 	}
 	options.Complete = o.all && unread == nil
 	report, err := validate.Run(cmd.Context(), files, options)
@@ -111,12 +116,35 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// readNodeFacts reads what validate asks of a node from a saved snapshot.
-func readNodeFacts(cmd *cobra.Command, file string) (*validate.Node, error) {
-	snapshot, err := load(cmd, file)
-	if err != nil {
-		return nil, err
+// readNode reads the node that --node or --from names. Its configuration of Plexus counts, unless --config
+// gives another.
+func (o *validateOptions) readNode(cmd *cobra.Command, options *validate.Options) error {
+	snapshot, err := o.where.readPlanned(cmd)
+	if err != nil || snapshot == nil {
+		return err
 	}
+	if options.Node, err = nodeFacts(snapshot); err != nil {
+		return err
+	}
+	node, err := openSaved(snapshot, o.config)
+	if err == nil && node.fault != nil {
+		err = fmt.Errorf("node %s: %w", options.Node.Name, node.fault)
+	}
+	if err != nil {
+		return err
+	}
+	for _, assumed := range append(node.warnings, node.assumed...) {
+		o.where.progress("node %s: %s", options.Node.Name, assumed)
+	}
+	addPlugins(options.Node, node)
+	if node.file != "" {
+		options.Config, options.ConfigFile = node.config, cmp.Or(o.config, "node "+options.Node.Name+": "+node.file)
+	}
+	return nil
+}
+
+// nodeFacts gives what validate asks of the network of a node.
+func nodeFacts(snapshot *inspect.Snapshot) (*validate.Node, error) {
 	node := &validate.Node{Name: snapshot.Machine.Name(), MTUs: map[string]int{}}
 	for i := range snapshot.Namespaces {
 		if !snapshot.Namespaces[i].Host {
@@ -127,14 +155,26 @@ func readNodeFacts(cmd *cobra.Command, file string) (*validate.Node, error) {
 		}
 	}
 	if len(node.MTUs) == 0 {
-		return nil, fmt.Errorf("--from %s: the snapshot has no interface of the node itself", file)
+		return nil, errors.New("the snapshot has no interface of the node itself")
 	}
 	return node, nil
 }
 
+// addPlugins adds what is known of the plugins of a node.
+func addPlugins(facts *validate.Node, n *node) {
+	files := n.listed()
+	if files == nil {
+		return
+	}
+	facts.Files, facts.Newest = files, n.newest()
+	for i := range files.cni.Executables {
+		facts.Plugins = append(facts.Plugins, files.cni.Executables[i].Name)
+	}
+}
+
 func (o *validateOptions) checkInputs(args []string) error {
 	switch {
-	case o.from == "-" && slices.Contains(args, "-"):
+	case o.where.from == "-" && slices.Contains(args, "-"):
 		return misuse(errors.New("validate: the standard input is a snapshot (--from -) or manifests (-), not both"))
 	case o.live && len(args) > 0:
 		return misuse(errors.New("validate: --cluster takes no files"))

@@ -5,6 +5,7 @@ package collect
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -74,8 +75,12 @@ func (c *collector) confFile(file *confdir.File) inspect.ConfFile {
 	if info, err := os.Stat(filepath.Join(c.onHost(c.options.ConfDir), file.Name)); err == nil {
 		described.Modified = info.ModTime().UTC().Truncate(time.Second)
 	}
-	if c.options.WithConfig && file.Data != nil {
-		described.Config = explain.Mask(file.Data)
+	data := file.Data
+	if file.Fault != nil {
+		data = file.Raw
+	}
+	if c.options.WithConfig && json.Valid(data) {
+		described.Config = explain.Mask(data)
 	}
 	return described
 }

@@ -22,6 +22,7 @@ import (
 func (c *collector) readExecutables() {
 	cni := c.snapshot.CNI
 	cni.CNIPath = c.options.CNIPath
+	self, _ := os.Stat(filepath.Join(c.onHost(cni.BinDir), "plexus"))
 	for i, dir := range append([]string{cni.BinDir}, c.options.CNIPath...) {
 		entries, err := os.ReadDir(c.onHost(dir))
 		isMissed := i == 0 && cni.Plexus != nil && len(c.options.CNIPath) == 0
@@ -30,18 +31,30 @@ func (c *collector) readExecutables() {
 		}
 		for _, entry := range entries {
 			isKnown := slices.ContainsFunc(cni.Executables, func(e inspect.Executable) bool { return e.Name == entry.Name() })
-			if executable, is := describeExecutable(filepath.Join(c.onHost(dir), entry.Name())); is && !isKnown {
-				cni.Executables = append(cni.Executables, executable)
+			executable, is := describeExecutable(filepath.Join(c.onHost(dir), entry.Name()))
+			if !is || isKnown {
+				continue
 			}
+			executable.Self = self != nil && isSame(self, filepath.Join(c.onHost(dir), entry.Name()))
+			if i > 0 {
+				executable.Dir = dir
+			}
+			cni.Executables = append(cni.Executables, executable)
 		}
 	}
+}
+
+// isSame reports whether a path leads to a file.
+func isSame(file fs.FileInfo, path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(file, info)
 }
 
 func describeExecutable(path string) (described inspect.Executable, is bool) {
 	described.Name = filepath.Base(path)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		described.Fault = "it is a link to nothing"
+		described.Fault = inspect.FaultDangling
 		return described, true
 	}
 	if err != nil || !info.Mode().IsRegular() {
@@ -49,21 +62,31 @@ func describeExecutable(path string) (described inspect.Executable, is bool) {
 	}
 	described.Mode, described.Modified = info.Mode().String(), info.ModTime().UTC().Truncate(time.Second)
 	if info.Mode().Perm()&0o111 == 0 {
-		described.Fault = "it is not executable"
+		described.Fault = inspect.FaultNotExecutable
 	}
 	if info.Size() == 0 {
-		described.Fault = "it is empty"
+		described.Fault = inspect.FaultEmpty
 	}
-	described.Version = versionOf(path)
+	described.Version, described.CNI = versionOf(path)
 	return described, true
 }
 
-// versionOf reads the version that is built into an executable: our own mark, or that of its Go module.
-func versionOf(path string) string {
+// versionOf reads the version that is built into an executable, and that of the CNI library in it.
+func versionOf(path string) (own, library string) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
-		return ""
+		return "", ""
 	}
+	for _, module := range info.Deps {
+		if module.Path == "github.com/containernetworking/cni" && module.Replace == nil {
+			library = module.Version
+		}
+	}
+	return ownVersion(path, info), library
+}
+
+// ownVersion gives the version of an executable: our own mark, or that of its Go module.
+func ownVersion(path string, info *buildinfo.BuildInfo) string {
 	if strings.HasPrefix(info.Path, "github.com/plexus-cni/plexus/") {
 		return stampOf(path)
 	}
