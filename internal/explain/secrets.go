@@ -63,6 +63,12 @@ func findSecrets(decoder *json.Decoder, secrets *[]span) error {
 	return err
 }
 
+// isFlag reports whether a value is no secret, whatever its key: a capability may have the name of one, and a plan
+// depends on whether it is declared.
+func isFlag(value json.RawMessage) bool {
+	return slices.Contains([]string{"true", "false", "null"}, string(value))
+}
+
 // findInField finds the secrets in the next field of an object.
 func findInField(decoder *json.Decoder, secrets *[]span) error {
 	key, err := decoder.Token()
@@ -75,6 +81,9 @@ func findInField(decoder *json.Decoder, secrets *[]span) error {
 	var value json.RawMessage
 	if err := decoder.Decode(&value); err != nil {
 		return err
+	}
+	if isFlag(value) {
+		return nil
 	}
 	end := int(decoder.InputOffset())
 	*secrets = append(*secrets, span{end - len(value), end})
