@@ -105,10 +105,14 @@ var ruleCases = map[string][]string{
 	"range: whereabouts, outside":      {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "ipRanges": [{"range": "10.0.0.0/24", "range_start": ⟦range⟧"10.0.1.1"}]}}`)},
 	"range: whereabouts, itself":       {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "ipRanges": [{"range": "10.0.0.0/24"}, {"range": ⟦range⟧"10.0.0.9-10.0.0.20/24"}]}}`)},
 	"range-reserved: whereabouts":      {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range-reserved⟧"10.0.0.0/24", "gateway": "10.0.0.1"}}`)},
-	"range-reserved: whereabouts, net": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "range_start": ⟦range-reserved⟧"10.0.0.0"}}`)},
+	"range-reserved: whereabouts, net": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "range_start": "10.0.0.0"}}`)},
 	"range-reserved: excluded":         {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "gateway": "10.0.0.1", "exclude": ["10.0.0.1/32"]}}`)},
 	"range-overlap: whereabouts": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "enable_overlapping_ranges": false}}`) +
 		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range-overlap⟧"10.0.0.0/25"}}`)},
+	"range-overlap: whereabouts, apart": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "network_name": "blue"}}`) +
+		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": ⟦range-overlap⟧"10.0.0.0/25"}}`)},
+	"range-overlap: whereabouts, named": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24", "network_name": "blue"}}`) +
+		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/25", "network_name": "blue"}}`)},
 	"range-overlap: whereabouts looks": {nad("a", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24"}}`) +
 		nad("b", `{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/25"}}`)},
 	"object: no name":              {"⟦object⟧kind: Pod\nmetadata: {}\n"},

@@ -11,6 +11,7 @@ type whereaboutsRange struct {
 	addresses
 	ipam    *value
 	exclude []netip.Prefix
+	ignored bool // a bound that does not fit: whereabouts does not refuse it
 }
 
 // whereaboutsRanges gives the ranges of whereabouts that can be read. The faults of the others are noted.
@@ -36,11 +37,15 @@ func (r *run) whereaboutsRanges(n *network) []whereaboutsRange {
 
 func (r *run) appendWhereabouts(all []whereaboutsRange, n *network, v *value, path string) []whereaboutsRange {
 	w, bad, problem := readWhereabouts(v)
-	if problem != "" {
-		r.addConfig(ruleRange, n, path+"."+bad, problem)
+	switch path += "." + bad; {
+	case w.ignored:
+		r.addAs(Warning, ruleRange, n.object, n.place(path), field(path), problem+": whereabouts ignores it, and gives other addresses than are meant")
+		return all
+	case problem != "":
+		r.addConfig(ruleRange, n, path, problem)
 		return all
 	}
-	w.path = path
+	w.path = strings.TrimSuffix(path, ".")
 	return append(all, w)
 }
 
@@ -68,6 +73,7 @@ func readWhereabouts(v *value) (w whereaboutsRange, key, problem string) {
 	for key, into := range map[string]*netip.Addr{"range_start": &w.start, "range_end": &w.end} {
 		if own := v.get(key); own != nil {
 			if *into, err = netip.ParseAddr(own.str()); err != nil {
+				w.ignored = true
 				return w, key, fmt.Sprintf("%s is no address", rawOf(own))
 			}
 		}
@@ -86,7 +92,8 @@ func readWhereabouts(v *value) (w whereaboutsRange, key, problem string) {
 	return w.checked(v)
 }
 
-// checked refuses a range that is not in its network, or ends before it begins.
+// checked finds a range that is not in its network, or ends before it begins. The form "FIRST-LAST/LENGTH" is
+// refused for that; of range_start and range_end whereabouts ignores what does not fit, in silence.
 func (w whereaboutsRange) checked(v *value) (whereaboutsRange, string, string) {
 	for _, own := range []struct {
 		key  string
@@ -97,10 +104,12 @@ func (w whereaboutsRange) checked(v *value) (whereaboutsRange, string, string) {
 			key = "range"
 		}
 		if !w.subnet.Contains(own.addr) {
+			w.ignored = key != "range"
 			return w, key, fmt.Sprintf("%s is not in %s", own.addr, w.subnet)
 		}
 	}
 	if w.end.Less(w.start) {
+		w.ignored = true
 		return w, "range", fmt.Sprintf("%s is before %s, where the range begins", w.end, w.start)
 	}
 	return w, "", ""
@@ -131,15 +140,11 @@ func (r *run) checkWhereabouts(n *network) {
 	n.whereabouts = ranges
 }
 
-// checkWhereaboutsReserved finds the addresses that no pod may have. Unlike host-local, whereabouts gives
-// out the gateway too, unless it is excluded.
+// checkWhereaboutsReserved finds a range with its gateway in it: unlike host-local, whereabouts gives it out too,
+// unless it is excluded. It never gives the address of the network itself, nor that for broadcasts.
 func (r *run) checkWhereaboutsReserved(n *network, w *whereaboutsRange) {
-	v, _ := n.json.find(w.path)
 	if gateway, err := netip.ParseAddr(w.ipam.get("gateway").str()); err == nil && w.gives(gateway) {
 		r.addConfig(ruleReserved, n, w.path+".range", fmt.Sprintf("range %s has %s in it, which is the gateway: whereabouts gives it to a pod", &w.addresses, gateway))
-	}
-	if start := v.get("range_start"); start != nil && w.gives(w.subnet.Addr()) {
-		r.addConfig(ruleReserved, n, w.path+".range_start", fmt.Sprintf("range %s has %s in it, which is the address of the network itself", &w.addresses, w.subnet.Addr()))
 	}
 }
 
@@ -163,12 +168,12 @@ func checkWhereaboutsOverlap(r *run, n, other *network) bool {
 }
 
 // isCountedWith reports whether whereabouts gives no address of both ranges twice: they are one pool, or
-// it looks for overlapping ones, which it does unless it is told not to.
+// it looks for overlapping ones, which it does unless it is told not to. Either is so under one network_name only.
 func (w *whereaboutsRange) isCountedWith(other *whereaboutsRange) bool {
 	name, otherName := w.ipam.get("network_name").str(), other.ipam.get("network_name").str()
 	checks := func(ipam *value) bool {
 		v := ipam.get("enable_overlapping_ranges")
 		return v == nil || v.raw != "false"
 	}
-	return name == otherName && w.subnet == other.subnet || checks(w.ipam) && checks(other.ipam)
+	return name == otherName && (w.subnet == other.subnet || checks(w.ipam) && checks(other.ipam))
 }
