@@ -35,7 +35,7 @@ var pluginKeys = map[string][]string{
 var ipamKeys = map[string][]string{
 	"host-local": {"subnet", "rangeStart", "rangeEnd", "gateway", "ranges", "routes", "dataDir", "resolvConf"},
 	"static":     {"addresses", "routes", "dns"},
-	"dhcp":       {"daemonSocketPath", "request", "provide", "priority", "routes"},
+	"dhcp":       {"daemonSocketPath", "request", "provide", "priority"},
 	"whereabouts": {
 		"range", "range_start", "range_end", "ipRanges", "exclude", "gateway", "routes", "addresses", "dns", "datastore", "etcd_host", "etcd_username",
 		"etcd_password", "etcd_key_file", "etcd_cert_file", "etcd_ca_cert_file", "omitRange", "kubernetes", "log_file", "log_level", "reconciler_cron_expression",
