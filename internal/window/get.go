@@ -38,8 +38,8 @@ gone (no such interface any more), unfinished (an ADD that is under way, or was 
 sandbox is gone, the record not yet released). The exit code is 1 if there is a state other than the
 first two.
 
-With --watch it stays, and prints what changes; released is then an attachment whose record is gone. It
-ends with Ctrl-C, and with exit code 0.
+With --watch it stays, on one node, and prints what changes; released is then an attachment whose record
+is gone. It ends with Ctrl-C, and with exit code 0.
 
 With -A it is all nodes of the cluster, at most five at once. A node that cannot be read is said so, and
 the exit code is 3.

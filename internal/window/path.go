@@ -44,15 +44,18 @@ neighbours and forwarding databases. Rules of netfilter and BPF programs cannot 
 where they are. It sends no packet.
 
 Two pods that are on several networks together have several ways: choose with -i. In place of a pod
-the path of a network namespace can be given. The exit code is 1 if a kernel loses the packet, or if
-large packets do not pass whole.
+the path of a network namespace can be given. The nodes of the pods that are named are read, and no
+others: name the pod, and not its address, to see the way to its end. The exit code is 1 if a kernel
+loses the packet, or if large packets do not pass whole.
 
 For root on a node, or with --state-dir or --netns-dir, this machine is read, and the node of the other
 pod through a window pod if there is a cluster (docs/window.md). Elsewhere the nodes of both pods are
-read so. With --from saved snapshots are read instead, one a node. Nothing of a node is changed.`,
+read so. With --from what --save wrote is read instead, one file a node. Nothing of a node is changed.`,
 		Example: `  sudo kubectl-plexus path shop/web -i net0 to shop/db
   sudo kubectl-plexus path shop/web to 192.0.2.9
-  kubectl-plexus path shop/web -i net0 to shop/db --from node1.json --from node2.json`,
+  kubectl plexus path shop/web -i net0 to shop/db -o html > way.html
+  kubectl plexus path shop/web -i net0 to shop/db --save report
+  kubectl-plexus path shop/web -i net0 to shop/db --from report/node1.json --from report/node2.json`,
 		Args: usageArgs(o.parse),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}

@@ -28,13 +28,13 @@ func newSnapshot(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 		Use:   "snapshot [NAMESPACE/POD...] [--save FILE|FOLDER]",
 		Short: "Read the network of this node and of its pods into one document",
 		Long: `snapshot answers: how is the network of a node and of its pods, right now? It prints one JSON
-document, which get, inspect, path and doctor read with --from. If pods are named, the document has of
-the others nothing but their host ends. It has addresses, names and MACs, and no configuration of a
-network unless --with-config asks for them.
+document, which get, inspect and doctor read with --from; path needs what path --save writes. If pods are
+named, which have to be on one node, the document has of the others nothing but their host ends. It has
+addresses, names and MACs, and no configuration of a network unless --with-config asks for them.
 
 With --redact the names of pods, nodes and interfaces, the addresses and the MACs are replaced, the same
-by the same. Subnets stay subnets, and the kind of an address stays: what the commands find is the same.
-Another run gives other names, unless --redact-key is the same.
+by the same, and configurations are left out. Subnets stay subnets, and the kind of an address stays: what
+get, inspect and path find is the same. Another run gives other names, unless --redact-key is the same.
 
 ` + whichNode,
 		Example: `  kubectl plexus snapshot --node node1 --save node1.json
