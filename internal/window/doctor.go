@@ -115,6 +115,9 @@ func (d *doctor) runOne(cmd *cobra.Command, out *output) error {
 // errNoCNI is the error for a saved snapshot without the part that doctor reads.
 var errNoCNI = errors.New("the snapshot has nothing of the node's files: save it with kubectl-plexus snapshot of this version")
 
+// errRedacted is the error for a snapshot whose names are made up: nothing could be found by them.
+var errRedacted = errors.New("the snapshot is redacted: the names of its files and plugins are made up, so that doctor cannot judge them; inspect and path can")
+
 // snapshot reads a node, and what else is known of it from here.
 func (d *doctor) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
 	if d.node != "" {
@@ -126,6 +129,8 @@ func (d *doctor) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
 		return nil, err
 	case snapshot.CNI == nil:
 		return nil, errNoCNI
+	case snapshot.Redacted:
+		return nil, errRedacted
 	case d.local.from != "":
 		return snapshot, nil
 	}

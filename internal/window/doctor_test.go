@@ -193,4 +193,8 @@ func TestDoctorRefuses(t *testing.T) {
 	old := runWith(t, "", "doctor", "--from", "../inspect/testdata/host-end-off-bridge.json")
 	check.Equal(t, "exit code", old.code, exitBlind)
 	check.Contains(t, "stderr", old.stderr, "the snapshot has nothing of the node's files")
+	redacted := runWith(t, "", "snapshot", "--from", "../inspect/testdata/doctor.json", "--redact").stdout
+	got := runWith(t, redacted, "doctor", "--from", "-")
+	check.Equal(t, "exit code", got.code, exitBlind)
+	check.Contains(t, "stderr", got.stderr, "the snapshot is redacted")
 }

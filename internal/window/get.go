@@ -161,6 +161,9 @@ func (o *getOptions) runAll(cmd *cobra.Command) error {
 		err = fmt.Errorf("not every node could be read:\n%w", err)
 	}
 	list := inspect.MergeAttached(lists...)
+	if err != nil && len(list.Items) == 0 {
+		return err // nothing is known, so there is nothing to list
+	}
 	o.table.Nodes = true
 	if err := errors.Join(o.write(cmd, list), err); err != nil {
 		return err

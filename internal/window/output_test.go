@@ -1,6 +1,7 @@
 package window
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ func withOutput(t *testing.T) map[string][]string {
 	write(t, dir, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n")
 	pod := filepath.Join(dir, "pod.yaml")
 	write(t, dir, "plexus.conf", `{"cniVersion": "1.0.0", "name": "plexus", "type": "plexus", "cniDir": "`+dir+`", "clusterNetwork": "/none"}`)
+	check.Must(t, os.MkdirAll(filepath.Join(dir, "plexus"), 0o700))
 	return map[string][]string{
 		"doctor":   {"--from", "../inspect/testdata/doctor.json"},
 		"gc":       {"--dry-run", "--config", filepath.Join(dir, "plexus.conf")},

@@ -188,11 +188,18 @@ func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error)
 	return []inspect.Node{node}, nil
 }
 
-// reach opens the nodes of the pods that no snapshot has, where there is a cluster to ask.
+// reach opens the nodes of the pods that no snapshot has, where there is a cluster to ask. A machine that
+// has neither pod has no part in the path.
 func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 	known, err := o.node.hasCluster()
 	if len(o.froms) > 0 || err != nil || !known {
 		return err
+	}
+	if !filepath.IsAbs(o.query.From) && !world.has(o.query.From) && !world.has(o.query.To) {
+		if err := world.close(); err != nil {
+			return err
+		}
+		*world = visited{}
 	}
 	for _, subject := range []string{o.query.From, o.query.To} {
 		if path.IsAddress(subject) || filepath.IsAbs(subject) || world.has(subject) {

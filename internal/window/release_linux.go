@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -36,9 +37,17 @@ func (f *configFlags) open(stderr io.Writer) (*releaser, error) {
 	for _, note := range n.assumed {
 		fmt.Fprintf(stderr, "%s: assumed: %s\n", program, note)
 	}
+	if dir := filepath.Join(n.config.CNIDir, "plexus"); !exists(dir) {
+		return nil, fmt.Errorf("this machine has no journal in %s: Plexus attached nothing here, or its configuration has another cniDir (--config)", dir)
+	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	made, err := engine.New(n.config, os.Getenv("CNI_PATH"), log)
 	return &releaser{made}, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // collect releases every record whose sandbox is gone, or says that it would.

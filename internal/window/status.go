@@ -38,7 +38,7 @@ func comparePublished(ctx context.Context, flags *genericclioptions.ConfigFlags,
 	}
 	pods, err := podsOf(ctx, flags, list, node)
 	if err != nil {
-		list.Notes = append(list.Notes, inspect.Note{About: "the status of pods", Text: fmt.Sprintf("the API server was not asked, so the journal counts: %v", err)})
+		list.Notes = append(list.Notes, inspect.Note{About: "the status of pods", Text: fmt.Sprintf("the API server does not say it, so the journal counts: %v", err)})
 		return
 	}
 	for i := range pods {

@@ -279,6 +279,12 @@ var pathsOfOneNode = map[string]struct {
 		there:  "net1 -pair- host1: lost", back: "net1 -pair- host2 -routed- host1 -pair- net1: arrives",
 		reason: "the frame has the MAC 02:00:00:00:00:99, and host1 of the node has",
 	},
+	"a gateway whose port was taken off its bridge": {
+		script: pairOnBridge + "n1 ip addr add 10.1.0.254/24 dev br0\nn1 sysctl -qw net.ipv4.ip_forward=1\np1 ip route add default via 10.1.0.254\n" +
+			"n1 ip link set br0 address 02:00:00:00:00:fe\np1 ip neigh replace 10.1.0.254 lladdr 02:00:00:00:00:fe dev eth0 nud permanent\nn1 ip link set veth1 nomaster",
+		query: path.Query{To: "203.0.113.9"}, there: "eth0 -pair- veth1: lost", back: "not known",
+		reason: "veth1 of the node is no port of br0 any more, whose MAC the frame has",
+	},
 	"macvlan siblings": {
 		script: upLink + strings.ReplaceAll(both(siblings), "MODE", "bridge"),
 		there:  "net0 -child- up0 -child- net0: arrives", back: "net0 -child- up0 -child- net0: arrives",

@@ -320,11 +320,24 @@ func (t *tracer) stack(at point, link *inspect.Link) error {
 	return t.route(at, input, 0)
 }
 
+// bridgeOf names the bridge of a namespace that has a MAC, "" for none.
+func bridgeOf(ns *inspect.Namespace, mac string) string {
+	for i := range ns.Links {
+		if ns.Links[i].Kind == "bridge" && ns.Links[i].MAC == mac {
+			return ns.Links[i].Name
+		}
+	}
+	return ""
+}
+
 // accepts reports a frame that the receiver drops, or never gets as it answers no ARP request for it.
 func (t *tracer) accepts(at point, link *inspect.Link, ns *inspect.Namespace) error {
 	switch {
 	case slices.Contains(link.Flags, "NOARP") || link.MAC == "" || isIPVlan(link.Kind):
 		return nil
+	case t.mac != "" && t.mac != link.MAC && link.Master == 0 && bridgeOf(ns, t.mac) != "":
+		bridge := bridgeOf(ns, t.mac)
+		return lost("Put it back: ip link set "+link.Name+" master "+bridge+".", "%s of %s is no port of %s any more, whose MAC the frame has: nothing takes it (%s)", link.Name, ns.Title(), bridge, t.mac)
 	case t.mac != "" && t.mac != link.MAC:
 		return lost("Delete the entry: ip neigh del.", "the frame has the MAC %s, and %s of %s has %s: the sender's neighbour entry of %s is of another interface", t.mac, link.Name, ns.Title(), link.MAC, t.next)
 	case t.mac != "":

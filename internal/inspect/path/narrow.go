@@ -56,6 +56,8 @@ func (n *Narrowest) isSilent() bool { return n.Size < n.Sends && !n.Told }
 func (d *Document) TooNarrow() bool { return d.Narrowest != nil && d.Narrowest.isSilent() }
 
 // Wrong reports whether packets are lost, or large ones may be.
-func (d *Document) Wrong() bool {
-	return d.There.Outcome == Lost || d.Back != nil && d.Back.Outcome == Lost || d.TooNarrow()
+func (d *Document) Wrong() bool { return d.isLost() || d.TooNarrow() }
+
+func (d *Document) isLost() bool {
+	return d.There.Outcome == Lost || d.Back != nil && d.Back.Outcome == Lost
 }

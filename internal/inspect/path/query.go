@@ -1,6 +1,7 @@
 package path
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -130,7 +131,7 @@ func (w *World) checkArrival(d *Document, to *end) {
 	if d.From.Interface != "" && hops[0].Name != d.From.Interface {
 		d.note(d.From.Subject, fmt.Sprintf("its routing sends by %s what comes from the address of %s", hops[0].Name, d.From.Interface))
 	}
-	d.From.Interface = hops[0].Name
+	d.From.Interface = cmp.Or(d.From.Interface, hops[0].Name)
 	last := hops[len(hops)-1]
 	if d.There.Outcome == Arrives && to.known && (last.Ref.Namespace != to.Namespace || last.Node != to.Node) {
 		d.There.Outcome, hops[len(hops)-1].State = Lost, IsLost

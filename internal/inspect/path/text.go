@@ -41,7 +41,7 @@ func (w *Way) Summary() string {
 // Size says in a line how large the packets are that pass, "" if nothing is known.
 func (d *Document) Size() string {
 	switch {
-	case d.Narrowest == nil:
+	case d.Narrowest == nil, d.isLost() && !d.TooNarrow():
 		return ""
 	case d.TooNarrow():
 		return fmt.Sprintf("packets of more than %d bytes do not pass whole, and the ends may send %d: %s is too narrow", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
