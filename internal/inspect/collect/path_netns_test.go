@@ -285,6 +285,10 @@ var pathsOfOneNode = map[string]struct {
 		query: path.Query{To: "203.0.113.9"}, there: "eth0 -pair- veth1: lost", back: "not known",
 		reason: "veth1 of the node is no port of br0 any more, whose MAC the frame has",
 	},
+	"ends of different MTUs": {
+		script: pairOnBridge + "p2 ip link set eth0 mtu 1400", notes: 1,
+		there: "eth0 -pair- veth1 -bridged- br0 -bridged- veth2 -pair- eth0: arrives", back: "eth0 -pair- veth2 -bridged- br0 -bridged- veth1 -pair- eth0: arrives",
+	},
 	"macvlan siblings": {
 		script: upLink + strings.ReplaceAll(both(siblings), "MODE", "bridge"),
 		there:  "net0 -child- up0 -child- net0: arrives", back: "net0 -child- up0 -child- net0: arrives",

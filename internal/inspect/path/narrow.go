@@ -1,5 +1,7 @@
 package path
 
+import "fmt"
+
 // measure finds the hop that the largest packet of both ways has to fit through.
 func (d *Document) measure() {
 	hops := d.There.Hops
@@ -10,6 +12,7 @@ func (d *Document) measure() {
 	if last := hops[len(hops)-1]; d.There.Outcome == Arrives && last.MTU != 0 {
 		sends = min(sends, last.MTU)
 	}
+	d.compareEnds()
 	ways := []*Way{&d.There}
 	if d.Back != nil && len(d.Back.Hops) > 0 {
 		ways = append(ways, d.Back)
@@ -22,6 +25,16 @@ func (d *Document) measure() {
 			d.Narrowest = narrow
 		}
 	}
+}
+
+// compareEnds notes pods that do not agree on the MTU: TCP finds the smaller one, and nothing else does.
+func (d *Document) compareEnds() {
+	first, last := d.There.Hops[0], d.There.Hops[len(d.There.Hops)-1]
+	if d.There.Outcome != Arrives || first.Place != InPod || last.Place != InPod || first.MTU == last.MTU || min(first.MTU, last.MTU) == 0 {
+		return
+	}
+	d.note("MTU", fmt.Sprintf("the ends differ, %s of %s has %d and %s of %s has %d: larger packets than the smaller one are lost, but for those of TCP",
+		first.Name, first.In, first.MTU, last.Name, last.In, last.MTU))
 }
 
 // narrowest gives the hop of a way with the least room. Where the routing has a packet that is too large
