@@ -97,6 +97,9 @@ PROFILES_delegate := $(UNIT_PROFILE) $(NETNS_PROFILE) $(DRIVEN_PROFILE)
 # $(call go_test,PROFILE): go test as testsum reads it, with coverage.
 go_test = go test -json -count=1 $(if $(COVERPKG),-covermode=atomic -coverpkg=$(COVERPKG) -coverprofile=$(1))
 
+# What a build says of itself.
+stamps = $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date) $(stamp).Stamp=plexus-cni.io/version=$(version);
+
 .PHONY: help
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,7 +108,7 @@ help: ## print this
 build: ## build every command into bin/
 	@mkdir -p bin
 	@$(if $(COMMANDS),CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ \
-		-ldflags "-s -w $(stamp).Version=$(version) $(stamp).Commit=$(commit) $(stamp).Date=$(date) $(stamp).Stamp=plexus-cni.io/version=$(version);" \
+		-ldflags "-s -w $(stamps)" \
 		$(COMMANDS:%=./%),echo "make: there is nothing under cmd/ yet" >&2)
 
 .PHONY: man
@@ -160,8 +163,8 @@ test-image: $(TESTSUM) ## the container image: what is in it, and that it is the
 .PHONY: test-netns
 test-netns: need-root deps-net build $(TESTSUM) ## tests in network namespaces, with the reference plugins (root)
 	@rm -rf $(DRIVEN_BIN) $(DRIVEN_DATA) $(DRIVEN_PROFILE) && mkdir -p $(DRIVEN_BIN) $(DRIVEN_DATA)
-	@CGO_ENABLED=0 go build -cover -covermode=atomic -coverpkg=$(COVERPKG),./cmd/plexus -o $(DRIVEN_BIN)/ ./cmd/plexus ./cmd/plexus-once
-	@CGO_ENABLED=0 go build -o $(DRIVEN_BIN)/ ./cmd/plexus-agent ./cmd/plexus-sriov ./cmd/plexus-vhostuser ./cmd/kubectl-plexus
+	@CGO_ENABLED=0 go build -cover -covermode=atomic -coverpkg=$(COVERPKG),./cmd/plexus -ldflags "$(stamps)" -o $(DRIVEN_BIN)/ ./cmd/plexus ./cmd/plexus-once
+	@CGO_ENABLED=0 go build -ldflags "$(stamps)" -o $(DRIVEN_BIN)/ ./cmd/plexus-agent ./cmd/plexus-sriov ./cmd/plexus-vhostuser ./cmd/kubectl-plexus
 	@$(call with,plugins multus) \
 	export PLEXUS_BIN=$(DRIVEN_BIN) PLEXUS_COVER_DIR=$(DRIVEN_DATA) || exit 1; status=0; \
 	$(TESTSUM) run netns $(call go_test,$(NETNS_PROFILE)) -timeout 10m -run '$(or $(RUN),^TestNetns)' ./... || status=1; \
