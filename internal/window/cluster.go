@@ -135,7 +135,7 @@ func (w listed) explain(err error, namespace string) error {
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the right to list %s %s is missing: %w", w.name, where, err)
+		return fmt.Errorf("the right to list %s %s is missing; the ClusterRole plexus-window has it", w.name, where)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("the cluster does not know %s: %w", w.name, err)
 	}
