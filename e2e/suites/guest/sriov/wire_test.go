@@ -3,6 +3,7 @@ package sriov
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"testing"
 
@@ -50,6 +51,9 @@ func firstOn(t *testing.T, netdev string, something []byte) <-chan bool {
 		frame := make([]byte, 2048)
 		for {
 			n, err := unix.Read(socket, frame)
+			if errors.Is(err, unix.EINTR) {
+				continue // by a signal of Go's scheduler: a socket with a limit of time is not tried again by itself
+			}
 			if err != nil || bytes.Contains(frame[:n], something) {
 				heard <- err == nil
 				return
@@ -64,6 +68,9 @@ func firstTag(socket int) int {
 	frame, control := make([]byte, 2048), make([]byte, 256)
 	for {
 		n, controlled, _, _, err := unix.Recvmsg(socket, frame, control, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			return 0
 		}
