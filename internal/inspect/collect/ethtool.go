@@ -67,7 +67,7 @@ func (e *ethtool) readNames() {
 	sets.AddChild(set)
 	header := nl.NewRtAttr(unix.ETHTOOL_A_STRSET_HEADER|unix.NLA_F_NESTED, nil)
 	for _, answer := range e.dump(unix.ETHTOOL_MSG_STRSET_GET, unix.NLM_F_REQUEST, header, sets) {
-		strings, _ := nl.ParseRouteAttr(attributes(attributes(answer[unix.ETHTOOL_A_STRSET_STRINGSETS])[unix.ETHTOOL_A_STRINGSETS_STRINGSET])[unix.ETHTOOL_A_STRINGSET_STRINGS])
+		strings := attributeList(attributes(attributes(answer[unix.ETHTOOL_A_STRSET_STRINGSETS])[unix.ETHTOOL_A_STRINGSETS_STRINGSET])[unix.ETHTOOL_A_STRINGSET_STRINGS])
 		for _, one := range strings {
 			of := attributes(one.Value)
 			e.names[int(number(of[unix.ETHTOOL_A_STRING_INDEX]))] = unix.ByteSliceToString(of[unix.ETHTOOL_A_STRING_VALUE])

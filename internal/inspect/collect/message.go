@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -18,12 +19,22 @@ import (
 // attributes gives those of a message or of another attribute, by their type. What is damaged has
 // none.
 func attributes(data []byte) map[uint16][]byte {
-	parsed, _ := nl.ParseRouteAttr(data)
+	parsed := attributeList(data)
 	all := make(map[uint16][]byte, len(parsed))
 	for _, attr := range parsed {
 		all[typeOf(attr)] = attr.Value
 	}
 	return all
+}
+
+// attributeList gives them in their order. The netlink library reads beyond what is no whole number of
+// four bytes, as a MAC is: its own two first bytes may look like a length.
+func attributeList(data []byte) []syscall.NetlinkRouteAttr {
+	if odd := len(data) % unix.NLA_ALIGNTO; odd != 0 {
+		data = append(slices.Clip(data), make([]byte, unix.NLA_ALIGNTO-odd)...)
+	}
+	parsed, _ := nl.ParseRouteAttr(data)
+	return parsed
 }
 
 // typeOf gives the type of an attribute without the flags that only some kernels set.

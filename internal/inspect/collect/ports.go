@@ -26,14 +26,17 @@ func (r *reader) readPorts() error {
 // were read is left out.
 func (r *reader) describePort(message []byte) {
 	header := nl.DeserializeIfInfomsg(message)
-	attrs, err := nl.ParseRouteAttr(message[header.Len():])
 	link := r.link(int(header.Index))
-	if err != nil || link == nil {
+	if link == nil {
 		return
 	}
 	port := &inspect.Port{}
-	for _, attr := range attrs {
-		describePortPart(port, attr.Attr.Type, attr.Value)
+	all := attributes(message[header.Len():])
+	for _, attr := range attributeList(all[unix.IFLA_PROTINFO]) {
+		describeSetting(port, typeOf(attr), attr.Value)
+	}
+	for _, attr := range attributeList(all[unix.IFLA_AF_SPEC]) {
+		describeVLAN(port, typeOf(attr), attr.Value)
 	}
 	if link.Bridge != nil {
 		link.Bridge.VLANs = port.VLANs
@@ -42,22 +45,14 @@ func (r *reader) describePort(message []byte) {
 	}
 }
 
-func describePortPart(port *inspect.Port, kind uint16, value []byte) {
-	nested, err := nl.ParseRouteAttr(value)
-	if err != nil {
+func describeVLAN(port *inspect.Port, kind uint16, value []byte) {
+	if kind != nl.IFLA_BRIDGE_VLAN_INFO || len(value) < nl.SizeofBridgeVlanInfo {
 		return
 	}
-	for _, attr := range nested {
-		switch {
-		case kind == unix.IFLA_PROTINFO|unix.NLA_F_NESTED || kind == unix.IFLA_PROTINFO:
-			describeSetting(port, attr.Attr.Type, attr.Value)
-		case kind == unix.IFLA_AF_SPEC && attr.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO && len(attr.Value) >= nl.SizeofBridgeVlanInfo:
-			vlan := nl.DeserializeBridgeVlanInfo(attr.Value)
-			port.VLANs = append(port.VLANs, inspect.PortVLAN{
-				ID: int(vlan.Vid), PVID: vlan.Flags&nl.BRIDGE_VLAN_INFO_PVID != 0, Untagged: vlan.Flags&nl.BRIDGE_VLAN_INFO_UNTAGGED != 0,
-			})
-		}
-	}
+	vlan := nl.DeserializeBridgeVlanInfo(value)
+	port.VLANs = append(port.VLANs, inspect.PortVLAN{
+		ID: int(vlan.Vid), PVID: vlan.Flags&nl.BRIDGE_VLAN_INFO_PVID != 0, Untagged: vlan.Flags&nl.BRIDGE_VLAN_INFO_UNTAGGED != 0,
+	})
 }
 
 func describeSetting(port *inspect.Port, kind uint16, value []byte) {
