@@ -3,6 +3,8 @@ package window
 import (
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,6 +159,25 @@ n3    shop/db   net0       shop/lan  -          -          gone
 	text.Reset()
 	check.Must(t, (&inspect.AttachedTable{Nodes: true}).Write(&text, inspect.MergeAttached()))
 	check.Equal(t, "text of nothing", text.String(), "No journal of a node has such an attachment.\n")
+}
+
+// If no node could be read, nothing is known, and nothing is said to be so.
+func TestNoNodeWasRead(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/api/v1/nodes" {
+			_, _ = io.WriteString(w, `{"kind": "NodeList", "apiVersion": "v1", "items": [{"metadata": {"name": "n1"}}, {"metadata": {"name": "n2"}}]}`)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}`)
+	}))
+	defer server.Close()
+	withCluster(t, false)
+	got := runWith(t, "", "get", "-A", "--server", server.URL)
+	check.Equal(t, "exit code", got.code, exitBlind)
+	check.Equal(t, "output", got.stdout, "")
+	check.Contains(t, "error", got.stderr, "not every node could be read", "node n1: ", "node n2: ")
 }
 
 // The commands of the pod are in no list, and have a help of their own.

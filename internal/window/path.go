@@ -177,9 +177,12 @@ func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error)
 	if err := windowpod.CheckKeep(o.node.keep); err != nil {
 		return nodes, misuse(fmt.Errorf("--keep: %w", err))
 	}
+	if len(nodes) > 0 {
+		return nodes, nil
+	}
 	known, err := o.node.hasCluster()
-	if len(nodes) > 0 || err != nil || known && !o.node.isHere(cmd) {
-		return nodes, err
+	if err != nil || known && !o.node.isHere(cmd) {
+		return nil, err
 	}
 	node, err := o.node.openLocal()
 	if err != nil {
@@ -191,8 +194,11 @@ func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error)
 // reach opens the nodes of the pods that no snapshot has, where there is a cluster to ask. A machine that
 // has neither pod has no part in the path.
 func (o *pathOptions) reach(ctx context.Context, world *visited) error {
+	if len(o.froms) > 0 {
+		return nil
+	}
 	known, err := o.node.hasCluster()
-	if len(o.froms) > 0 || err != nil || !known {
+	if err != nil || !known {
 		return err
 	}
 	if !filepath.IsAbs(o.query.From) && !world.has(o.query.From) && !world.has(o.query.To) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -27,8 +29,15 @@ func TestPath(t *testing.T) {
 		code int
 		out  []string
 	}{
-		"one that arrives":      {savedPath(t, "overlay"), exitFine, []string{"there: arrives", "flannel.1  vxlan", "back: arrives, by the same interfaces"}},
-		"one that is lost":      {savedPath(t, "overlay-without-the-entry-of-a-VTEP"), exitWrong, []string{"there: lost: the FDB of flannel.1 has no entry", "back: arrives"}},
+		"one that arrives":       {savedPath(t, "overlay"), exitFine, []string{"there: arrives", "flannel.1  vxlan", "back: arrives, by the same interfaces"}},
+		"one that is lost":       {savedPath(t, "overlay-without-the-entry-of-a-VTEP"), exitWrong, []string{"there: lost: the FDB of flannel.1 has no entry", "back: arrives"}},
+		"one that is too narrow": {savedPath(t, "overlay-on-a-wire-that-is-too-narrow"), exitWrong, []string{"there: arrives", "eth0 of n2 is too narrow"}},
+		"one that leaves": {
+			append([]string{"path", "/run/netns/p1", "to", "198.51.100.7"}, savedPath(t, "an-address-outside")[4:]...), exitFine, []string{"there: leaves"},
+		},
+		"one that is handed on": {
+			[]string{"path", "default/a", "-i", "net0", "to", "default/b", "--from", "../../docs/paths/vhost-user/node1.json"}, exitFine, []string{"there: unknown"},
+		},
 		"without the word to":   {append([]string{"path", "/run/netns/p1", "/run/netns/p2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"arrives"}},
 		"an address":            {append([]string{"path", "/run/netns/p1", "to", "10.3.2.2"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"host2  veth"}},
 		"an address and a port": {append([]string{"path", "/run/netns/p1", "to", "10.3.2.2:80"}, savedPath(t, "ptp")[4:]...), exitFine, []string{"(10.3.2.2) port 80", "host2  veth"}},
@@ -94,4 +103,44 @@ func TestPathSave(t *testing.T) {
 	again := runWith(t, "", args...)
 	check.Equal(t, "output", again.stdout, first.stdout)
 	check.Equal(t, "it has an output", strings.Contains(first.stdout, "arrives"), true)
+}
+
+// A saved path needs no cluster, and no kubeconfig that can be read.
+func TestPathOfSavedNodesAsksNobody(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "config")
+	check.Must(t, os.WriteFile(broken, []byte("no YAML: ["), 0o600))
+	t.Setenv("KUBECONFIG", broken)
+	check.Equal(t, "exit code", runWith(t, "", savedPath(t, "ptp")...).code, exitFine)
+	withCluster(t, true) // one that does not answer
+	check.Equal(t, "exit code", runWith(t, "", savedPath(t, "ptp")...).code, exitFine)
+}
+
+// closing is a node that remembers whether it was closed.
+type closing struct {
+	savedNode
+	closed bool
+}
+
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
+// A machine that has neither pod has no part in the path: it is let go of, and nothing of it is saved.
+func TestPathLeavesOtherMachinesOut(t *testing.T) {
+	withCluster(t, true)
+	data, err := os.ReadFile(saved)
+	check.Must(t, err)
+	snapshot, err := inspect.Parse(data)
+	check.Must(t, err)
+	for from, stays := range map[string]bool{"shop/elsewhere": false, "default/web": true} {
+		flags, _ := command(t)
+		o := &pathOptions{node: *flags, query: path.Query{From: from, To: "shop/other"}}
+		o.node.connect = func() (*clients, error) { return nil, errNoCluster }
+		here := &closing{savedNode: savedNode{snapshot}}
+		v := &visited{}
+		check.Must(t, v.add(t.Context(), here, inspect.Request{}))
+		check.Error(t, o.reach(t.Context(), v), "no cluster is known")
+		check.Equal(t, from+": the machine stays", len(v.snapshots) == 1 && !here.closed, stays)
+	}
 }

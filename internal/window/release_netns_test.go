@@ -118,3 +118,15 @@ func TestNetnsGCThatFails(t *testing.T) {
 	check.Contains(t, "output", out, "default/mac, net0: NOT RELEASED", "error: pod default/leaked: ", "detach network default/mac from net0: ", `plugin type="macvlan"`)
 	check.Equal(t, "records", len(n.Records()), 3)
 }
+
+// A machine on which Plexus attached nothing has nothing to judge: that is no "nothing is stale".
+func TestNetnsGCWithoutJournal(t *testing.T) {
+	n := &leakyNode{Node: nodetest.New(t)}
+	n.config = n.Path("plexus.conf")
+	n.WriteFile(n.config, n.Conf(nodetest.Conf{"binDir": n.CNIBin}).String())
+	for _, args := range [][]string{{"gc"}, {"gc", "--dry-run"}, {"release", "4f1d"}} {
+		out, err := n.run(args...)
+		check.Error(t, err, "exit status 3")
+		check.Contains(t, args[0], out+err.Error(), "this machine has no journal in "+n.CNIDir+"/plexus")
+	}
+}

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,31 +25,36 @@ func saveSnapshot(path string, snapshot *inspect.Snapshot) error {
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() || strings.HasSuffix(path, "/") {
 		if err := os.MkdirAll(path, 0o700); err != nil {
-			return fmt.Errorf("--save: %w", err)
+			return saving(err)
 		}
 		path = filepath.Join(path, filepath.Base(snapshot.Machine.Name())+".json")
 	}
 	return save(path, data)
 }
 
-// save writes a file for its owner alone, also one that was there: a snapshot has the addresses of
-// the whole node.
+// save writes a file for its owner alone, also in place of one that was there: a snapshot has the
+// addresses of the whole node. Whoever opens it finds all of the old one or all of the new one.
 func save(path string, data []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // as /dev/stdout, or a pipe
+		return saving(os.WriteFile(path, data, 0o600))
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
-		return fmt.Errorf("--save: %w", err)
+		return saving(err)
 	}
-	if info, statErr := file.Stat(); statErr == nil && info.Mode().IsRegular() {
-		err = file.Chmod(0o600)
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
 	}
+	if err != nil {
+		_ = os.Remove(file.Name()) // it is not what was asked for
+	}
+	return saving(err)
+}
+
+func saving(err error) error {
 	if err == nil {
-		_, err = file.Write(data)
+		return nil
 	}
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return fmt.Errorf("--save: %w", err)
-	}
-	return nil
+	return fmt.Errorf("--save: %w", err)
 }

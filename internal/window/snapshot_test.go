@@ -74,6 +74,23 @@ func TestSave(t *testing.T) {
 	check.Contains(t, "error", refused.stderr, "kubectl-plexus: --save: ")
 }
 
+// A file that was there is replaced as a whole: what it was a link to is left alone, and nothing stays
+// beside it, also if the snapshot cannot be put there.
+func TestSaveReplaces(t *testing.T) {
+	dir, other := t.TempDir(), filepath.Join(t.TempDir(), "other")
+	check.Must(t, os.WriteFile(other, []byte("somebody's"), 0o600))
+	check.Must(t, os.Symlink(other, filepath.Join(dir, "link.json")))
+	check.Must(t, saveSnapshot(filepath.Join(dir, "link.json"), inspect.New()))
+	data, err := os.ReadFile(other)
+	check.Must(t, err)
+	check.Equal(t, "what the link led to", string(data), "somebody's")
+	check.Must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	check.Error(t, save(filepath.Join(dir, "folder"), []byte("{}")), "--save: ")
+	entries, err := os.ReadDir(dir)
+	check.Must(t, err)
+	check.Equal(t, "files", len(entries), 2)
+}
+
 // nameOf gives the name of the node of the saved snapshot.
 func nameOf(t *testing.T) string {
 	t.Helper()

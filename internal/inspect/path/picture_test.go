@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
@@ -36,20 +35,11 @@ func TestPicturesOfDocs(t *testing.T) {
 // documented traces the path that a file of the docs asks for.
 func documented(t *testing.T, question string) *path.Document {
 	t.Helper()
-	var snapshots []*inspect.Snapshot
 	var query path.Query
 	data, err := os.ReadFile(question)
 	check.Must(t, err)
 	check.Must(t, json.Unmarshal(data, &query))
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(question), "node*.json"))
-	check.Must(t, err)
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		check.Must(t, err)
-		snapshot, err := inspect.Parse(data)
-		check.Must(t, err)
-		snapshots = append(snapshots, snapshot)
-	}
+	snapshots := snapshotsOf(t, filepath.Join(filepath.Dir(question), "node*.json"))
 	document, asked, err := path.NewWorld(snapshots...).Trace(query)
 	check.Must(t, err)
 	check.Equal(t, "questions that the snapshots do not answer", len(asked), 0)

@@ -16,7 +16,12 @@ import (
 // real kernels, with their answers.
 func kept(t testing.TB, name string) []*inspect.Snapshot {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", name, "*.json"))
+	return snapshotsOf(t, filepath.Join("testdata", name, "*.json"))
+}
+
+func snapshotsOf(t testing.TB, pattern string) []*inspect.Snapshot {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	check.Must(t, err)
 	var all []*inspect.Snapshot
 	for _, file := range files {
