@@ -140,11 +140,14 @@ func TestE2EWindow(t *testing.T) {
 	inode, err := snapshot.FindPod(s.Namespace + "/b")
 	s.Must(err)
 	ns := inspect.NewGraph(snapshot).Namespace(inode)
-	// The addresses that host-local keeps are in no folder of the ConfigMap.
-	notes := slices.DeleteFunc(snapshot.Notes, func(n inspect.Note) bool { return n.About == "/var/lib/cni/networks" })
-	if snapshot.Machine.Node != "node2" || len(ns.Routes) == 0 || len(notes) > 0 || !strings.HasPrefix(ns.Paths[0], "/run/netns/") {
-		t.Errorf("node %q, %d routes, notes %v, paths %q", snapshot.Machine.Node, len(ns.Routes), notes, ns.Paths)
+	if snapshot.Machine.Node != "node2" || len(ns.Routes) == 0 || len(snapshot.Notes) > 0 || !strings.HasPrefix(ns.Paths[0], "/run/netns/") {
+		t.Errorf("node %q, %d routes, notes %v, paths %q", snapshot.Machine.Node, len(ns.Routes), snapshot.Notes, ns.Paths)
 	}
+	for _, what := range []string{"a path over both nodes", "the next path"} {
+		o.must(what, []string{"path", a, "-i", "eth0", "to", s.Namespace + "/b"}, "there: arrives", "on node1", "on node2", "back: arrives, by the same interfaces")
+	}
+	// What is in no folder of the ConfigMap is not seen, which is no fault.
+	o.must("doctor of a node", []string{"doctor", "--node", "node1"}, "node1: nothing is wrong", "not seen", "/var/lib/cni/networks")
 	o.oneNodeFails(a)
 }
 
