@@ -13,7 +13,8 @@ const (
 )
 
 // kubeletConfig is for a machine that is shared: the kubelet manages its node's control groups
-// and nothing else of it.
+// and nothing else of it. It evicts by bytes that are left, not by a share of the disk: 1% of a
+// large disk is more than a whole run needs.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 failCgroupV1: false
@@ -31,7 +32,7 @@ serializeImagePulls: false
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: ` + kubeletCA + `}}
 authorization: {mode: Webhook}
 resolvConf: /dev/null
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 100Mi, imagefs.available: 100Mi}
 imageGCHighThresholdPercent: 100
 localStorageCapacityIsolation: false
 kubeAPIQPS: 200
