@@ -72,6 +72,7 @@ type Network struct {
 	Ref
 	Config       string `json:"config,omitempty"`       // spec.config, as it is
 	ResourceName string `json:"resourceName,omitempty"` // of the annotation k8s.v1.cni.cncf.io/resourceName
+	Claim        string `json:"claim,omitempty"`        // of the annotation plexus-cni.io/claim
 	// Missing is true if there is no such object, and Problem may say what to do about
 	// it; in any other case Problem says why the object could not be read.
 	Missing bool   `json:"missing,omitempty"`
@@ -88,6 +89,9 @@ type Facts struct {
 	// Devices maps a resource name to the device IDs allocated to the pod, in order. It is
 	// nil if no kubelet was asked: no network takes a device, or there is none to ask.
 	Devices map[string][]string `json:"devices,omitzero"`
+	// Claimed are the devices that the pod's ResourceClaims allocate to it: its claims in order,
+	// of each the requests in order, of each the devices by name. It is nil if nobody was asked.
+	Claimed []ClaimedDevice `json:"claimed,omitzero"`
 }
 
 // WantDevices reports whether the devices of the pod matter: a network takes one, or the

@@ -47,6 +47,8 @@ type Attachment struct {
 	// DeviceInfoFile is where the plugins may describe the device; "" if none does.
 	DeviceInfoFile string `json:"deviceInfoFile,omitempty"`
 	ResourceName   string `json:"resourceName,omitempty"`
+	// Claimed is the device as a ResourceClaim allocates it, nil for one of a device plugin.
+	Claimed *ClaimedDevice `json:"claimed,omitempty"`
 }
 
 // Origin says which input names a network, and where its configuration stands.

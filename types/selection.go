@@ -29,6 +29,7 @@ type Selection struct {
 	PortMappings   []PortMapping              `json:"portMappings,omitempty"`
 	Bandwidth      *Bandwidth                 `json:"bandwidth,omitempty"`
 	DeviceID       string                     `json:"deviceID,omitempty"` // as Multus takes it
+	Claim          string                     `json:"plexus-cni.io/claim,omitempty"`
 	CNIArgs        map[string]json.RawMessage `json:"cni-args,omitempty"`
 	DefaultRoute   []string                   `json:"default-route,omitempty"` // gateways
 	IPAMClaim      string                     `json:"ipam-claim-reference,omitempty"`

@@ -59,12 +59,26 @@ func parseElement(data json.RawMessage, namespace string) (Selection, []string, 
 	readBandwidth(o, &s)
 	readDefaultRoute(o, &s)
 	read(o, "deviceID", &s.DeviceID)
+	readClaim(o, &s)
 	readCNIArgs(o, &s)
 	read(o, "ipam-claim-reference", &s.IPAMClaim)
 	if s.IPAMClaim != "" && len(s.IPs) > 0 {
 		o.fault("ipam-claim-reference", "cannot be combined with ips: the claim gives the addresses (section 4.1.2.1.11)")
 	}
 	return s, o.unknown(), o.err()
+}
+
+func readClaim(o *object, s *Selection) {
+	read(o, AnnotationClaim, &s.Claim)
+	if s.Claim == "" {
+		return
+	}
+	if _, err := ParseClaimRequest(s.Claim); err != nil {
+		o.fault(AnnotationClaim, err.Error())
+	}
+	if s.DeviceID != "" {
+		o.fault(AnnotationClaim, "cannot be combined with deviceID: the claim gives the device")
+	}
 }
 
 func readCNIArgs(o *object, s *Selection) {

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexus-cni/plexus/internal/host"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -176,7 +177,7 @@ func (n *Node) Links(kind string) []string {
 	n.t.Helper()
 	var names []string
 	n.Do(func() error {
-		links, err := netlink.LinkList()
+		links, err := host.Retried(netlink.ErrDumpInterrupted, netlink.LinkList)
 		uplinks := map[string]bool{}
 		for _, link := range links {
 			if uplink, isPeer := strings.CutSuffix(link.Attrs().Name, "-peer"); isPeer {
