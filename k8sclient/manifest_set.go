@@ -16,6 +16,7 @@ import (
 const (
 	kindPod     = "Pod"
 	kindNetwork = "NetworkAttachmentDefinition"
+	kindClaim   = "ResourceClaim"
 	listSuffix  = "List"
 
 	groupNetworks = "k8s.cni.cncf.io"
@@ -27,6 +28,7 @@ type manifest struct {
 	Kind       string          `json:"kind"`
 	Metadata   json.RawMessage `json:"metadata"`
 	Spec       json.RawMessage `json:"spec"`
+	Status     json.RawMessage `json:"status"`
 	Items      json.RawMessage `json:"items"`
 }
 
@@ -39,18 +41,22 @@ type manifestMeta struct {
 
 // manifestSet is what the manifests of a folder define.
 type manifestSet struct {
-	pods     map[types.Ref]PodObject
-	specs    map[types.Ref]json.RawMessage // of the pods
-	networks map[types.Ref]types.Network
-	where    map[string]string // kind and name to where it is defined
+	pods      map[types.Ref]PodObject
+	specs     map[types.Ref]json.RawMessage // of the pods
+	networks  map[types.Ref]types.Network
+	podClaims map[types.Ref]podClaims
+	claims    map[types.Ref]claimObject
+	where     map[string]string // kind and name to where it is defined
 }
 
 func newManifestSet() *manifestSet {
 	return &manifestSet{
-		pods:     map[types.Ref]PodObject{},
-		specs:    map[types.Ref]json.RawMessage{},
-		networks: map[types.Ref]types.Network{},
-		where:    map[string]string{},
+		pods:      map[types.Ref]PodObject{},
+		specs:     map[types.Ref]json.RawMessage{},
+		networks:  map[types.Ref]types.Network{},
+		podClaims: map[types.Ref]podClaims{},
+		claims:    map[types.Ref]claimObject{},
+		where:     map[string]string{},
 	}
 }
 
@@ -130,6 +136,8 @@ func (s *manifestSet) addObject(where string, data []byte, inherited manifest) e
 		return s.addList(where, object)
 	case object.Kind == kindPod && object.APIVersion == "v1":
 		return s.addPod(where, object)
+	case object.Kind == kindClaim && group == groupResources:
+		return s.addClaim(where, object)
 	case object.Kind == kindNetwork && group == groupNetworks:
 		return s.addNetwork(where, object)
 	}
@@ -158,7 +166,40 @@ func (s *manifestSet) addPod(where string, object manifest) error {
 	if err != nil {
 		return err
 	}
-	s.pods[ref], s.specs[ref] = PodObject{UID: meta.UID, Annotations: meta.Annotations}, object.Spec
+	var claims podClaims
+	if err := object.decode(ref, &claims.Spec, &claims.Status); err != nil {
+		return err
+	}
+	s.pods[ref], s.specs[ref], s.podClaims[ref] = PodObject{UID: meta.UID, Annotations: meta.Annotations}, object.Spec, claims
+	return nil
+}
+
+// addClaim adds a ResourceClaim, with what it allocates.
+func (s *manifestSet) addClaim(where string, object manifest) error {
+	ref, _, err := s.define(where, object)
+	if err != nil {
+		return err
+	}
+	var claim claimObject
+	err = object.decode(ref, &claim.Spec, &claim.Status)
+	s.claims[ref] = claim
+	return err
+}
+
+// decode reads the parts of an object that are there.
+func (m *manifest) decode(ref types.Ref, spec, status any) error {
+	for _, part := range []struct {
+		name string
+		text json.RawMessage
+		into any
+	}{{"spec", m.Spec, spec}, {"status", m.Status, status}} {
+		if len(part.text) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(part.text, part.into); err != nil {
+			return fmt.Errorf("%s %s: %s: %w", m.Kind, ref, part.name, err)
+		}
+	}
 	return nil
 }
 
@@ -173,7 +214,7 @@ func (s *manifestSet) addNetwork(where string, object manifest) error {
 			return fmt.Errorf("%s %s: spec: %w", object.Kind, ref, err)
 		}
 	}
-	s.networks[ref] = types.Network{Ref: ref, Config: spec.Config, ResourceName: meta.Annotations[types.AnnotationResourceName]}
+	s.networks[ref] = types.Network{Ref: ref, Config: spec.Config, ResourceName: meta.Annotations[types.AnnotationResourceName], Claim: meta.Annotations[types.AnnotationClaim]}
 	return nil
 }
 

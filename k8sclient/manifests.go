@@ -83,6 +83,25 @@ func (m Manifests) pod(set *manifestSet, req *types.FactsRequest) (*PodObject, e
 	return &pod, nil
 }
 
+// ReadPodClaims reads the folder for the pod's claims and what they allocate. A claim that it has
+// not is an error: nobody else knows what is allocated.
+func (m Manifests) ReadPodClaims(_ context.Context, pod *types.Pod) ([]types.ClaimedDevice, error) {
+	set, err := m.load()
+	if err != nil {
+		return nil, err
+	}
+	of := set.podClaims[types.Ref{Namespace: pod.Namespace, Name: pod.Name}]
+	devices := []types.ClaimedDevice{}
+	for _, claim := range of.list() {
+		object, known := set.claims[types.Ref{Namespace: pod.Namespace, Name: claim.name}]
+		if !known {
+			return nil, fmt.Errorf("claim %s/%s: no manifest in %s has it", pod.Namespace, claim.name, m.Dir)
+		}
+		devices = append(devices, object.devices(claim)...)
+	}
+	return devices, nil
+}
+
 // PublishStatus writes nothing: no program reads a status from manifests.
 func (Manifests) PublishStatus(context.Context, types.Pod, []types.NetworkStatus) (bool, error) {
 	return true, nil

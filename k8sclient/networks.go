@@ -78,6 +78,7 @@ func decodeNetwork(ref types.Ref, body []byte) (types.Network, error) {
 		Ref:          ref,
 		Config:       object.Spec.Config,
 		ResourceName: object.Metadata.Annotations[types.AnnotationResourceName],
+		Claim:        object.Metadata.Annotations[types.AnnotationClaim],
 	}, err
 }
 

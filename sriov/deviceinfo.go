@@ -70,11 +70,18 @@ type InfoFiles struct {
 	Sysfs        Sysfs
 }
 
-// Describe writes the file of an attachment: the device plugin's description, completed from sysfs.
-// It writes none for a device that neither describes.
+// Describe writes the file of an attachment: the device plugin's description, or the address that
+// the driver of a claim's device publishes, completed from sysfs. It writes none for a device that
+// nobody describes.
 func (f InfoFiles) Describe(path string, device types.Device) error {
 	reported, err := f.DevicePlugin.Read(device.Resource, device.ID)
-	found, _ := f.Sysfs.Device(device.ID) // the device need not be one of the kernel
+	found, fault := f.Sysfs.Device(device.ID) // the device need not be one of the kernel
+	if fault != nil && device.PCIAddress != "" {
+		found, fault = f.Sysfs.Device(device.PCIAddress)
+	}
+	if fault != nil && device.PCIAddress != "" {
+		found = &Device{PCIAddress: device.PCIAddress}
+	}
 	if info := Complete(reported, found); info != nil {
 		err = types.Join(err, WriteInfo(path, info))
 	}

@@ -244,3 +244,23 @@ func TestInfoFilesDescribe(t *testing.T) {
 		t.Errorf("of a device that nobody describes: %+v, %v", info, err)
 	}
 }
+
+// Of a device of a claim, whose ID may be no address, sysfs is asked by its address; where sysfs
+// has none either, the address alone is told.
+func TestInfoFilesDescribeAClaimedDevice(t *testing.T) {
+	dir := t.TempDir()
+	files := sriov.InfoFiles{DeviceInfoDir: sriov.DeviceInfoDir(dir), DevicePlugin: sriov.DevicePluginInfoDir(filepath.Join(dir, "dp")), Sysfs: tree(t, card())}
+	for address, want := range map[string]*types.PCIDevice{
+		"0000:3b:02.1": {PCIAddress: "0000:3b:02.1", PFPCIAddress: "0000:3b:00.0", RDMADevice: "mlx5_2"},
+		"0000:ff:1f.7": {PCIAddress: "0000:ff:1f.7"},
+	} {
+		path := files.Path("default/fast", "c1", address)
+		if err := files.Describe(path, types.Device{Resource: "example.com/vf", ID: "vf-1", PCIAddress: address}); err != nil {
+			t.Error(err)
+		}
+		got, err := files.Read(path)
+		if diff := cmp.Diff(&types.DeviceInfo{Type: "pci", Version: "1.1.0", PCI: want}, got); diff != "" || err != nil {
+			t.Errorf("%s (-want +got), %v:\n%s", address, err, diff)
+		}
+	}
+}

@@ -45,7 +45,9 @@ func (c *ClaimedDevice) String() string {
 }
 
 // Device gives the device as a network takes it.
-func (c *ClaimedDevice) Device() Device { return Device{Resource: c.Resource, ID: c.ID} }
+func (c *ClaimedDevice) Device() Device {
+	return Device{Resource: c.Resource, ID: c.ID, PCIAddress: c.PCIAddress}
+}
 
 // ClaimRequest names a claim, by the pod's name for it or by its own, and one of its requests.
 // Without Request it means any.

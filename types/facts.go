@@ -106,15 +106,18 @@ func (f *Facts) DeviceUsers() []string {
 	}
 	var users []string
 	for i := range f.Networks {
-		if n := &f.Networks[i]; n.ResourceName != "" {
+		switch n := &f.Networks[i]; {
+		case n.ResourceName != "":
 			users = append(users, fmt.Sprintf("network %s (resource %s)", n.Ref, n.ResourceName))
+		case n.Claim != "":
+			users = append(users, fmt.Sprintf("network %s (claim %q)", n.Ref, brief(n.Claim)))
 		}
 	}
 	return append(users, f.Pod.namedDevices()...)
 }
 
-// namedDevices gives the networks for which an annotation has a deviceID. One that cannot be
-// parsed has none here; planning refuses it by name.
+// namedDevices gives the networks for which an annotation has a deviceID or a claim. One that
+// cannot be parsed has none here; planning refuses it by name.
 func (p *Pod) namedDevices() []string {
 	selections, _, _ := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
 	if chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], ""); err == nil && chosen != nil {
@@ -122,8 +125,11 @@ func (p *Pod) namedDevices() []string {
 	}
 	var users []string
 	for i := range selections {
-		if s := &selections[i]; s.DeviceID != "" {
+		switch s := &selections[i]; {
+		case s.DeviceID != "":
 			users = append(users, fmt.Sprintf("network %s (deviceID %q)", s.Ref(), brief(s.DeviceID)))
+		case s.Claim != "":
+			users = append(users, fmt.Sprintf("network %s (claim %s)", s.Ref(), s.Claim))
 		}
 	}
 	return users

@@ -101,12 +101,12 @@ func TestWantDevices(t *testing.T) {
 func TestDeviceUsers(t *testing.T) {
 	facts := Facts{
 		Pod: Pod{Namespace: "pods", Name: "p", Annotations: map[string]string{
-			AnnotationNetworks:       `[{"name":"net","namespace":"a"},{"name":"b","deviceID":"x"},{"name":"c"}]`,
+			AnnotationNetworks:       `[{"name":"net","namespace":"a"},{"name":"b","deviceID":"x"},{"name":"c","plexus-cni.io/claim":"vf/port"}]`,
 			AnnotationDefaultNetwork: `[{"name":"d","namespace":"e","deviceID":"0000:3b:02.0"}]`,
 		}},
-		Networks: []Network{{Ref: Ref{"a", "net"}, ResourceName: "example.com/vf"}, {Ref: Ref{"pods", "c"}}},
+		Networks: []Network{{Ref: Ref{"a", "net"}, ResourceName: "example.com/vf"}, {Ref: Ref{"pods", "c"}}, {Ref: Ref{"a", "claimed"}, Claim: "uplink/port"}},
 	}
-	wantEqual(t, []string{`network a/net (resource example.com/vf)`, `network e/d (deviceID "0000:3b:02.0")`, `network pods/b (deviceID "x")`}, facts.DeviceUsers())
+	wantEqual(t, []string{`network a/net (resource example.com/vf)`, `network a/claimed (claim "uplink/port")`, `network e/d (deviceID "0000:3b:02.0")`, `network pods/b (deviceID "x")`, `network pods/c (claim vf/port)`}, facts.DeviceUsers())
 }
 
 // That a pod has no devices is not the same as that nobody was asked, on the wire too.
@@ -128,12 +128,30 @@ func TestFactsSayThatThereAreNoDevices(t *testing.T) {
 }
 
 func TestDeviceIs(t *testing.T) {
-	vf := Device{"example.com/vf", "1"}
+	vf := Device{Resource: "example.com/vf", ID: "1"}
 	for other, want := range map[Device]bool{
-		vf: true, {"", "1"}: true, {"example.com/vf", "2"}: false, {"example.com/pf", "1"}: false, {"", "2"}: false,
+		vf: true, {Resource: "", ID: "1"}: true, {Resource: "example.com/vf", ID: "2"}: false, {Resource: "example.com/pf", ID: "1"}: false, {Resource: "", ID: "2"}: false,
 	} {
 		if vf.Is(other) != want || other.Is(vf) != want {
 			t.Errorf("%s and %s: want %v", vf, other, want)
+		}
+	}
+}
+
+// A device of a claim may have an ID that is no address, and an address beside it.
+func TestDeviceIsByItsAddress(t *testing.T) {
+	claimed := ClaimedDevice{Claim: "c", Name: "vf-1", Resource: "example.com/vf", ID: "vf-1", PCIAddress: "0000:3b:02.1"}
+	device := claimed.Device()
+	for other, want := range map[Device]bool{
+		{Resource: "example.com/dpdk", ID: "0000:3B:02.1"}:                             true,
+		{Resource: "example.com/dpdk", ID: "other", PCIAddress: "0000:3b:02.1"}:        true,
+		{Resource: "example.com/vf", ID: "vf-1"}:                                       true,
+		{Resource: "example.com/vf", ID: "vf-1", PCIAddress: "0000:3b:02.2"}:           false,
+		{Resource: "example.com/dpdk", ID: "vf-1"}:                                     false,
+		{Resource: "example.com/dpdk", ID: "0000:3b:02.2", PCIAddress: "0000:3b:02.1"}: false,
+	} {
+		if device.Is(other) != want || other.Is(device) != want {
+			t.Errorf("%+v: want %v", other, want)
 		}
 	}
 }
@@ -144,15 +162,15 @@ func TestDeviceOfTwoResources(t *testing.T) {
 		"0000:3b:02.1": true, "10000:e1:00.0": true, "0000:AF:1f.7": true, "mlx5_core.sf.4": true,
 		"dev0": false, "0": false, "3b": false, "0000:3b:02.8": false, "0000:3b:02.1-0": false, "x.sf.y": false, "2f1e7a3c-0b1d-4c55-9a0e-0123456789ab": false,
 	} {
-		kernel, dpdk := Device{"example.com/vf", id}, Device{"example.com/dpdk", id}
+		kernel, dpdk := Device{Resource: "example.com/vf", ID: id}, Device{Resource: "example.com/dpdk", ID: id}
 		if kernel.Is(dpdk) != want || dpdk.Is(kernel) != want {
 			t.Errorf("%s and %s: want %v", kernel, dpdk, want)
 		}
-		if !kernel.Is(kernel) || kernel.Is(Device{"example.com/vf", id + "0"}) {
+		if !kernel.Is(kernel) || kernel.Is(Device{Resource: "example.com/vf", ID: id + "0"}) {
 			t.Errorf("%s is not itself, or is another", kernel)
 		}
 	}
-	if upper := (Device{"a", "0000:3B:02.1"}); !upper.Is(Device{"b", "0000:3b:02.1"}) {
+	if upper := (Device{Resource: "a", ID: "0000:3B:02.1"}); !upper.Is(Device{Resource: "b", ID: "0000:3b:02.1"}) {
 		t.Errorf("%s is not the same in lower case", upper)
 	}
 }

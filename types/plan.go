@@ -83,13 +83,17 @@ type Plan struct {
 }
 
 // Device is one device. Resource is empty if it is not known.
-type Device struct{ Resource, ID string }
+type Device struct {
+	Resource, ID string
+	// PCIAddress is where the device is, if its driver says that and its ID is something else.
+	PCIAddress string
+}
 
 // Is reports whether two devices may be the same one. An ID is the resource's own, unless it is an
 // address on a bus of the node: several resources may offer that device.
 func (d Device) Is(other Device) bool {
-	if isAddress(d.ID) {
-		return strings.EqualFold(d.ID, other.ID)
+	if mine, theirs := d.address(), other.address(); mine != "" && theirs != "" {
+		return strings.EqualFold(mine, theirs)
 	}
 	return d.ID == other.ID && (d.Resource == other.Resource || d.Resource == "" || other.Resource == "")
 }
@@ -98,6 +102,14 @@ func (d Device) Is(other Device) bool {
 var address = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-z_]+\.sf\.[0-9]+)$`)
 })
+
+// address is where the device is on a bus of the node, "" if that is not known.
+func (d Device) address() string {
+	if isAddress(d.ID) {
+		return d.ID
+	}
+	return d.PCIAddress
+}
 
 func isAddress(id string) bool { return address().MatchString(id) }
 
@@ -111,7 +123,11 @@ func (d Device) String() string {
 
 // Device gives the device of the attachment, if it has one.
 func (a *Attachment) Device() (Device, bool) {
-	return Device{Resource: a.ResourceName, ID: a.DeviceID}, a.DeviceID != ""
+	device := Device{Resource: a.ResourceName, ID: a.DeviceID}
+	if a.Claimed != nil {
+		device.PCIAddress = a.Claimed.PCIAddress
+	}
+	return device, a.DeviceID != ""
 }
 
 // HasDevices reports whether any attachment has a device.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,31 +11,98 @@ import (
 )
 
 // devices hands out the devices that are allocated to the pod, each once: to attachments
-// that name one, that one; to the others, in their order, the rest of their resource.
+// that name one, or the claim of one, that one; to the others, in their order, the rest of their
+// resource.
 type devices struct {
-	allocated map[string][]string // by resource; nil if no kubelet was asked
+	// allocated has the devices by resource, those of device plugins before those of claims; it is
+	// nil if nobody was asked. Those of claims that have no resource are under "".
+	allocated map[string][]types.Device
+	claimed   map[types.Device]*types.ClaimedDevice
+	all       []types.ClaimedDevice // of the pod's claims, also those that are for no network
+	asked     bool                  // a kubelet was
 	named     map[types.Device]bool
-	taken     map[types.Device]string // the network that has it
+	reserved  map[*wanted]types.Device // what the attachments that name a claim get
+	taken     map[types.Device]string  // the network that has it
 }
 
-func newDevices(allocated map[string][]string) *devices {
-	return &devices{allocated: allocated, named: map[types.Device]bool{}, taken: map[types.Device]string{}}
+func newDevices(facts *types.Facts) *devices {
+	d := &devices{
+		claimed: map[types.Device]*types.ClaimedDevice{}, all: facts.Claimed, asked: facts.Devices != nil,
+		named: map[types.Device]bool{}, reserved: map[*wanted]types.Device{}, taken: map[types.Device]string{},
+	}
+	if facts.Devices == nil && len(facts.Claimed) == 0 {
+		return d
+	}
+	d.allocated = map[string][]types.Device{}
+	for resource, ids := range facts.Devices {
+		for _, id := range ids {
+			d.allocated[resource] = append(d.allocated[resource], types.Device{Resource: resource, ID: id})
+		}
+	}
+	for i := range facts.Claimed {
+		d.addClaimed(&facts.Claimed[i])
+	}
+	return d
+}
+
+// addClaimed adds a device of a claim, unless it is for no network. Partitions and shares of one
+// device are that device.
+func (d *devices) addClaimed(c *types.ClaimedDevice) {
+	device := c.Device()
+	known := slices.ContainsFunc(d.allocated[c.Resource], device.Is)
+	if c.ID == "" || known {
+		return
+	}
+	d.allocated[c.Resource] = append(d.allocated[c.Resource], device)
+	d.claimed[device] = c
 }
 
 // request is what an attachment wants of devices.
-type deviceRequest struct{ resource, named, network string }
-
-func (w *wanted) deviceRequest() deviceRequest {
-	r := deviceRequest{resource: w.resourceName, network: w.label}
-	if w.selection != nil {
-		r.named = w.selection.DeviceID
-	}
-	return r
+type deviceRequest struct {
+	resource, named, network string
+	claim                    *types.ClaimRequest
 }
 
-// reserve keeps a device that an attachment names from the attachments before it.
-func (d *devices) reserve(r deviceRequest) {
-	if r.named == "" {
+func (w *wanted) deviceRequest() (deviceRequest, error) {
+	r := deviceRequest{resource: w.resourceName, network: w.label}
+	text := w.claim
+	if w.selection != nil {
+		r.named = w.selection.DeviceID
+		text = cmp.Or(w.selection.Claim, text)
+	}
+	if text == "" || r.named != "" {
+		return r, nil
+	}
+	claim, err := types.ParseClaimRequest(text)
+	if err != nil {
+		return r, fmt.Errorf("annotation %s: %w", types.AnnotationClaim, err)
+	}
+	r.claim = &claim
+	return r, nil
+}
+
+// reserveDevices keeps the devices that attachments name from the attachments before them, the
+// most particular names first.
+func (b *builder) reserveDevices() {
+	for _, is := range []func(*deviceRequest) bool{
+		func(r *deviceRequest) bool { return r.named != "" },
+		func(r *deviceRequest) bool { return r.claim != nil && r.claim.Request != "" },
+		func(r *deviceRequest) bool { return r.claim != nil && r.claim.Request == "" },
+	} {
+		for i := range b.wanted {
+			if r, err := b.wanted[i].deviceRequest(); err == nil && is(&r) {
+				b.devices.reserve(&b.wanted[i], r)
+			}
+		}
+	}
+}
+
+// reserve keeps the device that an attachment names, or one of the claim that it names.
+func (d *devices) reserve(w *wanted, r deviceRequest) {
+	if r.claim != nil {
+		if device, found := d.ofClaim(r); found {
+			d.reserved[w], d.named[device] = device, true
+		}
 		return
 	}
 	if device, err := d.find(r); err == nil {
@@ -42,9 +110,38 @@ func (d *devices) reserve(r deviceRequest) {
 	}
 }
 
+// ofClaim gives the first device of a claim, and of the network's resource if it has one, that
+// nothing else has named.
+func (d *devices) ofClaim(r deviceRequest) (types.Device, bool) {
+	for i := range d.all {
+		c := &d.all[i]
+		device := c.Device()
+		fits := r.resource == "" || c.Resource == "" || r.resource == c.Resource
+		if c.ID != "" && r.claim.IsOf(c) && fits && !d.isNamed(device) && !d.isOfPlugin(device) {
+			d.claimed[device] = c // of two shares of a device, the one that is named
+			return device, true
+		}
+	}
+	return types.Device{}, false
+}
+
+// isOfPlugin reports whether a device plugin has allocated the device to the pod too.
+func (d *devices) isOfPlugin(device types.Device) bool {
+	for _, list := range d.allocated {
+		for _, other := range list {
+			if d.claimed[other] == nil && device.Is(other) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // take gives an attachment its device; the zero Device if it wants none.
-func (d *devices) take(r deviceRequest) (device types.Device, err error) {
+func (d *devices) take(w *wanted, r deviceRequest) (device types.Device, err error) {
 	switch {
+	case r.claim != nil:
+		device, err = d.reservedFor(w, r)
 	case r.named != "":
 		device, err = d.find(r)
 	case r.resource != "":
@@ -60,6 +157,45 @@ func (d *devices) take(r deviceRequest) (device types.Device, err error) {
 	}
 	d.taken[device] = r.network
 	return device, nil
+}
+
+// reservedFor gives the device that was kept for an attachment that names a claim.
+func (d *devices) reservedFor(w *wanted, r deviceRequest) (types.Device, error) {
+	device, found := d.reserved[w]
+	switch {
+	case found:
+		return device, nil
+	case !d.asked && d.all == nil:
+		return types.Device{}, fmt.Errorf("%s %s: the devices of the pod's claims are not known: there is neither a kubelet nor an API server to ask "+
+			"where the facts come from (keys manifests and podResourcesSocket)", types.AnnotationClaim, r.claim)
+	}
+	of := ""
+	if r.resource != "" {
+		of = " of resource " + r.resource
+	}
+	return types.Device{}, fmt.Errorf("%s %s: no device%s of that claim is left for this attachment; by claims the pod has: %s",
+		types.AnnotationClaim, r.claim, of, d.claims())
+}
+
+// claims lists the devices of the pod's claims, with what each is to a network.
+func (d *devices) claims() string {
+	var all []string
+	for i := range d.all[:min(len(d.all), maxListed)] {
+		c := &d.all[i]
+		switch {
+		case c.ID == "":
+			all = append(all, c.String()+" is not for networks: its driver publishes neither "+types.AttributeDeviceID+" nor "+types.AttributePCIAddress)
+		default:
+			all = append(all, fmt.Sprintf("%s is %s", c, d.describe(c.Device())))
+		}
+	}
+	if more := len(d.all) - maxListed; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
 }
 
 // takenBy gives the network that has a device, of whatever resource it was taken.
@@ -85,15 +221,20 @@ func (d *devices) isNamed(device types.Device) bool {
 // find finds the device that an attachment names: one of the pod's own. If
 // no kubelet was asked, any will do.
 func (d *devices) find(r deviceRequest) (types.Device, error) {
-	if d.allocated == nil && r.resource == "" {
-		return types.Device{ID: r.named}, nil
-	}
 	for _, resource := range slices.Sorted(maps.Keys(d.allocated)) {
-		if (r.resource == "" || r.resource == resource) && slices.Contains(d.allocated[resource], r.named) {
-			return types.Device{Resource: resource, ID: r.named}, nil
+		if r.resource != "" && resource != "" && r.resource != resource {
+			continue
+		}
+		for _, device := range d.allocated[resource] {
+			if device.ID == r.named {
+				return device, nil
+			}
 		}
 	}
-	if d.allocated == nil {
+	switch {
+	case !d.asked && r.resource == "":
+		return types.Device{ID: r.named}, nil
+	case !d.asked:
 		return types.Device{}, errNobodyAsked(r.resource)
 	}
 	device := types.Device{Resource: r.resource, ID: r.named}
@@ -102,16 +243,22 @@ func (d *devices) find(r deviceRequest) (types.Device, error) {
 
 // next gives the first device of a resource that is neither taken nor named.
 func (d *devices) next(resource string) (types.Device, error) {
-	if d.allocated == nil {
-		return types.Device{}, errNobodyAsked(resource)
-	}
-	for _, id := range d.allocated[resource] {
-		device := types.Device{Resource: resource, ID: id}
+	for _, device := range d.allocated[resource] {
 		if _, taken := d.takenBy(device); !taken && !d.isNamed(device) {
 			return device, nil
 		}
 	}
-	return types.Device{}, fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.usage(resource))
+	switch {
+	case !d.asked && len(d.all) == 0:
+		return types.Device{}, errNobodyAsked(resource)
+	case !d.asked && len(d.allocated[resource]) == 0:
+		return types.Device{}, fmt.Errorf("%w; by claims the pod has: %s", errNobodyAsked(resource), d.claims())
+	}
+	err := fmt.Errorf("resource %s: no device is left for this attachment; allocated to the pod: %s", resource, d.usage(resource))
+	if len(d.all) > 0 {
+		err = fmt.Errorf("%w; by claims: %s", err, d.claims())
+	}
+	return types.Device{}, err
 }
 
 func (d *devices) errTaken(device types.Device, network string) error {
@@ -141,6 +288,8 @@ func (d *devices) usage(resource string) string {
 	}
 	own := d.listOf(resource)
 	switch {
+	case own == "" && len(lists) == 0 && len(d.all) > 0:
+		return "none"
 	case own == "" && len(lists) == 0:
 		return "none, since no container of it requests one"
 	case own == "" && resource != "":
@@ -153,12 +302,12 @@ func (d *devices) usage(resource string) string {
 
 // listOf lists the pod's devices of one resource.
 func (d *devices) listOf(resource string) string {
-	ids := d.allocated[resource]
+	list := d.allocated[resource]
 	var all []string
-	for _, id := range ids[:min(len(ids), maxListed)] {
-		all = append(all, d.describe(types.Device{Resource: resource, ID: id}))
+	for _, device := range list[:min(len(list), maxListed)] {
+		all = append(all, d.describe(device))
 	}
-	if more := len(ids) - maxListed; more > 0 {
+	if more := len(list) - maxListed; more > 0 {
 		all = append(all, fmt.Sprintf("and %d more of resource %s", more, resource))
 	}
 	return strings.Join(all, ", ")

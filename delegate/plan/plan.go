@@ -79,7 +79,7 @@ func (p *Planner) CheckExecutables(conf *types.NetConf) error {
 }
 
 func (p *Planner) newBuilder(facts *types.Facts, sandbox types.Sandbox) *builder {
-	return &builder{Planner: p, facts: facts, sandbox: sandbox, devices: newDevices(facts.Devices), loader: p.loader()}
+	return &builder{Planner: p, facts: facts, sandbox: sandbox, devices: newDevices(facts), loader: p.loader()}
 }
 
 func (p *Planner) loader() *networkLoader {
@@ -100,6 +100,7 @@ type wanted struct {
 	conf         *types.NetConf
 	selection    *types.Selection // what the pod asks of it; nil for the node's own
 	resourceName string
+	claim        string // of the definition, whose device it takes; the element's own comes first
 	isDefault    bool
 	chained      bool // its first plugin was given a result to follow
 }
@@ -315,7 +316,7 @@ func (b *builder) defined(network *types.Network) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName}, nil
+	return &wanted{label: network.String(), ref: &network.Ref, conf: conf, resourceName: network.ResourceName, claim: network.Claim}, nil
 }
 
 func (b *builder) addSelected(s *types.Selection, from types.Origin) {

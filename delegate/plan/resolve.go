@@ -16,9 +16,7 @@ import (
 
 // resolve makes attachments of the wanted networks.
 func (b *builder) resolve(ctx context.Context) {
-	for i := range b.wanted {
-		b.devices.reserve(b.wanted[i].deviceRequest())
-	}
+	b.reserveDevices()
 	number := b.Config.FirstInterfaceIndex
 	for i := range b.wanted {
 		if ctx.Err() != nil {
@@ -207,11 +205,15 @@ func offer(w *wanted, a *types.Attachment, r request) error {
 // takeDevice gives the attachment its device: the one that the annotation names, else
 // the next one of its resource.
 func (b *builder) takeDevice(w *wanted, a *types.Attachment) error {
-	device, err := b.devices.take(w.deviceRequest())
+	request, err := w.deviceRequest()
+	if err != nil {
+		return err
+	}
+	device, err := b.devices.take(w, request)
 	if device.Resource != "" {
 		a.ResourceName = device.Resource // of one that is named, whatever the network's resource is
 	}
-	a.DeviceID = device.ID
+	a.DeviceID, a.Claimed = device.ID, b.devices.claimed[device]
 	return err
 }
 

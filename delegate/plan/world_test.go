@@ -28,6 +28,7 @@ type planWorld struct {
 	networks    map[string]string // spec.config by namespace/name
 	facts       []types.Network   // networks that are more than a spec.config
 	devices     map[string][]string
+	claimed     []types.ClaimedDevice
 	noDevInfo   bool
 	taken       []string // interfaces that the container has by another ADD
 	ifName      string   // the runtime's name for the first interface; eth0 if it is empty
@@ -108,7 +109,7 @@ func (w *planWorld) configText() string {
 
 func (w *planWorld) makeFacts(t *testing.T) *types.Facts {
 	t.Helper()
-	facts := &types.Facts{Pod: w.pod, Networks: slices.Clone(w.facts), Devices: w.devices}
+	facts := &types.Facts{Pod: w.pod, Networks: slices.Clone(w.facts), Devices: w.devices, Claimed: w.claimed}
 	if !w.noPod && facts.Pod.Name == "" {
 		facts.Pod = types.Pod{Namespace: "default", Name: "web"}
 	}
@@ -232,7 +233,7 @@ func (got *plannedWorld) written(t *testing.T, w *planWorld) worlds.World {
 	}
 	maps.Copy(files, w.files)
 	return worlds.World{
-		Config: w.configText(), Files: files, Pod: facts.Pod, Facts: facts.Networks, Devices: facts.Devices,
+		Config: w.configText(), Files: files, Pod: facts.Pod, Facts: facts.Networks, Devices: facts.Devices, Claimed: facts.Claimed,
 		Error: strings.ReplaceAll(got.err.Error(), got.dir, worlds.Dir), Code: types.CodeOf(got.err, 0),
 	}
 }

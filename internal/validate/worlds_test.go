@@ -33,7 +33,7 @@ var ofTheNode = map[string][]string{
 // shows reports whether the manifests of a world show why it is refused. Devices are the kubelet's.
 func shows(name string, w *worlds.World) bool {
 	test, world, _ := strings.Cut(name, "/")
-	return w.Pod.Known() && test != "TestPlanDevicesRefused" && !slices.Contains(ofTheNode[test], world)
+	return w.Pod.Known() && w.Claimed == nil && test != "TestPlanDevicesRefused" && !slices.Contains(ofTheNode[test], world)
 }
 
 // manifestOf writes the pod and the networks of a world as one list.

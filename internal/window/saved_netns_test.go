@@ -57,7 +57,7 @@ func TestNetnsVerdictBySnapshotIsThatOfADD(t *testing.T) {
 				}
 				n := &node{saved: takenOf(t, dir, filepath.Join(dir, confDir)), file: "00-plexus.conf"}
 				n.parse([]byte(w.Config))
-				pod, err := n.explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices}, false)
+				pod, err := n.explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices, Claimed: w.Claimed}, false)
 				if unknown := new(unknownFileError); errors.As(err, &unknown) {
 					continue
 				}

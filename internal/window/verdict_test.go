@@ -43,7 +43,7 @@ func addError(t testing.TB, w *worlds.World, dir string) error {
 	config.CNIDir = filepath.Join(dir, "state")
 	engine := &delegate.Engine{
 		Config: config, Path: []string{filepath.Join(dir, "bin")},
-		Source:      factsSource{&types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices}},
+		Source:      factsSource{&types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices, Claimed: w.Claimed}},
 		DeviceInfos: sriov.InfoFiles{DeviceInfoDir: sriov.DefaultDeviceInfoDir}, Log: slog.New(slog.DiscardHandler),
 	}
 	// Nothing is attached, whatever is planned: there is no such namespace.
@@ -80,7 +80,7 @@ func TestExplainAnswersWithErrorOfADD(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			w := madeIn(t, &world, dir)
-			pod, err := onNode(t, w.Config).explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices}, false)
+			pod, err := onNode(t, w.Config).explain(t.Context(), &types.Facts{Pod: w.Pod, Networks: w.Facts, Devices: w.Devices, Claimed: w.Claimed}, false)
 			check.Must(t, err)
 			add := addError(t, &w, dir)
 			if add == nil {
@@ -99,7 +99,7 @@ func TestExplainFilesAnswersWithErrorOfADD(t *testing.T) {
 	ran := 0
 	for name, world := range worlds.Read(t, refusedWorlds) {
 		forgets := strings.Contains(world.Error, "the source of facts said nothing")
-		if !world.Pod.Known() || world.Devices != nil || forgets || !areInManifests(world.Facts) || dependsOnContainerID(name) {
+		if !world.Pod.Known() || world.Devices != nil || world.Claimed != nil || forgets || !areInManifests(world.Facts) || dependsOnContainerID(name) {
 			continue // no file can say that
 		}
 		ran++

@@ -178,7 +178,7 @@ func (c *Cache) readNetworks(ctx, given context.Context, refs []types.Ref) ([]ty
 	now := 0 // what they take, as far as they are read
 	for i, ref := range refs {
 		if found[i].whole() {
-			networks[i] = types.Network{Ref: ref, Config: found[i].config.text(), ResourceName: found[i].resourceName}
+			networks[i] = types.Network{Ref: ref, Config: found[i].config.text(), ResourceName: found[i].resourceName, Claim: found[i].claim}
 			now += found[i].length
 			continue
 		}

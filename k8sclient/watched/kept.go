@@ -41,11 +41,14 @@ type item[T any] interface {
 type network struct {
 	config       packed
 	resourceName string
-	length       int  // of the configuration in an answer, also where it is not kept
-	notKept      bool // only its length is
+	claim        string // of the annotation plexus-cni.io/claim
+	length       int    // of the configuration in an answer, also where it is not kept
+	notKept      bool   // only its length is
 }
 
-func (n network) size() int     { return entrySize + len(n.config.data) + len(n.resourceName) }
+func (n network) size() int {
+	return entrySize + len(n.config.data) + len(n.resourceName) + len(n.claim)
+}
 func (n network) bare() network { return network{length: n.length, notKept: true} }
 func (n network) whole() bool   { return !n.notKept }
 
@@ -54,12 +57,15 @@ func networkOf(object any) (network, bool) {
 	if !ok {
 		return network{}, false
 	}
-	n := network{resourceName: definition.Annotations[types.AnnotationResourceName], length: jsonLength(definition.Spec.Config)}
-	if len(definition.Spec.Config) > maxConfig || len(n.resourceName) > maxAnnotation {
+	n := network{
+		resourceName: definition.Annotations[types.AnnotationResourceName], claim: definition.Annotations[types.AnnotationClaim],
+		length: jsonLength(definition.Spec.Config),
+	}
+	if len(definition.Spec.Config) > maxConfig || len(n.resourceName) > maxAnnotation || len(n.claim) > maxAnnotation {
 		return n.bare(), true
 	}
 	n.config = pack(definition.Spec.Config)
-	n.resourceName = strings.Clone(n.resourceName)
+	n.resourceName, n.claim = strings.Clone(n.resourceName), strings.Clone(n.claim)
 	return n, true
 }
 

@@ -19,13 +19,14 @@ const Dir = "$DIR"
 
 // World is a node with a pod that planning refuses, and the verdict.
 type World struct {
-	Config  string              `json:"config"`           // of Plexus
-	Files   map[string]string   `json:"files,omitempty"`  // of the node, by path below Dir; plugins are in bin
-	Pod     types.Pod           `json:"pod,omitzero"`     // zero for no pod
-	Facts   []types.Network     `json:"networks"`         // as the source of facts gives them
-	Devices map[string][]string `json:"devices,omitzero"` // of the pod; nil if no kubelet was asked
-	Error   string              `json:"error"`
-	Code    uint                `json:"code"`
+	Config  string                `json:"config"`            // of Plexus
+	Files   map[string]string     `json:"files,omitempty"`   // of the node, by path below Dir; plugins are in bin
+	Pod     types.Pod             `json:"pod,omitzero"`      // zero for no pod
+	Facts   []types.Network       `json:"networks"`          // as the source of facts gives them
+	Devices map[string][]string   `json:"devices,omitzero"`  // of the pod; nil if no kubelet was asked
+	Claimed []types.ClaimedDevice `json:"claimed,omitempty"` // devices of the pod's claims
+	Error   string                `json:"error"`
+	Code    uint                  `json:"code"`
 }
 
 // Write writes the worlds of a test to its golden file, or compares them with it.

@@ -1,0 +1,200 @@
+// Package claims finds out which devices a pod has by its ResourceClaims (dynamic resource
+// allocation), and what they are to its networks.
+//
+// Who has a device is the kubelet's or the claim's word; what it is, its driver publishes in
+// ResourceSlices. This package decides what must be asked; a Reader asks.
+package claims
+
+import (
+	"context"
+
+	"github.com/plexus-cni/plexus/types"
+)
+
+// Reader reads claims and slices, from an API server, from watches or from manifests.
+type Reader interface {
+	// Describe fills Resource, ID and PCIAddress of devices. A device whose driver publishes
+	// nothing for a network keeps an empty ID.
+	Describe(ctx context.Context, devices []types.ClaimedDevice) error
+	// ReadPodClaims gives every device that the pod's claims allocate, in the order of
+	// types.Facts.Claimed, not described. Resource is set of an extended resource.
+	ReadPodClaims(ctx context.Context, pod *types.Pod) ([]types.ClaimedDevice, error)
+}
+
+// Complete adds to facts what the pod's claims allocate, if a network takes a device. The
+// kubelet, if there is one, has been asked already.
+func Complete(ctx context.Context, r Reader, facts *types.Facts) error {
+	if facts.Pod.Static || !facts.WantDevices() { // a static pod cannot have claims
+		return nil
+	}
+	wants := wantsOf(facts)
+	if !wants.named && len(facts.Claimed) > 0 {
+		if err := describe(ctx, r, facts.Claimed); err != nil {
+			return forPod(facts, err)
+		}
+	}
+	if facts.Devices != nil && wants.areMet(facts) {
+		return nil
+	}
+	found, err := r.ReadPodClaims(ctx, &facts.Pod)
+	if err == nil {
+		err = describe(ctx, r, found)
+	}
+	if err != nil {
+		return forPod(facts, err)
+	}
+	facts.Claimed = found
+	return nil
+}
+
+// describe describes devices. What their driver says of the resource counts before what the pod
+// calls it.
+func describe(ctx context.Context, r Reader, devices []types.ClaimedDevice) error {
+	if len(devices) == 0 {
+		return nil
+	}
+	called := make([]string, len(devices))
+	for i := range devices {
+		called[i] = devices[i].Resource
+	}
+	if err := r.Describe(ctx, devices); err != nil {
+		return err
+	}
+	for i := range devices {
+		if devices[i].Resource == "" {
+			devices[i].Resource = called[i]
+		}
+	}
+	return nil
+}
+
+func forPod(facts *types.Facts, err error) error {
+	return types.WithCode(types.CodeOf(err, types.CodeTryAgainLater), &podError{facts.Pod.String(), err})
+}
+
+// podError names the pod whose devices are not known.
+type podError struct {
+	pod string
+	err error
+}
+
+func (e *podError) Error() string {
+	return "pod " + e.pod + ": the devices of its claims are not known: " + e.err.Error()
+}
+
+func (e *podError) Unwrap() error { return e.err }
+
+// wants is what the networks of a pod take of devices.
+type wants struct {
+	named bool           // one of them names a claim, by the pod's name for it or by a request
+	count map[string]int // by resource
+	ids   []string       // that elements name
+}
+
+// wantsOf reads the wants from facts. A network that several elements name is wanted by each.
+func wantsOf(facts *types.Facts) *wants {
+	w := &wants{count: map[string]int{}}
+	elements := map[types.Ref]int{}
+	for _, s := range selections(&facts.Pod) {
+		ref := s.Ref()
+		switch {
+		case s.Claim != "":
+			w.named = true
+		case s.DeviceID != "":
+			w.ids = append(w.ids, s.DeviceID)
+			elements[ref] = max(elements[ref], 0)
+			continue
+		}
+		elements[ref]++
+	}
+	for i := range facts.Networks {
+		n := &facts.Networks[i]
+		times, selected := elements[n.Ref]
+		if !selected {
+			times = 1 // the node's own, or the default network
+		}
+		w.named = w.named || n.Claim != ""
+		if n.ResourceName != "" {
+			w.count[n.ResourceName] += times
+		}
+	}
+	return w
+}
+
+func selections(pod *types.Pod) []types.Selection {
+	all, _, _ := types.ParseSelections(pod.Annotations[types.AnnotationNetworks], pod.Namespace) // planning refuses what cannot be read
+	if chosen, _, err := types.ParseDefaultNetwork(pod.Annotations[types.AnnotationDefaultNetwork], ""); err == nil && chosen != nil {
+		all = append(all, *chosen)
+	}
+	return all
+}
+
+// areMet reports whether what the kubelet said is enough to give every network its device. It
+// names neither requests nor the claims that no container uses.
+func (w *wants) areMet(facts *types.Facts) bool {
+	if w.named {
+		return false
+	}
+	for resource, n := range w.count {
+		own := ofResource(facts, resource)
+		if len(facts.Devices[resource])+len(own) < n || len(own) > 1 && isOneClaim(own) {
+			return false
+		}
+	}
+	for _, id := range w.ids {
+		if !isAllocated(facts, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// ofResource gives the devices of claims that a resource has, each once.
+func ofResource(facts *types.Facts, resource string) []*types.ClaimedDevice {
+	var own []*types.ClaimedDevice
+	for i := range facts.Claimed {
+		c := &facts.Claimed[i]
+		if c.ID != "" && c.Resource == resource && !isAmong(own, c) {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+func isAmong(devices []*types.ClaimedDevice, c *types.ClaimedDevice) bool {
+	for _, other := range devices {
+		if other.Device().Is(c.Device()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOneClaim reports whether two of the devices are of one claim: their order is that of its
+// requests.
+func isOneClaim(devices []*types.ClaimedDevice) bool {
+	seen := map[string]bool{}
+	for _, c := range devices {
+		if seen[c.Claim] && c.Request == "" {
+			return true
+		}
+		seen[c.Claim] = true
+	}
+	return false
+}
+
+func isAllocated(facts *types.Facts, id string) bool {
+	for _, ids := range facts.Devices {
+		for _, other := range ids {
+			if other == id {
+				return true
+			}
+		}
+	}
+	for i := range facts.Claimed {
+		if facts.Claimed[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
