@@ -17,6 +17,7 @@ const (
 	kindPod     = "Pod"
 	kindNetwork = "NetworkAttachmentDefinition"
 	kindClaim   = "ResourceClaim"
+	kindSlice   = "ResourceSlice"
 	listSuffix  = "List"
 
 	groupNetworks = "k8s.cni.cncf.io"
@@ -46,6 +47,7 @@ type manifestSet struct {
 	networks  map[types.Ref]types.Network
 	podClaims map[types.Ref]podClaims
 	claims    map[types.Ref]claimObject
+	slices    []Slice
 	where     map[string]string // kind and name to where it is defined
 }
 
@@ -138,6 +140,8 @@ func (s *manifestSet) addObject(where string, data []byte, inherited manifest) e
 		return s.addPod(where, object)
 	case object.Kind == kindClaim && group == groupResources:
 		return s.addClaim(where, object)
+	case object.Kind == kindSlice && group == groupResources:
+		return s.addSlice(where, object, data)
 	case object.Kind == kindNetwork && group == groupNetworks:
 		return s.addNetwork(where, object)
 	}
@@ -184,6 +188,20 @@ func (s *manifestSet) addClaim(where string, object manifest) error {
 	err = object.decode(ref, &claim.Spec, &claim.Status)
 	s.claims[ref] = claim
 	return err
+}
+
+// addSlice adds a ResourceSlice.
+func (s *manifestSet) addSlice(where string, object manifest, data []byte) error {
+	ref, _, err := s.define(where, object)
+	if err != nil {
+		return err
+	}
+	var slice Slice
+	if err := json.Unmarshal(data, &slice); err != nil {
+		return fmt.Errorf("%s %s: %w", object.Kind, ref.Name, err)
+	}
+	s.slices = append(s.slices, slice)
+	return nil
 }
 
 // decode reads the parts of an object that are there.

@@ -102,6 +102,24 @@ func (m Manifests) ReadPodClaims(_ context.Context, pod *types.Pod) ([]types.Cla
 	return devices, nil
 }
 
+// Describe reads the folder for the slices of the devices.
+func (m Manifests) Describe(_ context.Context, devices []types.ClaimedDevice) error {
+	set, err := m.load()
+	if err != nil {
+		return err
+	}
+	for i := range devices {
+		found, err := Describe(&devices[i], set.slices)
+		if err == nil && !found {
+			err = fmt.Errorf("%s: no ResourceSlice of a manifest in %s has it", &devices[i], m.Dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PublishStatus writes nothing: no program reads a status from manifests.
 func (Manifests) PublishStatus(context.Context, types.Pod, []types.NetworkStatus) (bool, error) {
 	return true, nil

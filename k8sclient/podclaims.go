@@ -185,7 +185,7 @@ func (c *Client) readClaim(ctx context.Context, namespace string, claim claimOfP
 	})
 	switch {
 	case kindIsMissing(err):
-		return nil, fmt.Errorf("%w: the API server does not serve %s/v1, which Kubernetes has since 1.34", err, groupResources)
+		return nil, fmt.Errorf("%w: %w", err, errNoResources)
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("%w: these credentials may not read claims; for the agent, set dra.enabled of the chart", err)
 	case err != nil:

@@ -120,3 +120,15 @@ func TestManifestsReadPodClaims(t *testing.T) {
 	_, err = folder(t, files).ReadPodClaims(t.Context(), &types.Pod{Namespace: "ns", Name: "p"})
 	check.Error(t, err, "Pod default/p: spec:")
 }
+
+// Manifests describe devices by their slices.
+func TestManifestsDescribe(t *testing.T) {
+	m := folder(t, map[string]string{"s.json": `{"kind": "ResourceSlice", "apiVersion": "resource.k8s.io/v1", ` + published("drv", "p", 1, 1, "d=e/vf,id-1")[1:]})
+	devices := []types.ClaimedDevice{{Claim: "c", Driver: "drv", Pool: "p", Name: "d"}}
+	check.Must(t, m.Describe(t.Context(), devices))
+	check.Equal(t, "ID", devices[0].ID, "id-1")
+	devices[0].Name = "other"
+	check.Error(t, m.Describe(t.Context(), devices), "device other of pool p (driver drv, claim c)", "no ResourceSlice of a manifest in "+m.Dir+" has it")
+	_, err := folder(t, map[string]string{"s.json": `{"kind": "ResourceSlice", "apiVersion": "resource.k8s.io/v1", "metadata": {"name": "s"}, "spec": []}`}).load()
+	check.Error(t, err, "ResourceSlice s:")
+}

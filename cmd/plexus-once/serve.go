@@ -15,6 +15,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/claims"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -27,6 +28,7 @@ const (
 // a folder of manifests.
 type source interface {
 	Facts(context.Context, *types.FactsRequest) (*types.Facts, error)
+	claims.Reader
 	PublishStatus(context.Context, types.Pod, []types.NetworkStatus) (settled bool, err error)
 	Event(context.Context, types.Pod, types.PodEvent) error
 }
@@ -115,6 +117,9 @@ func (s *server) answer(line []byte) (*types.Response, func(context.Context)) {
 	facts, err := src.Facts(context.Background(), request.Facts)
 	if err == nil {
 		err = s.opts.devices.Complete(context.Background(), facts)
+	}
+	if err == nil {
+		err = claims.Complete(context.Background(), src, facts)
 	}
 	if err != nil {
 		return types.ErrorResponse(err), nil

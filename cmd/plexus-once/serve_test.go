@@ -194,3 +194,9 @@ func TestManifestsSource(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func (*fake) Describe(context.Context, []types.ClaimedDevice) error { return nil }
+
+func (*fake) ReadPodClaims(context.Context, *types.Pod) ([]types.ClaimedDevice, error) {
+	return nil, nil
+}

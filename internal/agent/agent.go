@@ -25,6 +25,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/rpc"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/claims"
 	"github.com/plexus-cni/plexus/k8sclient/kubelet"
 	"github.com/plexus-cni/plexus/k8sclient/watched"
 	"github.com/plexus-cni/plexus/types"
@@ -325,6 +326,9 @@ func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.
 		return nil, err
 	}
 	if err := a.opts.Devices.Complete(ctx, facts); err != nil {
+		return nil, err
+	}
+	if err := claims.Complete(ctx, a.cache, facts); err != nil {
 		return nil, err
 	}
 	if facts.Devices != nil {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/claims"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	HTTP   *http.Client // of client-go, made for Config; shared with others
 	Node   string       // whose pods are watched
 	// Live reads what the watches have not brought.
-	Live k8sclient.Reader
+	Live Live
 	// PodChanged is called for every pod that is added, changed or removed. It must not wait.
 	PodChanged func(types.Ref)
 	// Count is called for every requested object, with whether it was read live.
@@ -39,18 +40,25 @@ type Options struct {
 	Log   *slog.Logger
 }
 
+// Live reads objects from the API server.
+type Live interface {
+	k8sclient.Reader
+	claims.Reader
+}
+
 // Cache answers for the pods of a node and for networks. It is a k8sclient.Reader. Its
 // methods are safe for concurrent use.
 type Cache struct {
 	pods     *store[pod]
 	networks *store[network]
+	slices   *sliceWatches
 	answers  *answers
-	live     k8sclient.Reader
+	live     Live
 	count    func(kind string, live bool)
 	watches  []func(context.Context)
 }
 
-var _ k8sclient.Reader = (*Cache)(nil)
+var _ Live = (*Cache)(nil)
 
 // New makes a cache, which is empty before Run.
 func New(opts Options) (*Cache, error) {
@@ -69,6 +77,9 @@ func New(opts Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.slices, err = newSliceWatches(&opts); err != nil {
+		return nil, err
+	}
 	c.watches = []func(context.Context){podWatch, networkWatch}
 	return c, nil
 }
@@ -76,6 +87,7 @@ func New(opts Options) (*Cache, error) {
 // Run keeps the cache up to date until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
 	var running sync.WaitGroup
+	running.Go(func() { c.slices.run(ctx) })
 	for _, watch := range c.watches {
 		running.Go(func() { watch(ctx) })
 	}
@@ -109,7 +121,11 @@ func (c *Cache) Synced(ctx context.Context) error {
 
 // Sizes gives the number of objects of each kind, and whether all of them are known.
 func (c *Cache) Sizes() map[string]Size {
-	return map[string]Size{KindPods: c.pods.size(), KindNetworks: c.networks.size()}
+	sizes := map[string]Size{KindPods: c.pods.size(), KindNetworks: c.networks.size()}
+	if size, watched := c.slices.size(); watched {
+		sizes[KindSlices] = size
+	}
+	return sizes
 }
 
 // ReadPod gives the pod that the runtime called for. The watch may still have an older one

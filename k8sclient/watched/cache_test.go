@@ -71,6 +71,7 @@ func newTestCache() (*Cache, *live, *counts) {
 	l, c := &live{}, &counts{got: map[string]int{}}
 	return &Cache{
 		pods: newStore(KindPods, maxPods, podOf, func(types.Ref) {}, noLog()), networks: newStore(KindNetworks, maxNetworks, networkOf, func(types.Ref) {}, noLog()),
+		slices:  &sliceWatches{opts: &Options{Node: "n1"}, stores: map[string]*store[slice]{}},
 		answers: newAnswers(),
 		live:    l, count: c.count,
 	}, l, c
@@ -292,4 +293,17 @@ func TestSizes(t *testing.T) {
 	if diff := gocmp.Diff(want, c.Sizes()); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
 	}
+}
+
+func (l *live) Describe(_ context.Context, devices []types.ClaimedDevice) error {
+	for i := range devices {
+		l.note("device " + devices[i].Name)
+		devices[i].ID = "live-" + devices[i].Name
+	}
+	return l.fault
+}
+
+func (l *live) ReadPodClaims(_ context.Context, pod *types.Pod) ([]types.ClaimedDevice, error) {
+	l.note("claims of " + pod.Name)
+	return []types.ClaimedDevice{{Claim: "live"}}, l.fault
 }

@@ -50,12 +50,18 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := map[string]string{
 		"/api/v1/pods": KindPods, "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions": KindNetworks,
 	}[r.URL.Path]
+	if r.URL.Path == "/apis/resource.k8s.io/v1/resourceslices" {
+		kind = KindSlices + " " + r.URL.Query().Get("fieldSelector")
+	}
 	if kind == "" || r.Method != http.MethodGet {
 		s.t.Errorf("%s %s", r.Method, r.URL)
 	}
 	s.mu.Lock()
 	refuses, list := s.refuses, s.lists[kind]
 	s.queries[kind] = append(s.queries[kind], r.URL.RawQuery)
+	if s.accepts[kind] == nil {
+		s.accepts[kind] = map[string]bool{}
+	}
 	s.accepts[kind][r.Header.Get("Accept")] = true
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
@@ -81,7 +87,7 @@ func (s *apiServer) stream(w http.ResponseWriter, r *http.Request, kind string) 
 		select {
 		case <-r.Context().Done():
 			return
-		case event := <-s.watches[kind]:
+		case event := <-s.watchOf(kind):
 			if event.Type == "" {
 				return
 			}
@@ -91,6 +97,16 @@ func (s *apiServer) stream(w http.ResponseWriter, r *http.Request, kind string) 
 			flush.Flush()
 		}
 	}
+}
+
+// watchOf gives what the watch of a kind says next.
+func (s *apiServer) watchOf(kind string) chan watchEvent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watches[kind] == nil {
+		s.watches[kind] = make(chan watchEvent)
+	}
+	return s.watches[kind]
 }
 
 func (s *apiServer) set(kind, list string) {
