@@ -187,8 +187,10 @@ func TestClaimCheckpoint(t *testing.T) {
 		"in an unusual one":    {Devices{"/nowhere", devices, ""}, "uid-1", allocated{noted, nil}, nil},
 		"claims alone":         {Devices{"/nowhere", "", claims}, "uid-1", allocated{map[string][]string{}, notedClaims}, nil},
 		"devices do not name it": {
-			Devices{"/nowhere", devices, claims}, "uid-3",
-			allocated{map[string][]string{}, []types.ClaimedDevice{asked(claimed("a", "vf.example.com", "node", "vf-9"), "only")}}, nil,
+			Devices{"/nowhere", devices, claims},
+			"uid-3",
+			allocated{map[string][]string{}, []types.ClaimedDevice{asked(claimed("a", "vf.example.com", "node", "vf-9"), "only")}},
+			nil,
 		},
 		"claims do not name it":    {Devices{"/nowhere", devices, write("empty", sealed(`{}`))}, "uid-1", allocated{noted, none}, nil},
 		"no file of devices":       {Devices{"/nowhere", "/nowhere.too", claims}, "uid-1", allocated{map[string][]string{}, notedClaims}, nil},

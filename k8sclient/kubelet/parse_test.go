@@ -60,7 +60,9 @@ func FuzzCheckpoint(f *testing.F) {
 // Our reader of the kubelet's messages says what the generated one says.
 func FuzzMessage(f *testing.F) {
 	for _, pods := range [][]*podresourcesv1.PodResources{
-		nil, {podOf("web", containerOf("c", devicesOf("r", "1", "2")))}, {podOf("a"), podOf("b", containerOf("", devicesOf("")))},
+		nil,
+		{podOf("web", containerOf("c", devicesOf("r", "1", "2")))},
+		{podOf("a"), podOf("b", containerOf("", devicesOf("")))},
 		{podOf("c", claiming("c", claimOf("vf", "ns", resourceOf("d", "p", "n", "share"), resourceOf("d", "p", "m", ""))), claiming("", claimOf("", "")))},
 	} {
 		data, err := proto.Marshal(&podresourcesv1.ListPodResourcesResponse{PodResources: pods})
