@@ -91,6 +91,9 @@ func TestWantDevices(t *testing.T) {
 		{"but no pod", Facts{Networks: resource}, false},
 		{"a device is named", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations(`[{"name":"a"},{"name":"b","deviceID":"x"}]`, "")}}, true},
 		{"for the default network", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations("", `[{"name":"b","deviceID":"x"}]`)}}, true},
+		{"a network of a claim", Facts{Pod: Pod{Namespace: "ns", Name: "p"}, Networks: []Network{{Claim: "vf"}}}, true},
+		{"a claim is named", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations(`[{"name":"a","plexus-cni.io/claim":"vf"}]`, "")}}, true},
+		{"a claim for the default network", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations("", `[{"name":"b","plexus-cni.io/claim":"vf/port"}]`)}}, true},
 		{"in what cannot be parsed", Facts{Pod: Pod{Namespace: "ns", Name: "p", Annotations: annotations(`[{"name":"","deviceID":"x"}]`, "{")}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) { wantEqual(t, tc.want, tc.facts.WantDevices()) })

@@ -74,7 +74,7 @@ Where OTEL_EXPORTER_OTLP_ENDPOINT is set, the spans of every call are exported
 	flags.StringVar(&opts.Socket, "socket", types.DefaultAgentSocket, "unix `socket` on which plexus asks; its folder becomes root's alone")
 	flags.StringVar(&opts.StateDir, "state-dir", types.DefaultCNIDir+"/plexus", "`folder` of the journal: plexus/ in the cniDir of the node's configuration")
 	flags.StringVar(&opts.Devices.Socket, "pod-resources-socket", types.DefaultPodResourcesSocket, "unix `socket` on which the kubelet says which devices pods have; empty where there is none to ask")
-	flags.StringVar(&opts.Devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, for when it does not answer; empty for none, so that plexus-once is asked")
+	flags.StringVar(&opts.Devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, by which its file of claims is found, for when it does not answer; empty for none, so that plexus-once is asked")
 	flags.StringVar(&opts.MetricsAddress, "metrics-address", defaultMetricsAddress, "`address` of probes and metrics; empty for none")
 	flags.StringVar(&opts.MetricsCert, "metrics-tls-cert", "", "`file` of a certificate (PEM) with which probes and metrics are served over TLS")
 	flags.StringVar(&opts.MetricsKey, "metrics-tls-key", "", "`file` of the key of --metrics-tls-cert")

@@ -105,7 +105,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	flags.StringVar(&opts.stateDir, "state-dir", "", "`folder` of the journal, to publish older records from")
 	flags.StringVar(&opts.nodeName, "node-name", "", "`name` of this node in events; the host name if empty")
 	flags.StringVar(&opts.devices.Socket, "pod-resources-socket", "", "unix `socket` on which the kubelet says which devices pods have; empty where there is none to ask")
-	flags.StringVar(&opts.devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, for when it does not answer; empty for none")
+	flags.StringVar(&opts.devices.Checkpoint, "device-checkpoint", "", "`file` in which the kubelet notes devices, by which its file of claims is found, for when it does not answer; empty for none")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)

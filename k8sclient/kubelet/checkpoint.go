@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/plexus-cni/plexus/types"
 )
 
 // maxCheckpoint bounds the file: it holds what every container of the node was given.
@@ -29,7 +32,42 @@ type checkpointEntry struct {
 	DeviceIDs     map[string][]string // by NUMA node
 }
 
-func readCheckpoint(path, podUID string) ([]container, error) {
+// parser gives the containers of a pod from the data of a checkpoint. A pod that is not in it is
+// ErrUnknownPod.
+type parser func(data []byte, podUID string) ([]container, error)
+
+// readCheckpoints reads the kubelet's files, which know the pod if one of them names it. A file
+// that is there and cannot be read may name it: its devices would be missing.
+func (d Devices) readCheckpoints(podUID string) ([]container, error) {
+	var containers []container
+	var absent []error
+	for _, file := range []struct {
+		key, path string
+		parse     parser
+	}{
+		{"deviceCheckpoint", d.Checkpoint, parseCheckpoint},
+		{"claim checkpoint", d.claimCheckpoint(), parseClaimCheckpoint},
+	} {
+		if file.path == "" {
+			continue
+		}
+		found, err := readCheckpoint(file.path, podUID, file.parse)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", file.key, err)
+			if !errors.Is(err, ErrUnknownPod) && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			absent = append(absent, err)
+		}
+		containers = append(containers, found...)
+	}
+	if len(containers) == 0 {
+		return nil, types.Join(absent...)
+	}
+	return containers, nil
+}
+
+func readCheckpoint(path, podUID string, parse parser) ([]container, error) {
 	if podUID == "" {
 		return nil, errors.New("the runtime did not say the pod's UID, by which the file names pods")
 	}
@@ -45,7 +83,7 @@ func readCheckpoint(path, podUID string) ([]container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	containers, err := parseCheckpoint(data, podUID)
+	containers, err := parse(data, podUID)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -53,7 +91,7 @@ func readCheckpoint(path, podUID string) ([]container, error) {
 }
 
 // parseCheckpoint gives the containers of a pod, sorted by name, because the file has no
-// order. A pod that is not in it is ErrUnknownPod.
+// order.
 func parseCheckpoint(data []byte, podUID string) ([]container, error) {
 	var c checkpoint
 	if err := json.Unmarshal(data, &c); err != nil {
@@ -81,7 +119,7 @@ func parseCheckpoint(data []byte, podUID string) ([]container, error) {
 func add(containers []container, name string, devices containerDevices) []container {
 	i := slices.IndexFunc(containers, func(c container) bool { return c.name == name })
 	if i < 0 {
-		return append(containers, container{name, []containerDevices{devices}})
+		return append(containers, container{name: name, devices: []containerDevices{devices}})
 	}
 	containers[i].devices = append(containers[i].devices, devices)
 	return containers

@@ -1,5 +1,5 @@
-// Package kubelet asks the kubelet of this node which devices of device plugins it has
-// allocated to a pod.
+// Package kubelet asks the kubelet of this node which devices a pod has, of device plugins and
+// of ResourceClaims.
 //
 // It speaks the kubelet's pod-resources API, which is gRPC on a unix socket, by net/http
 // and a reader of its few messages: plexus-once links it, and with the gRPC module and
@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -33,19 +34,35 @@ var ErrTwoPods = errors.New("it knows two pods of that name, one of which is goi
 type Devices struct {
 	Socket     string // of the pod-resources API; "" where no kubelet can be asked
 	Checkpoint string // the device manager's own file, for when the API does not answer; "" for none
+	// ClaimCheckpoint is the same of the manager of claims. "" means the one that goes with
+	// Checkpoint, if that has the place which the kubelet gives it, and else none.
+	ClaimCheckpoint string
+}
+
+// claimCheckpoint gives the file of claims: the kubelet keeps it in its root folder, and that of
+// devices in a folder below.
+func (d Devices) claimCheckpoint() string {
+	folder, name := filepath.Split(d.Checkpoint)
+	folder = filepath.Clean(folder)
+	if d.ClaimCheckpoint != "" || name != "kubelet_internal_checkpoint" || filepath.Base(folder) != "device-plugins" {
+		return d.ClaimCheckpoint
+	}
+	return filepath.Join(filepath.Dir(folder), "dra_manager_state")
 }
 
 // Complete adds to facts the devices of their pod, if they matter. Where there is no
 // kubelet it adds nothing.
-func (d Devices) Complete(ctx context.Context, facts *types.Facts) (err error) {
+func (d Devices) Complete(ctx context.Context, facts *types.Facts) error {
 	users := facts.DeviceUsers()
 	if d.Socket == "" || len(users) == 0 {
 		return nil
 	}
-	if facts.Devices, err = d.of(ctx, &facts.Pod); err != nil {
+	found, err := d.of(ctx, &facts.Pod)
+	if err != nil {
 		// The kubelet is being restarted, or does not know the pod yet: the runtime calls again.
 		return types.Errorf(types.CodeTryAgainLater, "pod %s: its devices are not known, for %s: %w", &facts.Pod, listed(users), err)
 	}
+	facts.Devices, facts.Claimed = found.devices, found.claimed
 	return nil
 }
 
@@ -58,27 +75,35 @@ func listed(users []string) string {
 	return strings.Join(users, ", ")
 }
 
-// of gives the devices of a pod by resource, in order.
-func (d Devices) of(ctx context.Context, pod *types.Pod) (map[string][]string, error) {
+// allocated are the devices of a pod, in order.
+type allocated struct {
+	devices map[string][]string
+	claimed []types.ClaimedDevice
+}
+
+// of gives the devices of a pod. Those of claims are nil if a checkpoint answers that does not
+// have them.
+func (d Devices) of(ctx context.Context, pod *types.Pod) (*allocated, error) {
 	found, err := ask(ctx, d.Socket, pod)
 	if err == nil {
-		return inOrder(found.containers), nil
+		return &allocated{inOrder(found.containers), claimsInOrder(found.containers, pod.Namespace)}, nil
 	}
-	err = fmt.Errorf("kubelet on %s: %w", d.Socket, err)
-	if d.Checkpoint != "" {
-		containers, fault := readCheckpoint(d.Checkpoint, pod.UID)
-		if fault == nil {
-			return inOrder(containers), nil
-		}
-		err = types.Join(err, fmt.Errorf("deviceCheckpoint: %w", fault))
+	containers, fault := d.readCheckpoints(pod.UID)
+	if len(containers) == 0 {
+		return nil, types.Join(fmt.Errorf("kubelet on %s: %w", d.Socket, err), fault)
 	}
-	return nil, err
+	noted := &allocated{devices: inOrder(containers)}
+	if d.claimCheckpoint() != "" {
+		noted.claimed = claimsInOrder(containers, pod.Namespace)
+	}
+	return noted, nil
 }
 
 // container is what one container has been allocated.
 type container struct {
 	name    string
 	devices []containerDevices
+	claims  []containerClaim
 }
 
 type containerDevices struct {

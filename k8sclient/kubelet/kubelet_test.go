@@ -301,15 +301,15 @@ func TestCheckpointIsTheLastResort(t *testing.T) {
 		want    map[string][]string
 		says    []string
 	}{
-		"the API answers": {Devices{serving.serve(t), file}, "uid-1", map[string][]string{"example.com/vf": {"live"}}, nil},
-		"it does not":     {Devices{"/nowhere", file}, "uid-1", noted, nil},
+		"the API answers": {Devices{Socket: serving.serve(t), Checkpoint: file}, "uid-1", map[string][]string{"example.com/vf": {"live"}}, nil},
+		"it does not":     {Devices{Socket: "/nowhere", Checkpoint: file}, "uid-1", noted, nil},
 		"two of a name": {
-			Devices{(&fakeKubelet{pods: []*podresourcesv1.PodResources{podOf("web"), podOf("web")}, getErr: errors.New("off")}).serve(t), file},
+			Devices{Socket: (&fakeKubelet{pods: []*podresourcesv1.PodResources{podOf("web"), podOf("web")}, getErr: errors.New("off")}).serve(t), Checkpoint: file},
 			"uid-1", noted, nil,
 		},
-		"of another pod": {Devices{"/nowhere", file}, "uid-3", nil, []string{"kubelet on /nowhere", "no such file", "deviceCheckpoint: " + file, ErrUnknownPod.Error()}},
-		"without a UID":  {Devices{"/nowhere", file}, "", nil, []string{"did not say the pod's UID"}},
-		"no file":        {Devices{"/nowhere", "/nowhere.too"}, "uid-1", nil, []string{"deviceCheckpoint: open /nowhere.too"}},
+		"of another pod": {Devices{Socket: "/nowhere", Checkpoint: file}, "uid-3", nil, []string{"kubelet on /nowhere", "no such file", "deviceCheckpoint: " + file, ErrUnknownPod.Error()}},
+		"without a UID":  {Devices{Socket: "/nowhere", Checkpoint: file}, "", nil, []string{"did not say the pod's UID"}},
+		"no file":        {Devices{Socket: "/nowhere", Checkpoint: "/nowhere.too"}, "uid-1", nil, []string{"deviceCheckpoint: open /nowhere.too"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			facts := wanting()

@@ -78,10 +78,50 @@ func decodeContainer(message []byte) (c container, err error) {
 			devices, err := decodeDevices(value)
 			c.devices = append(c.devices, devices)
 			return err
+		case 5:
+			claim, err := decodeClaim(value)
+			c.claims = append(c.claims, claim)
+			return err
 		}
 		return nil
 	})
 	return c, err
+}
+
+// decodeClaim reads a DynamicResource.
+func decodeClaim(message []byte) (c containerClaim, err error) {
+	err = eachField(message, func(field uint64, value []byte) error {
+		switch field {
+		case 2:
+			c.name = string(value)
+		case 3:
+			c.namespace = string(value)
+		case 4:
+			device, err := decodeClaimedDevice(value)
+			c.devices = append(c.devices, device)
+			return err
+		}
+		return nil
+	})
+	return c, err
+}
+
+// decodeClaimedDevice reads a ClaimResource, which does not say its claim.
+func decodeClaimedDevice(message []byte) (d types.ClaimedDevice, err error) {
+	err = eachField(message, func(field uint64, value []byte) error {
+		switch field {
+		case 2:
+			d.Driver = string(value)
+		case 3:
+			d.Pool = string(value)
+		case 4:
+			d.Name = string(value)
+		case 5:
+			d.ShareID = string(value)
+		}
+		return nil
+	})
+	return d, err
 }
 
 func decodeDevices(message []byte) (d containerDevices, err error) {

@@ -60,7 +60,10 @@ func FuzzCheckpoint(f *testing.F) {
 // Our reader of the kubelet's messages says what the generated one says.
 func FuzzMessage(f *testing.F) {
 	for _, pods := range [][]*podresourcesv1.PodResources{
-		nil, {podOf("web", containerOf("c", devicesOf("r", "1", "2")))}, {podOf("a"), podOf("b", containerOf("", devicesOf("")))},
+		nil,
+		{podOf("web", containerOf("c", devicesOf("r", "1", "2")))},
+		{podOf("a"), podOf("b", containerOf("", devicesOf("")))},
+		{podOf("c", claiming("c", claimOf("vf", "ns", resourceOf("d", "p", "n", "share"), resourceOf("d", "p", "m", ""))), claiming("", claimOf("", "")))},
 	} {
 		data, err := proto.Marshal(&podresourcesv1.ListPodResourcesResponse{PodResources: pods})
 		if err != nil {
@@ -100,7 +103,7 @@ func equalPods(t *testing.T, want []*podresourcesv1.PodResources, got []podResou
 		}
 		for j, c := range pod.Containers {
 			have := got[i].containers[j]
-			if have.name != c.Name || len(have.devices) != len(c.Devices) {
+			if have.name != c.Name || len(have.devices) != len(c.Devices) || len(have.claims) != len(c.DynamicResources) {
 				t.Fatalf("container %+v, want %v", have, c)
 			}
 			for k, d := range c.Devices {
@@ -108,7 +111,21 @@ func equalPods(t *testing.T, want []*podresourcesv1.PodResources, got []podResou
 					t.Fatalf("devices %+v, want %v", have.devices[k], d)
 				}
 			}
+			for k, claim := range c.DynamicResources {
+				equalClaim(t, claim, &have.claims[k])
+			}
 		}
+	}
+}
+
+func equalClaim(t *testing.T, want *podresourcesv1.DynamicResource, got *containerClaim) {
+	t.Helper()
+	plain := containerClaim{name: want.ClaimName, namespace: want.ClaimNamespace}
+	for _, r := range want.ClaimResources {
+		plain.devices = append(plain.devices, types.ClaimedDevice{Driver: r.DriverName, Pool: r.PoolName, Name: r.DeviceName, ShareID: r.GetShareId()})
+	}
+	if got.name != plain.name || got.namespace != plain.namespace || !slices.Equal(got.devices, plain.devices) {
+		t.Fatalf("claim %+v, want %+v", got, plain)
 	}
 }
 
