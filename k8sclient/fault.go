@@ -79,7 +79,7 @@ func coded(err error) error {
 // worthRetrying reports whether the same request may succeed a little later.
 func worthRetrying(err error) bool {
 	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) {
-		return apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || answer.Status().Code >= http.StatusInternalServerError
+		return apierrors.IsConflict(err) && !isOwned(err) || apierrors.IsTooManyRequests(err) || answer.Status().Code >= http.StatusInternalServerError
 	}
 	return unreachable(err)
 }

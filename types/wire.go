@@ -50,7 +50,7 @@ type PublishRequest struct {
 	// none: it reads the journal.
 	Status []NetworkStatus `json:"status,omitempty"`
 	Events []PodEvent      `json:"events,omitempty"`
-	// Report is for an agent alone.
+	// Report is for an agent; plexus-once reads the container's ID in it.
 	Report *CallReport `json:"report,omitempty"`
 	// Timeout is how long the asker waits for the status to be written. Events are
 	// delivered after the answer. An agent gets the request, and is not waited for.

@@ -144,15 +144,23 @@ func (s *server) publish(src source, request *types.PublishRequest) (*types.Resp
 			_ = src.Event(ctx, request.Pod, event)
 		}
 		if err == nil && s.opts.stateDir != "" && s.opts.manifests == "" {
-			s.publishOlder(ctx, src, request.Pod)
+			s.publishRecords(ctx, src, request)
 		}
 	}
 }
 
-func (s *server) publishOlder(ctx context.Context, src source, except types.Pod) {
-	if bootID, err := host.BootID(); err == nil {
-		(&backlog{journal: journal.New(s.opts.stateDir), source: src, except: except, bootID: bootID}).run(ctx)
+// publishRecords writes what the journal says: the claims of the sandbox that was attached, and the
+// status of older ones.
+func (s *server) publishRecords(ctx context.Context, src source, request *types.PublishRequest) {
+	bootID, err := host.BootID()
+	if err != nil {
+		return
 	}
+	records := journal.New(s.opts.stateDir)
+	if to, takes := src.(claimWriter); takes && request.Status != nil && request.Report != nil {
+		(&claimBacklog{journal: records, to: to, bootID: bootID}).run(ctx, request.Report.ContainerID)
+	}
+	(&backlog{journal: records, source: src, except: request.Pod, bootID: bootID}).run(ctx)
 }
 
 // silence closes the runtime's pipe: its reader waits for that.

@@ -73,6 +73,7 @@ type agent struct {
 	cache     *watched.Cache
 	live      *k8sclient.Client
 	publisher *publisher
+	claims    *claimPublisher
 	events    *events
 	traces    *traces
 	metrics   *metrics
@@ -210,6 +211,8 @@ func newAgent(ctx context.Context, opts *Options, m *metrics) (*agent, error) {
 		},
 	}
 	a.publisher = newPublisher(newRecords(opts.StateDir, bootID, opts.Log), a.metrics, opts.Log)
+	a.claims = newClaimPublisher(a.publisher.records, a.metrics, opts.Log)
+	a.claims.apply = live.ApplyClaimStatus
 	a.cache, err = watched.New(watched.Options{
 		Config: config, HTTP: client, Node: opts.NodeName, Live: live,
 		PodChanged: a.publisher.enqueue, Count: a.countFacts, Log: opts.Log,
@@ -277,8 +280,12 @@ func (a *agent) run(ctx context.Context) error {
 		parts.Go(func() { part(ctx) })
 	}
 	var publishing sync.Once
+	publish := func() {
+		parts.Go(func() { a.publisher.run(ctx) })
+		parts.Go(func() { a.claims.run(ctx) })
+	}
 	for {
-		err := a.serve(ctx, func() { publishing.Do(func() { parts.Go(func() { a.publisher.run(ctx) }) }) })
+		err := a.serve(ctx, func() { publishing.Do(publish) })
 		if err != nil || ctx.Err() != nil {
 			return err
 		}

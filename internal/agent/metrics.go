@@ -40,6 +40,7 @@ type metrics struct {
 	callTime     *prometheus.HistogramVec
 	phaseTime    *prometheus.HistogramVec
 	publications *prometheus.CounterVec
+	claims       *prometheus.CounterVec
 	events       *prometheus.CounterVec
 	facts        *prometheus.CounterVec
 	refused      *prometheus.CounterVec
@@ -74,6 +75,7 @@ func newMetrics() *metrics {
 	m.phaseTime = histogram("plexus_phase_duration_seconds",
 		"How long parts of calls took; phase delegate is one run of one plugin.", "verb", "phase", "plugin", "outcome")
 	m.publications = counter("plexus_publications_total", "Writes of network statuses to the API server.", "outcome")
+	m.claims = counter("plexus_claim_publications_total", "Writes of the status of ResourceClaims to the API server.", "outcome")
 	m.events = counter("plexus_events_total", "Writes of events to the API server.", "outcome")
 	m.facts = counter("plexus_facts_total", "Objects that calls asked for, by where they were found.", "kind", "source")
 	m.refused = counter("plexus_connections_refused_total", "Connections and requests that were refused.", "reason")

@@ -18,11 +18,13 @@ type sandbox struct {
 	stamp    journal.Stamp
 	pod      types.Pod
 	age      types.Age
-	alive    bool   // complete, of this boot, and nothing of it released
-	complete bool   // its ADD succeeded
-	damaged  bool   // it cannot be read
-	status   string // the value of the network-status annotation
-	attached int    // attachments
+	alive    bool                // complete, of this boot, and nothing of it released
+	complete bool                // its ADD succeeded
+	damaged  bool                // it cannot be read
+	status   string              // the value of the network-status annotation
+	attached int                 // attachments
+	parts    []types.ClaimPart   // of claims that it names
+	claimed  []types.ClaimStatus // what they are to say of its devices
 }
 
 func (s *sandbox) ref() types.Ref { return types.Ref{Namespace: s.pod.Namespace, Name: s.pod.Name} }
@@ -33,6 +35,9 @@ type records struct {
 	journal *journal.Journal
 	bootID  string
 	log     *slog.Logger
+
+	// claimChanged hears of the claims of every record that changed. It must not wait.
+	claimChanged func(types.ClaimPart)
 
 	missing  bool // the folder, at the last scan
 	reported *reported
@@ -176,6 +181,7 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 	now := r.reduce(record)
 	now.stamp = stamp
 	r.known[key] = now
+	r.reportClaims(now)
 	if !now.pod.Known() {
 		return changed
 	}
@@ -187,6 +193,7 @@ func (r *records) refresh(key journal.Key, changed []types.Ref) []types.Ref {
 func (r *records) forget(key journal.Key, changed []types.Ref) []types.Ref {
 	gone := r.known[key]
 	delete(r.known, key)
+	r.reportClaims(gone)
 	if gone == nil || !gone.pod.Known() {
 		return changed
 	}
@@ -194,7 +201,10 @@ func (r *records) forget(key journal.Key, changed []types.Ref) []types.Ref {
 }
 
 func (r *records) reduce(record *types.Record) *sandbox {
-	s := &sandbox{pod: record.Plan.Pod, age: record.Age(), complete: record.Complete}
+	s := &sandbox{
+		pod: record.Plan.Pod, age: record.Age(), complete: record.Complete,
+		parts: record.ClaimParts(), claimed: record.ClaimStatuses(r.bootID),
+	}
 	s.pod.Annotations = nil
 	released := 0
 	for _, progress := range record.Progress {

@@ -46,8 +46,9 @@ type attachment struct {
 	age           time.Duration
 	sinceBoot     int64
 	pod           string
-	torn          bool // its ADD did not come to its end
-	released      int  // attachments
+	torn          bool                 // its ADD did not come to its end
+	released      int                  // attachments
+	claimed       *types.ClaimedDevice // the device of the second one
 }
 
 func keyOf(id string) journal.Key {
@@ -72,7 +73,7 @@ func (n *node) write(r attachment) {
 		Plan: types.Plan{
 			Pod:         types.Pod{Namespace: web.Namespace, Name: r.pod, UID: r.uid},
 			Sandbox:     types.Sandbox{ContainerID: r.id, IfName: "eth0"},
-			Attachments: []types.Attachment{{Network: "m", Name: "m", Interface: "eth0", Config: "{}"}, {Network: "a", Name: "a", Interface: "net0", Config: "{}"}},
+			Attachments: []types.Attachment{{Network: "m", Name: "m", Interface: "eth0", Config: "{}"}, {Network: "a", Name: "a", Interface: "net0", Config: "{}", Claimed: r.claimed}},
 		},
 	}))
 	entries := []types.Entry{

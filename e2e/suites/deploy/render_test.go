@@ -42,6 +42,7 @@ var overlays = map[string]overlay{
 	"openshift":  {dir: "overlays/openshift", values: map[string]any{"selinux": true, "openshift": map[string]any{"enabled": true}}},
 	"monitoring": {dir: "overlays/monitoring", values: map[string]any{"monitoring": map[string]any{"enabled": true}}},
 	"k3s":        {dir: "overlays/k3s", values: k3sValues},
+	"dra":        {dir: "overlays/dra", values: map[string]any{"dra": map[string]any{"enabled": true}}},
 	"taint":      {dir: "overlays/taint", values: map[string]any{"agent": map[string]any{"removeTaint": "plexus-cni.io/not-ready"}}},
 }
 
@@ -88,6 +89,7 @@ var everyValue = map[string]any{
 		"rules":          map[string]any{"labels": map[string]any{"release": "prometheus"}},
 	},
 	"window":               map[string]any{"netnsDirs": []any{"/run/netns", "/run/docker/netns"}},
+	"dra":                  map[string]any{"enabled": true, "drivers": []any{"sriov.example.com", "nic.example.com"}},
 	"enabled":              true,
 	"nameOverride":         "cni",
 	"commonLabels":         map[string]any{"app.kubernetes.io/part-of": "network", "team": "net"},

@@ -100,6 +100,7 @@ func TestKubeDeployValues(t *testing.T) {
 		{"paths.unknown=/x", "unknown"},
 		{"paths.cniBin=opt/cni/bin", "/paths/cniBin"},
 		{"metrics.port=0", "/metrics/port"},
+		{"dra.drivers={Not_a_driver}", "/dra/drivers/0"},
 		{"selinux=yes", "/selinux"},
 		{"image.digest=sha256:1", "/image/digest"},
 		{"log.format=xml", "/log/format"},
