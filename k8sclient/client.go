@@ -26,6 +26,7 @@ type Client struct {
 	server   *url.URL
 	header   http.Header // of every request
 	nodeName string
+	guessed  bool // nodeName is the host's
 }
 
 // New makes a client for one call: it reads the credentials once, and has one connection,
@@ -41,6 +42,7 @@ func New(opts Options) (*Client, error) {
 	}
 	if c.nodeName == "" {
 		c.nodeName, _ = os.Hostname()
+		c.guessed = true
 	}
 	return c, nil
 }

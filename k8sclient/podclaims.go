@@ -187,7 +187,7 @@ func (c *Client) readClaim(ctx context.Context, namespace string, claim claimOfP
 	case kindIsMissing(err):
 		return nil, fmt.Errorf("%w: %w", err, errNoResources)
 	case apierrors.IsForbidden(err):
-		return nil, fmt.Errorf("%w: these credentials may not read claims; for the agent, set dra.enabled of the chart", err)
+		return nil, fmt.Errorf("%w: these credentials may not read ResourceClaims; set dra.enabled of the chart for the agent, and see docs/dra.md for others", err)
 	case err != nil:
 		return nil, err
 	}

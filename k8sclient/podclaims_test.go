@@ -78,7 +78,7 @@ func TestReadPodClaimsFails(t *testing.T) {
 		"the pod is gone":         {answers: map[string]answer{}, want: []string{"pod ns/p: not found"}},
 		"another pod":             {answers: claimBodies, uid: "older", want: []string{"the sandbox is of an older pod"}},
 		"a pod that is no JSON":   {answers: with(podURL, answer{code: 200, body: `{`}), want: []string{"read pod ns/p at"}},
-		"may not read claims":     {answers: with(claimURL+"of-all", forbidden), want: []string{"read claim ns/of-all", "these credentials may not read claims", "dra.enabled"}},
+		"may not read claims":     {answers: with(claimURL+"of-all", forbidden), want: []string{"read claim ns/of-all", "these credentials may not read ResourceClaims", "dra.enabled"}},
 		"a claim that is gone":    {answers: with(claimURL+"of-all", answer{code: 404, body: `{"kind":"Status","reason":"NotFound","message":"gone","code":404}`}), want: []string{"read claim ns/of-all", "gone"}},
 		"an old API server":       {answers: with(claimURL+"of-all", answer{code: 404, body: `404 page not found`}), want: []string{"does not serve resource.k8s.io/v1"}},
 		"a claim of another form": {answers: with(claimURL+"of-all", answer{code: 200, body: `{"status": []}`}), want: []string{"read claim ns/of-all at"}},

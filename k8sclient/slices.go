@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -79,10 +80,10 @@ func NewSliceDevice(name string, attribute func(name string) string) SliceDevice
 // Describe fills Resource, ID and PCIAddress of a device from the slices of its pool, and reports
 // whether it is in one. A device is in the newest generation of its pool or nowhere: while its
 // driver publishes a new one, the error says so.
-func Describe(device *types.ClaimedDevice, slices []Slice) (found bool, err error) {
-	newest, seen := newestOf(device, slices)
-	for i := range slices {
-		s := &slices[i]
+func Describe(device *types.ClaimedDevice, all []Slice) (found bool, err error) {
+	newest, seen := newestOf(device, all)
+	for i := range all {
+		s := &all[i]
 		if s.Driver != device.Driver || s.Pool != device.Pool || s.Generation != newest.Generation {
 			continue
 		}
@@ -101,9 +102,9 @@ func Describe(device *types.ClaimedDevice, slices []Slice) (found bool, err erro
 }
 
 // newestOf gives a slice of the newest generation of a device's pool, and how many it has.
-func newestOf(device *types.ClaimedDevice, slices []Slice) (newest Slice, seen int64) {
-	for i := range slices {
-		s := &slices[i]
+func newestOf(device *types.ClaimedDevice, all []Slice) (newest Slice, seen int64) {
+	for i := range all {
+		s := &all[i]
 		switch {
 		case s.Driver != device.Driver || s.Pool != device.Pool:
 		case seen == 0 || s.Generation > newest.Generation:
@@ -141,15 +142,14 @@ func (c *Client) Describe(ctx context.Context, devices []types.ClaimedDevice) er
 
 // describe describes the devices of one driver.
 func (c *Client) describe(ctx context.Context, driver string, devices []*types.ClaimedDevice) error {
-	nodes := []string{"", c.nodeName} // slices of no one node have no name there
-	for _, d := range devices {
-		if d.Pool == c.nodeName {
-			nodes = []string{c.nodeName, ""}
-		}
-	}
 	var listed []Slice
-	for _, node := range nodes {
-		more, err := c.listSlices(ctx, driver, node)
+	var refused error
+	for _, selector := range c.selectors(driver, devices) {
+		more, err := c.listSlices(ctx, driver, selector)
+		if apierrors.IsForbidden(err) { // a node may list its own
+			refused = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -158,14 +158,33 @@ func (c *Client) describe(ctx context.Context, driver string, devices []*types.C
 			return err
 		}
 	}
+	if refused != nil {
+		return refused
+	}
 	return ErrNotPublished(devices[0], c.nodeName, len(listed))
 }
 
+// selectors give the lists in which a driver's devices may be, the likely one first. That of the
+// driver on all nodes is long: it is asked for only where the name of the node is a guess.
+func (c *Client) selectors(driver string, devices []*types.ClaimedDevice) []fields.Selector {
+	of := fields.OneTermEqualSelector("spec.driver", driver)
+	here := fields.AndSelectors(of, fields.OneTermEqualSelector("spec.nodeName", c.nodeName))
+	nowhere := fields.AndSelectors(of, fields.OneTermEqualSelector("spec.nodeName", "")) // slices of no one node have no name there
+	all := []fields.Selector{nowhere, here}
+	if slices.ContainsFunc(devices, func(d *types.ClaimedDevice) bool { return d.Pool == c.nodeName }) {
+		all = []fields.Selector{here, nowhere}
+	}
+	if c.guessed {
+		all = append(all, of)
+	}
+	return all
+}
+
 // missing describes devices, and gives those that no slice has.
-func missing(devices []*types.ClaimedDevice, slices []Slice) ([]*types.ClaimedDevice, error) {
+func missing(devices []*types.ClaimedDevice, all []Slice) ([]*types.ClaimedDevice, error) {
 	var left []*types.ClaimedDevice
 	for _, d := range devices {
-		found, err := Describe(d, slices)
+		found, err := Describe(d, all)
 		if err != nil {
 			return nil, err
 		}
@@ -177,9 +196,9 @@ func missing(devices []*types.ClaimedDevice, slices []Slice) ([]*types.ClaimedDe
 }
 
 // ErrNotPublished is the error for a device that no slice has: its driver may be starting.
-func ErrNotPublished(device *types.ClaimedDevice, node string, slices int) error {
+func ErrNotPublished(device *types.ClaimedDevice, node string, listed int) error {
 	return types.Errorf(types.CodeTryAgainLater, "%s: its driver publishes no such device: none of %d slices of the driver has it, "+
-		"of node %s and of no one node; is the driver running there?", device, slices, node)
+		"of node %s and of no one node; is the driver running there?", device, listed, node)
 }
 
 // sliceList is a page of slices.
@@ -190,9 +209,8 @@ type sliceList struct {
 	Items []Slice `json:"items"`
 }
 
-// listSlices gives the slices of a driver for one node; "" for those that are of no one node.
-func (c *Client) listSlices(ctx context.Context, driver, node string) ([]Slice, error) {
-	selector := fields.AndSelectors(fields.OneTermEqualSelector("spec.driver", driver), fields.OneTermEqualSelector("spec.nodeName", node))
+// listSlices gives slices of a driver.
+func (c *Client) listSlices(ctx context.Context, driver string, selector fields.Selector) ([]Slice, error) {
 	query := url.Values{"fieldSelector": {selector.String()}, "limit": {strconv.Itoa(slicesPerPage)}}
 	var all []Slice
 	for {
@@ -220,7 +238,7 @@ func ErrSlices(err error) error {
 	case kindIsMissing(err):
 		return fmt.Errorf("%w: %w", err, errNoResources)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%w: these credentials may not list slices; for the agent, set dra.enabled of the chart", err)
+		return fmt.Errorf("%w: these credentials may not list ResourceSlices; set dra.enabled of the chart for the agent, and see docs/dra.md for others", err)
 	}
 	return err
 }

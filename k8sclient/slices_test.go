@@ -98,6 +98,7 @@ func TestDescribe(t *testing.T) {
 type sliceServer struct {
 	slices map[string][]string // by "driver node"
 	refuse answer
+	forbid string // one list
 
 	mu    sync.Mutex
 	asked []string
@@ -117,6 +118,11 @@ func (s *sliceServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.refuse.code != 0 {
 		w.WriteHeader(s.refuse.code)
 		fmt.Fprint(w, s.refuse.body)
+		return
+	}
+	if s.forbid != "" && s.forbid == strings.Join(of, " ") {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"kind":"Status","reason":"Forbidden","message":"may not","code":403}`)
 		return
 	}
 	all := s.slices[strings.Join(of, " ")]
@@ -148,6 +154,8 @@ func TestClientDescribes(t *testing.T) {
 	for name, test := range map[string]struct {
 		slices  map[string][]string
 		devices []types.ClaimedDevice
+		guessed bool
+		forbid  string
 		asked   []string
 		want    []string
 		fault   []string
@@ -173,21 +181,37 @@ func TestClientDescribes(t *testing.T) {
 			slices:  map[string][]string{"drv n1": {published("drv", "n1", 1, 2, "a"), published("drv", "n1", 1, 2, "vf-1=,id-2")}},
 			devices: []types.ClaimedDevice{{Driver: "drv", Pool: "n1", Name: "vf-1"}}, asked: []string{"drv n1 0", "drv n1 1"}, want: []string{"id-2"},
 		},
+		"a guessed name of the node": {
+			slices: map[string][]string{"drv": {local}}, devices: []types.ClaimedDevice{{Driver: "drv", Pool: "n1", Name: "vf-1"}}, guessed: true,
+			asked: []string{"drv  0", "drv 0", "drv n1 0"}, want: []string{"id-1"},
+		},
+		"only what a node may list": {
+			slices: map[string][]string{"drv n1": {published("drv", "rack", 1, 1, "vf-1=,id-r")}}, devices: []types.ClaimedDevice{{Driver: "drv", Pool: "rack", Name: "vf-1"}}, forbid: "drv ",
+			asked: []string{"drv  0", "drv n1 0"}, want: []string{"id-r"},
+		},
+		"in what a node may not list": {
+			slices: map[string][]string{"drv n1": {local}}, devices: []types.ClaimedDevice{{Driver: "drv", Pool: "rack", Name: "vf-1"}}, forbid: "drv ",
+			asked: []string{"drv  0", "drv n1 0"}, fault: []string{"may not list ResourceSlices"},
+		},
 		"of none": {
 			slices: map[string][]string{"drv n1": {local}}, devices: []types.ClaimedDevice{{Claim: "c", Driver: "drv", Pool: "n1", Name: "vf-9"}},
 			asked: []string{"drv  0", "drv n1 0"}, fault: []string{"device vf-9 of pool n1 (driver drv, claim c)", "none of 1 slices", "node n1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &sliceServer{slices: test.slices}
-			err := s.client(t).Describe(t.Context(), test.devices)
+			s := &sliceServer{slices: test.slices, forbid: test.forbid}
+			client := s.client(t)
+			client.guessed = test.guessed
+			err := client.Describe(t.Context(), test.devices)
 			slices.Sort(s.asked)
 			if diff := cmp.Diff(test.asked, s.asked); diff != "" {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
 			if test.fault != nil {
 				check.Error(t, err, test.fault...)
-				check.Equal(t, "code", types.CodeOf(err, 0), types.CodeTryAgainLater)
+				if test.forbid == "" {
+					check.Equal(t, "code", types.CodeOf(err, 0), types.CodeTryAgainLater)
+				}
 				return
 			}
 			check.Must(t, err)
@@ -203,7 +227,7 @@ func TestClientDescribeIsRefused(t *testing.T) {
 		refuse answer
 		want   []string
 	}{
-		"forbidden": {answer{code: 403, body: `{"kind":"Status","reason":"Forbidden","message":"may not","code":403}`}, []string{"list the slices of driver drv", "may not list slices", "dra.enabled"}},
+		"forbidden": {answer{code: 403, body: `{"kind":"Status","reason":"Forbidden","message":"may not","code":403}`}, []string{"list the slices of driver drv", "may not list ResourceSlices", "dra.enabled"}},
 		"no kind":   {answer{code: 404, body: "404 page not found"}, []string{"does not serve resource.k8s.io/v1"}},
 		"no JSON":   {answer{code: 200, body: "{"}, []string{"list the slices of driver drv at"}},
 	} {

@@ -211,6 +211,11 @@ func (c *Cache) describeLive(ctx context.Context, devices []*types.ClaimedDevice
 		asked[i] = *d
 		c.count(KindSlices, true)
 	}
+	free, err := slot(ctx, c.answers.livePods)
+	if err != nil {
+		return err
+	}
+	defer free()
 	if err := c.live.Describe(ctx, asked); err != nil {
 		return askAnother(err)
 	}
