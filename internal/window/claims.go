@@ -134,7 +134,7 @@ func (s *fileSource) addClaim(m *claimManifest) {
 }
 
 // Claims gives nil: what claims allocate is not in the files of who plans a pod.
-func (*fileSource) Claims() claims.Reader { return nil }
+func (*fileSource) Claims(string) (claims.Reader, error) { return nil, nil } //nolint:nilnil // nobody knows
 
 func (s *fileSource) ClaimSpec(_ context.Context, kind claimKind, ref types.Ref) (*claimSpec, error) {
 	if spec := s.claims[kind][ref]; spec != nil {
@@ -143,10 +143,12 @@ func (s *fileSource) ClaimSpec(_ context.Context, kind claimKind, ref types.Ref)
 	return nil, fmt.Errorf("%s %s is in none of the files", kind, ref)
 }
 
-// Claims gives the API server.
-func (s *clusterSource) Claims() claims.Reader {
-	reader, _ := any(s.client).(claims.Reader)
-	return reader
+// Claims gives the API server. A pod that has no node yet has no devices.
+func (s *clusterSource) Claims(node string) (claims.Reader, error) {
+	if node == "" {
+		return nil, nil //nolint:nilnil // nobody knows
+	}
+	return s.onNode(node)
 }
 
 func (s *clusterSource) ClaimSpec(ctx context.Context, kind claimKind, ref types.Ref) (*claimSpec, error) {
@@ -171,16 +173,15 @@ func (s *clusterSource) ClaimSpec(ctx context.Context, kind claimKind, ref types
 // addClaimed adds the devices of the pod's claims: those that are allocated, and made-up ones for
 // the claims of which none is. It says what is assumed.
 func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]string, error) {
-	if reader := source.Claims(); reader != nil {
-		if err := claims.Complete(ctx, reader, facts); err != nil {
-			return nil, err
-		}
-	}
-	if isByKubelet(facts.Claimed) {
-		return nil, nil
-	}
 	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
 	if err != nil {
+		return nil, err
+	}
+	reader, err := source.Claims(spec.NodeName)
+	if err == nil && reader != nil {
+		err = claims.Complete(ctx, reader, facts)
+	}
+	if err != nil || isByKubelet(facts.Claimed) {
 		return nil, err
 	}
 	if facts.Claimed == nil {

@@ -129,7 +129,7 @@ func (a *allocations) Facts(context.Context, *types.FactsRequest) (*types.Facts,
 }
 
 func (a *allocations) Spec(context.Context, types.Ref) (*corev1.PodSpec, error) { return &a.spec, nil }
-func (a *allocations) Claims() claims.Reader                                    { return a }
+func (a *allocations) Claims(string) (claims.Reader, error)                     { return a, nil }
 func (a *allocations) ClaimSpec(context.Context, claimKind, types.Ref) (*claimSpec, error) {
 	return nil, errors.New("it is not there")
 }
@@ -202,8 +202,9 @@ func TestAddDevicesOfExtendedResource(t *testing.T) {
 	check.Equal(t, "of claims", len(facts.Claimed), 1)
 }
 
-// From afar, the API server says how many devices a claim asks for.
-func TestExplainReadsTemplates(t *testing.T) {
+// From afar, the API server says which devices the claims of a pod that runs have, and how many
+// those of another ask for.
+func TestExplainReadsClaims(t *testing.T) {
 	const template = "/apis/resource.k8s.io/v1/namespaces/shop/resourceclaimtemplates/ports"
 	answers := map[string]string{
 		"/api/v1/namespaces/shop/pods/web": `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "shop", "annotations": {"k8s.v1.cni.cncf.io/networks": "lan,lan"}},
@@ -214,7 +215,11 @@ func TestExplainReadsTemplates(t *testing.T) {
 	forbidden := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		switch answer, known := answers[r.URL.Path]; {
+		path := r.URL.Path
+		if selector := r.URL.Query().Get("fieldSelector"); selector != "" {
+			path += "?" + selector
+		}
+		switch answer, known := answers[path]; {
 		case forbidden && r.URL.Path == template:
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write([]byte(`{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403}`))
@@ -233,6 +238,24 @@ func TestExplainReadsTemplates(t *testing.T) {
 			"--config", write(t, dir, "plexus.conflist", strings.ReplaceAll(noKubelet, "BIN", dir+"/no-bin")))
 	}
 	check.Equal(t, "devices", devicesOf(t, run()), []string{"shop/lan DEVICE-1-OF-up up/port", "shop/lan DEVICE-2-OF-up up/port"})
+	answers["/api/v1/namespaces/shop/pods/web"] = `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web", "namespace": "shop", "annotations": {"k8s.v1.cni.cncf.io/networks": "lan,lan"}},
+		"spec": {"nodeName": "n1", "resourceClaims": [{"name": "up", "resourceClaimTemplateName": "ports"}]}, "status": {"resourceClaimStatuses": [{"name": "up", "resourceClaimName": "web-up"}]}}`
+	answers["/apis/resource.k8s.io/v1/namespaces/shop/resourceclaims/web-up"] = `{"status": {"allocation": {"devices": {"results": [
+		{"request": "port", "driver": "vf.example.com", "pool": "n1", "device": "vf-1"}, {"request": "port", "driver": "vf.example.com", "pool": "n1", "device": "vf-2"}]}}}}`
+	slice := `{"items": [{"spec": {"driver": "vf.example.com", "nodeName": "n1", "pool": {"name": "n1", "generation": 1, "resourceSliceCount": 1}, "devices": [
+		{"name": "vf-1", "attributes": {"resource.kubernetes.io/pciBusID": {"string": "0000:3b:02.1"}}},
+		{"name": "vf-2", "attributes": {"resource.kubernetes.io/pciBusID": {"string": "0000:3b:02.2"}}}]}}]}`
+	answers["/apis/resource.k8s.io/v1/resourceslices?spec.driver=vf.example.com,spec.nodeName=n1"] = slice
+	got := run()
+	check.Equal(t, "devices of a pod that runs", devicesOf(t, got), []string{"shop/lan 0000:3b:02.1 up/port", "shop/lan 0000:3b:02.2 up/port"})
+	check.Equal(t, "assumed", explained(t, got).Pods[0].Assumed, nil)
+
+	delete(answers, "/apis/resource.k8s.io/v1/namespaces/shop/resourceclaims/web-up")
+	got = run()
+	check.Equal(t, "exit code of a claim that is not there", got.code, exitBlind)
+	check.Contains(t, "stderr", got.stderr, "pod shop/web: the devices of its claims are not known: ")
+
+	answers["/api/v1/namespaces/shop/pods/web"] = strings.Replace(answers["/api/v1/namespaces/shop/pods/web"], `"nodeName": "n1", `, "", 1)
 	forbidden = true
 	check.Contains(t, "assumed", strings.Join(explained(t, run()).Pods[0].Assumed, "\n"), "the right to get resourceclaimtemplates is missing")
 }

@@ -30,8 +30,8 @@ type podSource interface {
 	Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error)
 	// Spec gives the spec of a pod.
 	Spec(ctx context.Context, pod types.Ref) (*corev1.PodSpec, error)
-	// Claims reads which devices claims allocate; nil if nobody knows.
-	Claims() claims.Reader
+	// Claims reads which devices claims allocate on a node; nil if nobody knows.
+	Claims(node string) (claims.Reader, error)
 	// ClaimSpec gives the spec of a ResourceClaim, or that which a ResourceClaimTemplate makes.
 	ClaimSpec(ctx context.Context, kind claimKind, ref types.Ref) (*claimSpec, error)
 }
@@ -134,6 +134,7 @@ func (s *fileSource) Spec(_ context.Context, pod types.Ref) (*corev1.PodSpec, er
 // clusterSource is an API server.
 type clusterSource struct {
 	client  *k8sclient.Client
+	onNode  func(node string) (*k8sclient.Client, error) // which looks for devices there
 	core    *corev1client.CoreV1Client
 	timeout time.Duration
 }
@@ -156,7 +157,10 @@ func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := k8sclient.NewResident(config, shared, k8sclient.Options{UserAgent: config.UserAgent})
+	onNode := func(node string) (*k8sclient.Client, error) {
+		return k8sclient.NewResident(config, shared, k8sclient.Options{NodeName: node, UserAgent: config.UserAgent})
+	}
+	client, err := onNode("")
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +168,7 @@ func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clusterSource{client, core, cmp.Or(config.Timeout, askTimeout)}, nil
+	return &clusterSource{client, onNode, core, cmp.Or(config.Timeout, askTimeout)}, nil
 }
 
 func (s *clusterSource) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
