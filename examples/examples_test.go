@@ -16,6 +16,7 @@ import (
 
 	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/claims"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -309,6 +310,7 @@ type expectation struct {
 	plan    string
 	refused string
 	devices map[string][]string // nil where no kubelet is asked
+	claimed string              // the device of each attachment that has one by a claim
 }
 
 func expect(t *testing.T, path string) expectation {
@@ -324,6 +326,8 @@ func expect(t *testing.T, path string) expectation {
 			want.plan = value
 		case key == "refused" && n == 0:
 			want.refused = value
+		case key == "claimed":
+			want.claimed = value
 		case key == "devices":
 			resource, ids, _ := strings.Cut(value, "=")
 			if want.devices == nil {
@@ -345,13 +349,17 @@ func (x *expectation) check(t *testing.T, path string) {
 
 func (e *example) planPod(t *testing.T, path string, pod types.Pod) {
 	want := expect(t, path)
-	facts, err := (k8sclient.Manifests{Dir: e.dir}).Facts(t.Context(), &types.FactsRequest{
+	manifests := k8sclient.Manifests{Dir: e.dir}
+	facts, err := manifests.Facts(t.Context(), &types.FactsRequest{
 		Pod: pod, Networks: plan.ConfiguredRefs(e.config), MultusNamespace: e.config.MultusNamespace,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	facts.Devices = want.devices
+	if err := claims.Complete(t.Context(), manifests, facts); err != nil {
+		t.Fatal(err)
+	}
 	planner := &plan.Planner{Config: e.config, Node: &plan.LocalNode{Path: []string{e.bin}}, Warn: func(format string, args ...any) {
 		t.Errorf("warning: "+format, args...)
 	}}
@@ -365,9 +373,15 @@ func (e *example) planPod(t *testing.T, path string, pod types.Pod) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	var got, claimed []string
 	for _, a := range plan.Attachments {
 		got = append(got, fmt.Sprintf("%s=%s", a.Interface, a.Network))
+		if a.Claimed != nil {
+			claimed = append(claimed, fmt.Sprintf("%s=%s", a.Interface, a.DeviceID))
+		}
+	}
+	if claimed := strings.Join(claimed, ", "); claimed != want.claimed {
+		t.Errorf("devices of claims: got  %s\nwant %s", claimed, want.claimed)
 	}
 	if got := strings.Join(got, ", "); got != want.plan {
 		t.Errorf("got  %s\nwant %s", got, want.plan)

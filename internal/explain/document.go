@@ -82,6 +82,15 @@ type Origin struct {
 type Device struct {
 	Resource string `json:"resource,omitempty"`
 	ID       string `json:"id"`
+	// Claim and what follows are of a device that a ResourceClaim allocates; PodClaim is the pod's
+	// name for the claim.
+	Claim    string `json:"claim,omitempty"`
+	PodClaim string `json:"podClaim,omitempty"`
+	Request  string `json:"request,omitempty"`
+	Driver   string `json:"driver,omitempty"`
+	Pool     string `json:"pool,omitempty"`
+	Name     string `json:"name,omitempty"`
+	ShareID  string `json:"shareID,omitempty"`
 }
 
 // Plugin is one plugin of an attachment, in the order in which they run.
@@ -159,7 +168,7 @@ func ofAttachment(ctx context.Context, a *types.Attachment, sandbox *types.Sandb
 		return explained, nil
 	}
 	if device, has := a.Device(); has {
-		explained.Device = &Device{Resource: device.Resource, ID: device.ID}
+		explained.Device = ofDevice(device, a.Claimed)
 	}
 	if len(a.Args) > 0 {
 		explained.CNIArgs = argsText(a.CNIArgs(&types.Sandbox{}))
@@ -167,6 +176,16 @@ func ofAttachment(ctx context.Context, a *types.Attachment, sandbox *types.Sandb
 	var err error
 	explained.Plugins, err = plugins(ctx, a, sandbox, opts)
 	return explained, err
+}
+
+func ofDevice(device types.Device, c *types.ClaimedDevice) *Device {
+	if c == nil {
+		return &Device{Resource: device.Resource, ID: device.ID}
+	}
+	return &Device{
+		Resource: device.Resource, ID: device.ID, Claim: c.Claim, PodClaim: c.PodClaim, Request: c.Request,
+		Driver: c.Driver, Pool: c.Pool, Name: c.Name, ShareID: c.ShareID,
+	}
 }
 
 func ofOrigin(o *types.Origin) Origin {

@@ -54,6 +54,41 @@ func TestOfPlan(t *testing.T) {
 	check.Contains(t, "stdin", shown.Attachments[0].Plugins[0].Stdin, `"password":"x"`)
 }
 
+// A device of a claim is named as the claim allocates it.
+func TestOfPlanClaims(t *testing.T) {
+	a := lan()
+	a.Claimed = &types.ClaimedDevice{
+		Claim: "web-uplink-x7k2p", PodClaim: "uplink", Request: "port", Driver: "sriov.example.com", Pool: "n1", Name: "vf-1", ShareID: "s1",
+		Resource: a.ResourceName, ID: a.DeviceID, PCIAddress: a.DeviceID,
+	}
+	for name, tc := range map[string]struct {
+		change func(c *types.ClaimedDevice)
+		want   string
+	}{
+		"as the API server has it": {func(*types.ClaimedDevice) {}, "web-uplink-x7k2p (the pod's uplink), request port: device vf-1 of pool n1, driver sriov.example.com, share s1"},
+		"as the kubelet says it":   {func(c *types.ClaimedDevice) { c.PodClaim, c.Request, c.ShareID = "", "", "" }, "web-uplink-x7k2p: device vf-1 of pool n1, driver sriov.example.com"},
+		"named directly":           {func(c *types.ClaimedDevice) { c.PodClaim, c.ShareID = c.Claim, "" }, "web-uplink-x7k2p, request port: device vf-1 of pool n1, driver sriov.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claimed := *a.Claimed
+			tc.change(&claimed)
+			changed := a
+			changed.Claimed = &claimed
+			pod, err := OfPlan(t.Context(), planOf(changed), Options{})
+			check.Must(t, err)
+			check.Equal(t, "device", pod.Attachments[0].Device, &Device{
+				Resource: "example.com/vf", ID: "0000:3b:02.1", Claim: claimed.Claim, PodClaim: claimed.PodClaim, Request: claimed.Request,
+				Driver: "sriov.example.com", Pool: "n1", Name: "vf-1", ShareID: claimed.ShareID,
+			})
+			d := New(Node{})
+			d.Pods = []Pod{pod}
+			var text strings.Builder
+			check.Must(t, d.Write(&text))
+			check.Contains(t, "text", text.String(), "  device    0000:3b:02.1 of resource example.com/vf\n", "  claim     "+tc.want+"\n")
+		})
+	}
+}
+
 // args of a configuration may be anything, if the pod asks for none.
 func TestOfPlanOddArgs(t *testing.T) {
 	a := lan()

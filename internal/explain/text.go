@@ -112,9 +112,28 @@ func (a *Attachment) facts() [][2]string {
 		if a.Device.Resource != "" {
 			text += " of resource " + a.Device.Resource
 		}
-		facts = append(facts, [2]string{"device", text})
+		facts = append(facts, [2]string{"device", text}, [2]string{"claim", a.Device.claim()})
 	}
 	return append(facts, [2]string{"devinfo", a.DeviceFile})
+}
+
+// claim names the device as its claim allocates it; "" for one of a device plugin.
+func (d *Device) claim() string {
+	if d.Claim == "" {
+		return ""
+	}
+	text := d.Claim
+	if d.PodClaim != "" && d.PodClaim != d.Claim {
+		text += " (the pod's " + d.PodClaim + ")"
+	}
+	if d.Request != "" {
+		text += ", request " + d.Request
+	}
+	text += fmt.Sprintf(": device %s of pool %s, driver %s", d.Name, d.Pool, d.Driver)
+	if d.ShareID != "" {
+		text += ", share " + d.ShareID
+	}
+	return text
 }
 
 func (p *Plugin) text() string {

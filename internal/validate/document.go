@@ -125,6 +125,8 @@ func (r *run) readObject(o *object) {
 	switch {
 	case o.kind == "NetworkAttachmentDefinition" && group == "k8s.cni.cncf.io":
 		r.readNetwork(o)
+	case (o.kind == kindClaim || o.kind == kindClaimTemplate) && group == "resource.k8s.io":
+		r.readClaim(o)
 	case podPaths[o.kind] != nil:
 		r.readPod(o)
 	}
@@ -165,6 +167,7 @@ func (r *run) name(o *object) bool {
 func (r *run) readNetwork(o *object) {
 	n := &network{object: o}
 	n.judged, n.badName = r.judgedName(o)
+	r.readNetworkClaim(n)
 	r.checkMapping(o, "spec")
 	spec := get(o.node, "spec", "config")
 	switch {
@@ -241,6 +244,7 @@ func (r *run) readPod(o *object) {
 		return
 	}
 	p := &pod{object: o, path: strings.Join(append(path, "metadata", "annotations"), "."), values: map[string]*text{}}
+	p.claims = claimsOf(get(get(o.node, path...), "spec"), get(o.node, "status"))
 	r.checkMapping(o, slices.Concat(path, []string{"metadata", "annotations"})...)
 	annotations := get(get(o.node, path...), "metadata", "annotations")
 	for i := 0; annotations != nil && annotations.Kind == yaml.MappingNode && i+1 < len(annotations.Content); i += 2 {

@@ -152,6 +152,9 @@ func (v *value) str() string {
 // find goes along the path of a field, as far as it is there, and gives the last value on it.
 func (v *value) find(path string) (last *value, whole bool) {
 	for path != "" {
+		if whole := v.get(path); whole != nil { // a key with a domain in it
+			return whole, true
+		}
 		step, rest := cutPath(path)
 		next := v.step(step)
 		if next == nil {

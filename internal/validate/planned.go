@@ -84,6 +84,7 @@ func (r *run) plan(ctx context.Context, p types.Pod, node plan.Node) []fault {
 	for _, ref := range types.UniqueRefs(append(refs, plan.ConfiguredRefs(&config)...)) {
 		facts.Networks = append(facts.Networks, r.fact(ref))
 	}
+	facts.Claimed = assumedDevices(facts, config.MultusNamespace)
 	planner := &plan.Planner{Config: &config, Node: node}
 	_, err := planner.Plan(ctx, facts, sandbox)
 	if inner := errors.Unwrap(errors.Unwrap(err)); inner != nil {
@@ -92,13 +93,17 @@ func (r *run) plan(ctx context.Context, p types.Pod, node plan.Node) []fault {
 	return faultsOf(err)
 }
 
-// fact gives what is known of a network. Devices are the kubelet's, so none is asked for.
+// fact gives what is known of a network. Which devices of a resource a pod has only the kubelet
+// knows, so no network asks for any.
 func (r *run) fact(ref types.Ref) types.Network {
 	n := r.lookup(ref)
-	if n == nil || n.broken || n.config == nil {
+	switch {
+	case n == nil:
 		return types.Network{Ref: ref, Config: assumedConfig}
+	case n.broken || n.config == nil:
+		return types.Network{Ref: ref, Config: assumedConfig, Claim: n.claim}
 	}
-	return types.Network{Ref: ref, Config: n.config.value}
+	return types.Network{Ref: ref, Config: n.config.value, Claim: n.claim}
 }
 
 // assumeNodeNetworks replaces the networks that are files of the node: they are not here.

@@ -44,6 +44,7 @@ func (r *run) checkPod(ctx context.Context, p *pod) {
 	for i := range elements {
 		r.checkKeys(p, &elements[i])
 		r.checkSelected(p, &elements[i])
+		r.checkClaim(p, &elements[i])
 	}
 }
 
@@ -243,6 +244,11 @@ var oldAnnotations = map[string]string{
 func (r *run) checkAnnotationKey(p *pod, key *yaml.Node) {
 	if use, old := oldAnnotations[key.Value]; old {
 		r.add(ruleDeprecated, p.object, p.doc.offset(key), p.path+"."+key.Value, fmt.Sprintf("annotation %s is not read: use %s", key.Value, use))
+		return
+	}
+	if key.Value == types.AnnotationClaim {
+		r.add(ruleUnknownKey, p.object, p.doc.offset(key), p.path+"."+key.Value,
+			fmt.Sprintf("annotation %s is not read of a pod: it is one of networks, and a key of an element of %s", key.Value, types.AnnotationNetworks))
 		return
 	}
 	if domain, _, _ := strings.Cut(key.Value, "/"); slices.Contains(annotations, key.Value) || !isOfNetworks(domain) {

@@ -42,6 +42,7 @@ const (
 	ruleUnknownKey    = "annotation-key"
 	rulePod           = "pod"
 	ruleCapability    = "capability"
+	ruleClaim         = "claim"
 	ruleNotGiven      = "network-not-given"
 	ruleConfigOnNode  = "config-on-node"
 )
@@ -72,6 +73,7 @@ var rules = []Rule{
 	{ruleUnknownKey, Warning, "an annotation of the multi-network specification or of Multus that nobody reads, or a key of the annotation that has no effect", "Unknown annotations and keys are ignored, as Multus does it. A misspelt one loses what the pod asked for, and the pod starts without it.", "Correct or remove it."},
 	{rulePod, Error, "a pod that Plexus refuses together with its networks", "The planner of Plexus gives the message: the ADD gives the same. It is about isolation, interfaces, default routes and plugins that a pod may have once.", "Change the element of the annotation that is named."},
 	{ruleCapability, Error, "something that a pod asks for and no plugin of the network takes", "A plugin gets it only by a capability that it declares. Port mappings, bandwidth and GUID are refused (error). Addresses and a MAC also go by CNI_ARGS, which few plugins read (warning): the ADD fails if the attachment has others.", "Add the capability to the plugin that does it, as \"capabilities\": {\"NAME\": true} with the name in the message."},
+	{ruleClaim, Error, "a claim that a network or an element names (plexus-cni.io/claim) and that is not written so, that the pod does not have, or that has no such request", "The attachment gets its device from that claim alone, so the ADD fails. The pod's claims are those of its spec.resourceClaims, by the pod's name for each or by resourceClaimName. Requests are compared if the ResourceClaim or the ResourceClaimTemplate is in the files.", "Name a claim of the pod and a request of it, as CLAIM or CLAIM/REQUEST, or add the claim to spec.resourceClaims."},
 	{ruleNotGiven, Note, "a network that a pod selects and that is in none of the files", "It may be in the cluster. If the name is misspelt, the pod fails. It is reported only if at least one network is in the files.", "Add its file to the command line, or correct the name."},
 	{ruleConfigOnNode, Note, "a network without spec.config", "Its configuration is a file in confDir on each node, which is not examined here.", "Put the configuration into spec.config if it is the same on all nodes."},
 }

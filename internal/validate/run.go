@@ -17,6 +17,7 @@ type run struct {
 	networks []*network
 	byRef    map[types.Ref]*network
 	pods     []*pod
+	claims   map[claimKey][]string // the requests of each claim and of each template
 	findings []Finding
 	// everyPod are the faults that every pod has, from the configuration of Plexus.
 	everyPod map[string]bool
@@ -30,6 +31,7 @@ type network struct {
 	judged      types.Ref       // under which it is examined
 	badName     bool            // no pod can select it
 	config      *text           // spec.config; nil if there is none
+	claim       string          // that it takes its device of; "" if none, or if it is refused
 	json        *value          // nil if it is not valid JSON
 	conf        *types.NetConf  // nil if it is refused
 	broken      bool            // its faults are reported: no pod is refused for them again
@@ -45,10 +47,11 @@ type pod struct {
 	*object
 	path   string           // of the annotations
 	values map[string]*text // the annotations that Plexus reads
+	claims []podClaim
 }
 
 func newRun(files []File, o Options) *run {
-	r := &run{options: o, order: map[string]int{}, byRef: map[types.Ref]*network{}, everyPod: map[string]bool{}, config: o.Config}
+	r := &run{options: o, order: map[string]int{}, byRef: map[types.Ref]*network{}, claims: map[claimKey][]string{}, everyPod: map[string]bool{}, config: o.Config}
 	for i, f := range files {
 		r.order[f.Name] = i
 		if f.Object {

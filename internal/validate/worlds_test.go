@@ -14,8 +14,9 @@ import (
 // ofTheNode are the worlds that are refused for what no manifest shows: executables, files and
 // devices of the node, and networks that are not there.
 var ofTheNode = map[string][]string{
-	"TestPlanAllowedPlugins":    {"a file that a NAD stands for"},
-	"TestPlanAnnotationRefused": {"a missing default"},
+	"TestPlanAllowedPlugins":         {"a file that a NAD stands for"},
+	"TestPlanAnnotationRefused":      {"a missing default"},
+	"TestPlanDevicesOfClaimsRefused": {"nobody was asked"},
 	"TestPlanExecutablesRefused": {
 		"a folder", "a subfolder's plugin", "chained", "chained ipam", "flannel's delegate", "flannel's delegate's ipam", "ipam",
 		"the node's own is looked at", "type",
@@ -43,9 +44,12 @@ func manifestOf(t *testing.T, w *worlds.World) []byte {
 	items := []object{{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": w.Pod.Name, "namespace": w.Pod.Namespace, "annotations": w.Pod.Annotations}}}
 	for _, n := range w.Facts {
 		if !n.Missing && n.Problem == "" {
+			metadata := object{"name": n.Name, "namespace": n.Namespace}
+			if n.Claim != "" {
+				metadata["annotations"] = object{types.AnnotationClaim: n.Claim}
+			}
 			items = append(items, object{
-				"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-				"metadata": object{"name": n.Name, "namespace": n.Namespace}, "spec": object{"config": n.Config},
+				"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": metadata, "spec": object{"config": n.Config},
 			})
 		}
 	}

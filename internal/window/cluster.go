@@ -53,9 +53,12 @@ type clusterObject struct {
 	Spec struct {
 		Config      *string `json:"config,omitempty"`
 		HostNetwork bool    `json:"hostNetwork,omitempty"`
+		Claims      any     `json:"resourceClaims,omitempty"`
 	} `json:"spec"`
 	Status *struct {
-		Phase corev1.PodPhase `json:"phase"`
+		Phase         corev1.PodPhase `json:"phase"`
+		Claims        any             `json:"resourceClaimStatuses,omitempty"`
+		ExtendedClaim any             `json:"extendedResourceClaimStatus,omitempty"`
 	} `json:"status,omitempty"`
 }
 

@@ -14,24 +14,48 @@ import (
 )
 
 // addDevices adds the devices of a pod to its facts, if a network takes any: those that the
-// kubelet of this machine names, else as many as the pod requests. It says what is assumed.
+// kubelet of this machine and the API server name, else as many as the pod requests and as its
+// claims ask for. It says what is assumed.
 func addDevices(ctx context.Context, n *node, source podSource, facts *types.Facts) ([]string, error) {
-	resources := deviceResources(facts)
-	if len(resources) == 0 || n.config == nil {
+	if n.config == nil || !facts.WantDevices() {
 		return nil, nil
 	}
+	asked := false
 	if n.saved == nil {
-		if asked, err := askKubelet(ctx, n.config, facts); asked && err == nil {
-			return nil, nil
-		}
+		tried, err := askKubelet(ctx, n.config, facts)
+		asked = tried && err == nil
 	}
-	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
+	claimed, err := addClaimed(ctx, source, facts)
 	if err != nil {
 		return nil, err
 	}
-	facts.Devices = assumedDevices(requests(spec), namedDevices(facts, n.config.MultusNamespace))
-	return []string{"the kubelet allocates as many devices as the pod requests; which ones is not known, for which DEVICE-1-OF-… stands: " +
-		strings.Join(resources, ", ")}, nil
+	var assumed []string
+	if resources := deviceResources(facts); !asked && len(resources) > 0 {
+		if err := assumeDevices(ctx, n, source, facts); err != nil {
+			return nil, err
+		}
+		assumed = []string{"the kubelet allocates as many devices as the pod requests; which ones is not known, for which DEVICE-1-OF-… stands: " +
+			strings.Join(resources, ", ")}
+	}
+	assignResources(facts, n.config.MultusNamespace)
+	return append(assumed, claimed...), nil
+}
+
+// assumeDevices gives a pod the devices that it requests of device plugins. What a claim allocates
+// of a resource that the pod requests is that.
+func assumeDevices(ctx context.Context, n *node, source podSource, facts *types.Facts) error {
+	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
+	if err != nil {
+		return err
+	}
+	requested := requests(spec)
+	for i := range facts.Claimed {
+		if d := &facts.Claimed[i]; d.PodClaim == "" { // of the claim for extended resources
+			requested[d.Resource]--
+		}
+	}
+	facts.Devices = assumedDevices(requested, namedDevices(facts, n.config.MultusNamespace))
+	return nil
 }
 
 // askKubelet asks the kubelet of this machine, if there is one.
@@ -57,22 +81,27 @@ func deviceResources(facts *types.Facts) []string {
 
 // namedDevices gives the devices that the pod names, each with the resource of its network.
 func namedDevices(facts *types.Facts, multusNamespace string) []types.Device {
-	pod := &facts.Pod
-	selections, _, err := types.ParseSelections(pod.Annotations[types.AnnotationNetworks], pod.Namespace)
-	if err != nil {
-		return nil // planning refuses them
-	}
-	if chosen, _, err := types.ParseDefaultNetwork(pod.Annotations[types.AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
-		selections = append(selections, *chosen)
-	}
 	var named []types.Device
-	for i := range selections {
-		network, err := facts.Network(selections[i].Ref())
-		if err == nil && selections[i].DeviceID != "" {
-			named = append(named, types.Device{Resource: network.ResourceName, ID: selections[i].DeviceID})
+	for _, s := range selections(&facts.Pod, multusNamespace) {
+		network, err := facts.Network(s.Ref())
+		if err == nil && s.DeviceID != "" {
+			named = append(named, types.Device{Resource: network.ResourceName, ID: s.DeviceID})
 		}
 	}
 	return named
+}
+
+// selections gives the elements of both annotations, the default network's first; none if
+// planning refuses one.
+func selections(pod *types.Pod, multusNamespace string) []types.Selection {
+	all, _, err := types.ParseSelections(pod.Annotations[types.AnnotationNetworks], pod.Namespace)
+	if err != nil {
+		return nil
+	}
+	if chosen, _, err := types.ParseDefaultNetwork(pod.Annotations[types.AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
+		all = append([]types.Selection{*chosen}, all...)
+	}
+	return all
 }
 
 // assumedDevices gives as many devices as are requested of each resource: those that the pod

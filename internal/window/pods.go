@@ -20,6 +20,7 @@ import (
 	"github.com/plexus-cni/plexus/delegate/plan"
 	"github.com/plexus-cni/plexus/internal/version"
 	"github.com/plexus-cni/plexus/k8sclient"
+	"github.com/plexus-cni/plexus/k8sclient/claims"
 	"github.com/plexus-cni/plexus/types"
 )
 
@@ -29,6 +30,10 @@ type podSource interface {
 	Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error)
 	// Spec gives the spec of a pod.
 	Spec(ctx context.Context, pod types.Ref) (*corev1.PodSpec, error)
+	// Claims reads which devices claims allocate on a node; nil if nobody knows.
+	Claims(node string) (claims.Reader, error)
+	// ClaimSpec gives the spec of a ResourceClaim, or that which a ResourceClaimTemplate makes.
+	ClaimSpec(ctx context.Context, kind claimKind, ref types.Ref) (*claimSpec, error)
 }
 
 // gather gives the facts of a pod, and what is assumed in them.
@@ -60,11 +65,14 @@ func unreadable(facts *types.Facts) error {
 }
 
 // fileSource is objects of files.
-type fileSource struct{ objects *k8sclient.Objects }
+type fileSource struct {
+	objects *k8sclient.Objects
+	claims  map[claimKind]map[types.Ref]*claimSpec
+}
 
 // openFiles reads files, the manifests of folders, and the standard input.
 func openFiles(names []string, stdin io.Reader) (*fileSource, error) {
-	s := &fileSource{k8sclient.NewObjects()}
+	s := &fileSource{k8sclient.NewObjects(), map[claimKind]map[types.Ref]*claimSpec{claimObject: {}, claimTemplate: {}}}
 	for _, name := range names {
 		if err := s.add(name, stdin); err != nil {
 			return nil, fmt.Errorf("-f %s: %w", name, err)
@@ -79,6 +87,7 @@ func (s *fileSource) add(name string, stdin io.Reader) error {
 		if err != nil {
 			return err
 		}
+		s.addClaims(data)
 		return s.objects.Add("of the standard input", data)
 	}
 	files, err := inputPaths(name)
@@ -88,6 +97,7 @@ func (s *fileSource) add(name string, stdin io.Reader) error {
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err == nil {
+			s.addClaims(data)
 			err = s.objects.Add(file, data)
 		}
 		if err != nil {
@@ -124,6 +134,7 @@ func (s *fileSource) Spec(_ context.Context, pod types.Ref) (*corev1.PodSpec, er
 // clusterSource is an API server.
 type clusterSource struct {
 	client  *k8sclient.Client
+	onNode  func(node string) (*k8sclient.Client, error) // which looks for devices there
 	core    *corev1client.CoreV1Client
 	timeout time.Duration
 }
@@ -146,7 +157,10 @@ func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := k8sclient.NewResident(config, shared, k8sclient.Options{UserAgent: config.UserAgent})
+	onNode := func(node string) (*k8sclient.Client, error) {
+		return k8sclient.NewResident(config, shared, k8sclient.Options{NodeName: node, UserAgent: config.UserAgent})
+	}
+	client, err := onNode("")
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +168,7 @@ func openCluster(flags *genericclioptions.ConfigFlags) (*clusterSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clusterSource{client, core, cmp.Or(config.Timeout, askTimeout)}, nil
+	return &clusterSource{client, onNode, core, cmp.Or(config.Timeout, askTimeout)}, nil
 }
 
 func (s *clusterSource) Facts(ctx context.Context, req *types.FactsRequest) (*types.Facts, error) {
