@@ -121,20 +121,24 @@ func TestPlanDevicesOfClaimsRefused(t *testing.T) {
 			[]string{
 				`network default/fast: resource example.com/vf: no device is left for this attachment; allocated to the pod: device "0000:3b:02.1" of resource example.com/vf (for network default/fast)`,
 				`device gpu-0 of pool n1 (driver gpu.example.com, claim gpu) is not for networks: its driver publishes neither k8s.cni.cncf.io/deviceID nor resource.kubernetes.io/pciBusID`,
-			}, 0,
+			},
+			0,
 		},
 		"a GPU alone": {claimWorld("fast", gpu), []string{"allocated to the pod: none; by claims: device gpu-0"}, 0},
 		"two shares of one device": {
 			claimWorld(`[{"name": "plain", "plexus-cni.io/claim": "a/one"}, {"name": "plain", "plexus-cni.io/claim": "a/two"}]`, vfOf("a", "one", 1), vfOf("a", "two", 1)),
-			[]string{"network default/plain: plexus-cni.io/claim a/two: no device of that claim is left for this attachment", "claim p-a-x7k2p, request one"}, 0,
+			[]string{"network default/plain: plexus-cni.io/claim a/two: no device of that claim is left for this attachment", "claim p-a-x7k2p, request one"},
+			0,
 		},
 		"a claim that the pod has not": {
 			claimWorld(`[{"name": "plain", "plexus-cni.io/claim": "b/r"}]`, vfOf("a", "r", 1)),
-			[]string{"network default/plain: plexus-cni.io/claim b/r: no device of that claim is left", "by claims the pod has: device vf-1 of pool n1 (driver sriov.example.com, claim p-a-x7k2p, request r)"}, 0,
+			[]string{"network default/plain: plexus-cni.io/claim b/r: no device of that claim is left", "by claims the pod has: device vf-1 of pool n1 (driver sriov.example.com, claim p-a-x7k2p, request r)"},
+			0,
 		},
 		"of another resource than the network's": {
 			claimWorld(`[{"name": "dpdk", "plexus-cni.io/claim": "a/r"}]`, vfOf("a", "r", 1)),
-			[]string{"network default/dpdk: plexus-cni.io/claim a/r: no device of resource example.com/dpdk of that claim is left"}, 0,
+			[]string{"network default/dpdk: plexus-cni.io/claim a/r: no device of resource example.com/dpdk of that claim is left"},
+			0,
 		},
 		"a device plugin has it too": {plugin, []string{"plexus-cni.io/claim a/r: no device of that claim is left"}, 0},
 		"nobody was asked":           {nobody, []string{"plexus-cni.io/claim a: the devices of the pod's claims are not known"}, 0},

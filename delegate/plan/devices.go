@@ -182,12 +182,11 @@ func (d *devices) claims() string {
 	var all []string
 	for i := range d.all[:min(len(d.all), maxListed)] {
 		c := &d.all[i]
-		switch {
-		case c.ID == "":
-			all = append(all, c.String()+" is not for networks: its driver publishes neither "+types.AttributeDeviceID+" nor "+types.AttributePCIAddress)
-		default:
-			all = append(all, fmt.Sprintf("%s is %s", c, d.describe(c.Device())))
+		what := "is not for networks: its driver publishes neither " + types.AttributeDeviceID + " nor " + types.AttributePCIAddress
+		if c.ID != "" {
+			what = "is " + d.describe(c.Device())
 		}
+		all = append(all, c.String()+" "+what)
 	}
 	if more := len(d.all) - maxListed; more > 0 {
 		all = append(all, fmt.Sprintf("and %d more", more))

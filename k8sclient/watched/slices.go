@@ -94,17 +94,14 @@ func newSliceWatches(opts *Options) (*sliceWatches, error) {
 
 // run allows watches to begin until ctx ends, which ends them all. It returns after the last one.
 func (s *sliceWatches) run(ctx context.Context) {
-	s.allow(ctx)
-	<-ctx.Done()
-	s.allow(nil)
-	s.ended.Wait()
-}
-
-// allow lets watches begin in ctx; in none with nil.
-func (s *sliceWatches) allow(ctx context.Context) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.running = ctx
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	s.ended.Wait()
 }
 
 // watching gives the store of a watch, which begins if need be.
