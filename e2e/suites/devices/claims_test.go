@@ -234,8 +234,14 @@ func (b *claimBench) allocated(p *cluster.Pod) []string {
 // allocate, in order, and that its record says of which claim each is.
 func (b *claimBench) mustHave(p *cluster.Pod, interfaces ...string) {
 	b.Helper()
-	p.AwaitReady().MustHave(append([]string{"eth0"}, interfaces...)...)
-	ids := b.allocated(p)
+	p.AwaitReady()
+	b.mustHaveIDs(p, b.allocated(p), interfaces...)
+}
+
+// mustHaveIDs demands these devices.
+func (b *claimBench) mustHaveIDs(p *cluster.Pod, ids []string, interfaces ...string) {
+	b.Helper()
+	p.MustHave(append([]string{"eth0"}, interfaces...)...)
 	if len(ids) != len(interfaces) {
 		b.Fatalf("pod %s: its claims allocate %q", p.Name, ids)
 	}
@@ -247,6 +253,9 @@ func (b *claimBench) mustHave(p *cluster.Pod, interfaces ...string) {
 		if macs[name] != b.links.macs[ids[i]] {
 			b.Errorf("pod %s: %s has %s, and its claims give it %s, which has %s", p.Name, name, macs[name], ids[i], b.links.macs[ids[i]])
 		}
+	}
+	if recorded := b.recordedClaims(p); !slices.Equal(recorded, ids) {
+		b.Errorf("the record of pod %s has devices %q, want %q", p.Name, recorded, ids)
 	}
 	b.Logf("pod %s has %q as %q", p.Name, ids, interfaces)
 }
@@ -274,7 +283,11 @@ func TestE2EClaims(t *testing.T) {
 			b.claim("shared", "vf")
 			b.ofClaims()
 			b.sharedClaim()
+			b.counted(mode)
 			b.afterRestart()
+			if mode == cluster.WithAgent {
+				b.afterAgent()
+			}
 		})
 	}
 }
@@ -290,9 +303,11 @@ func (b *claimBench) ofClaims() {
 	b.remove(template, direct, two)
 	// The requests change places.
 	by := b.Pod("by-request", of("two"), cluster.Networks(
-		`[{"name": "plain", "interface": "second", "plexus-cni.io/claim": "two/r1"}, {"name": "plain", "interface": "first", "plexus-cni.io/claim": "two/r0"}]`))
+		`[{"name": "plain", "interface": "first", "plexus-cni.io/claim": "two/r1"}, {"name": "plain", "interface": "second", "plexus-cni.io/claim": "two/r0"}]`))
 	mixed := b.Pod("mixed", of("mixed"), cluster.Networks("nic"))
-	b.mustHave(by, "first", "second")
+	given := b.allocated(by.AwaitReady())
+	slices.Reverse(given)
+	b.mustHaveIDs(by, given, "first", "second")
 	b.mustHave(mixed, "net0")
 	b.remove(by, mixed)
 	nowhere := b.Pod("nowhere", unused("one"), cluster.Networks("nic"))
