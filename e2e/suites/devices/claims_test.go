@@ -46,7 +46,7 @@ func newClaimBench(t *testing.T, mode cluster.Mode) *claimBench {
 		b.class(name)
 	}
 	t.Cleanup(b.stop)
-	b.grant()
+	b.grant(mode)
 	for _, d := range b.drivers {
 		d.start()
 	}
@@ -59,37 +59,34 @@ func newClaimBench(t *testing.T, mode cluster.Mode) *claimBench {
 	return b
 }
 
-// grant gives the agents, and the node for plexus-once, the rights of docs/dra.md.
-func (b *claimBench) grant() {
+// grant gives the agents the rights of the component dra, and the node those that plexus-once
+// reads by.
+func (b *claimBench) grant(mode cluster.Mode) {
 	b.Helper()
+	if mode == cluster.WithAgent {
+		for _, file := range []string{"rbac.yaml", "admission-policy.yaml"} {
+			_, err := b.Kubectl("apply", "-f", "../../../deploy/components/dra/"+file)
+			b.Must(err)
+		}
+		return
+	}
 	meta := metav1.ObjectMeta{Name: "plexus-e2e-claims"}
 	client := b.Client().RbacV1()
 	_, err := client.ClusterRoles().Create(b.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceslices"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceslices"}, Verbs: []string{"list"}},
 		{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceclaims"}, Verbs: []string{"get"}},
 	}}, metav1.CreateOptions{})
 	b.Must(err)
-	var groups []rbacv1.Subject
-	for _, name := range []string{"system:nodes", "system:serviceaccounts:plexus-system"} {
-		groups = append(groups, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: name})
-	}
 	_, err = client.ClusterRoleBindings().Create(b.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta, Subjects: groups, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+		ObjectMeta: meta, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
 	}, metav1.CreateOptions{})
 	b.Must(err)
 }
 
 func (b *claimBench) stop() {
-	_ = b.Client().RbacV1().ClusterRoles().Delete(b.Context(), "plexus-e2e-claims", metav1.DeleteOptions{})
-	_ = b.Client().RbacV1().ClusterRoleBindings().Delete(b.Context(), "plexus-e2e-claims", metav1.DeleteOptions{})
-
 	for _, d := range b.drivers {
 		d.stop()
-	}
-	client := b.Client().ResourceV1()
-	for name := range claimedDevices {
-		_ = client.ResourceSlices().Delete(b.Context(), name, metav1.DeleteOptions{})
-		_ = client.DeviceClasses().Delete(b.Context(), name, metav1.DeleteOptions{})
 	}
 }
 
@@ -286,6 +283,7 @@ func TestE2EClaims(t *testing.T) {
 			b.counted(mode)
 			b.afterRestart()
 			if mode == cluster.WithAgent {
+				b.writtenBack()
 				b.afterAgent()
 			}
 		})
