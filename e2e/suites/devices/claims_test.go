@@ -2,6 +2,7 @@ package devices
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -115,6 +117,21 @@ func (b *claimBench) publish(name string) {
 	}
 	_, err := b.Client().ResourceV1().ResourceSlices().Create(b.Context(), &resourcev1.ResourceSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
 	b.Must(err)
+}
+
+// republish publishes a node's slices again, as drivers do: a kubelet that starts removes them.
+func (b *claimBench) republish(names ...string) {
+	b.Helper()
+	for _, name := range names {
+		b.Await("the kubelet to remove the slice "+name, func() error {
+			_, err := b.Client().ResourceV1().ResourceSlices().Get(b.Context(), name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return cmp.Or(err, errors.New("it is there"))
+		})
+		b.publish(name)
+	}
 }
 
 // class makes the class of a driver's devices. Those of vf are an extended resource too.
@@ -337,6 +354,7 @@ func (b *claimBench) afterRestart() {
 	b.mustHave(before, "net0")
 	b.node.StopKubelet()
 	b.Must(b.node.StartKubelet())
+	b.republish("vf", "gpu")
 	for _, d := range b.drivers {
 		d.restart()
 	}
