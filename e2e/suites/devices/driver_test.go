@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,6 +41,13 @@ func (d *driver) start() {
 		kubeletplugin.PluginDataDirectoryPath(folder), kubeletplugin.PluginListener(d.listen), kubeletplugin.RegistrarListener(d.listen),
 		kubeletplugin.HealthService(false))
 	d.s.Must(err)
+	// A pod that comes before waits for more than a minute: the kubelet is in no hurry to ask again.
+	d.s.Await("the kubelet to register driver "+d.name, func() error {
+		if status := d.helper.RegistrationStatus(); status == nil || !status.PluginRegistered {
+			return errors.New("it has not")
+		}
+		return nil
+	})
 }
 
 func (d *driver) listen(_ context.Context, path string) (listener net.Listener, err error) {
