@@ -6,7 +6,9 @@
 package claims
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/plexus-cni/plexus/types"
 )
@@ -28,23 +30,48 @@ func Complete(ctx context.Context, r Reader, facts *types.Facts) error {
 		return nil
 	}
 	wants := wantsOf(facts)
+	var known []types.ClaimedDevice // those that are described
 	if !wants.named && len(facts.Claimed) > 0 {
 		if err := describe(ctx, r, facts.Claimed); err != nil {
 			return forPod(facts, err)
 		}
+		known = facts.Claimed
 	}
 	if facts.Devices != nil && wants.areMet(facts) {
 		return nil
 	}
 	found, err := r.ReadPodClaims(ctx, &facts.Pod)
 	if err == nil {
-		err = describe(ctx, r, found)
+		err = describeRest(ctx, r, found, known)
 	}
 	if err != nil {
 		return forPod(facts, err)
 	}
 	facts.Claimed = found
 	return nil
+}
+
+// describeRest describes devices as known ones are, and asks about the others: the slices are
+// read once.
+func describeRest(ctx context.Context, r Reader, devices, known []types.ClaimedDevice) error {
+	var rest []types.ClaimedDevice
+	var at []int
+	for i := range devices {
+		d := &devices[i]
+		n := slices.IndexFunc(known, func(k types.ClaimedDevice) bool {
+			return k.Driver == d.Driver && k.Pool == d.Pool && k.Name == d.Name
+		})
+		if n < 0 {
+			rest, at = append(rest, *d), append(at, i)
+			continue
+		}
+		d.Resource, d.ID, d.PCIAddress = cmp.Or(known[n].Resource, d.Resource), known[n].ID, known[n].PCIAddress
+	}
+	err := describe(ctx, r, rest)
+	for i, n := range at {
+		devices[n] = rest[i]
+	}
+	return err
 }
 
 // describe describes devices. What their driver says of the resource counts before what the pod
