@@ -63,6 +63,12 @@ func TestE2EGuestSRIOVAllocation(t *testing.T) {
 // names in it, and the host's address as the guest knows it.
 func access(t *testing.T, c *kube.Cluster) string {
 	t.Helper()
+	return writeAccess(t, c, func(*clientcmdapi.Config) {})
+}
+
+// writeAccess writes that kubeconfig, with a change.
+func writeAccess(t *testing.T, c *kube.Cluster, change func(*clientcmdapi.Config)) string {
+	t.Helper()
 	path, err := c.NodeKubeconfig(nodeName)
 	check.Must(t, err)
 	config, err := clientcmd.LoadFromFile(path)
@@ -73,6 +79,7 @@ func access(t *testing.T, c *kube.Cluster) string {
 		check.Must(t, err)
 		cluster.TLSServerName, cluster.Server = server.Hostname(), "https://"+hostAddress+":"+server.Port()
 	}
+	change(config)
 	dir := t.TempDir()
 	check.Must(t, clientcmd.WriteToFile(*config, filepath.Join(dir, "kubeconfig")))
 	return dir
