@@ -157,14 +157,15 @@ func selections(pod *types.Pod) []types.Selection {
 }
 
 // areMet reports whether what the kubelet said is enough to give every network its device. It
-// names neither requests nor the claims that no container uses.
+// names neither requests nor the claims that no container uses, and its order of claims is that of
+// containers: where a resource has several devices, the pod and its claims say their order.
 func (w *wants) areMet(facts *types.Facts) bool {
 	if w.named {
 		return false
 	}
 	for resource, n := range w.count {
 		own := ofResource(facts, resource)
-		if len(facts.Devices[resource])+len(own) < n || len(own) > 1 && isOneClaim(own) {
+		if len(facts.Devices[resource])+len(own) < n || len(own) > 1 {
 			return false
 		}
 	}
@@ -193,19 +194,6 @@ func isAmong(devices []*types.ClaimedDevice, c *types.ClaimedDevice) bool {
 		if other.Device().Is(c.Device()) {
 			return true
 		}
-	}
-	return false
-}
-
-// isOneClaim reports whether two of the devices are of one claim: their order is that of its
-// requests.
-func isOneClaim(devices []*types.ClaimedDevice) bool {
-	seen := map[string]bool{}
-	for _, c := range devices {
-		if seen[c.Claim] && c.Request == "" {
-			return true
-		}
-		seen[c.Claim] = true
 	}
 	return false
 }

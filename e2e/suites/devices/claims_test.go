@@ -302,6 +302,8 @@ func TestE2EClaims(t *testing.T) {
 			if mode == cluster.WithAgent {
 				b.writtenBack()
 				b.afterAgent()
+			} else {
+				b.byCheckpoint()
 			}
 		})
 	}
@@ -362,4 +364,17 @@ func (b *claimBench) afterRestart() {
 	after := b.Pod("after", of("two"), cluster.Networks("nic, nic"))
 	b.mustHave(after, "net0", "net1")
 	b.remove(before, after)
+}
+
+// byCheckpoint gives pods the devices of their claims by what the kubelet has noted, where its
+// socket is not to be found.
+func (b *claimBench) byCheckpoint() {
+	b.Helper()
+	hideKubelet(b.Scenario, b.node)
+	noted := b.Pod("noted", of("two"), of("mixed"), cluster.Networks("nic, nic, nic"))
+	b.mustHave(noted, "net0", "net1", "net2")
+	b.remove(noted)
+	unknown := b.Pod("unknown", cluster.On(b.node), cluster.Networks("nic"))
+	unknown.AwaitEvent("FailedCreatePodSandBox", "its devices are not known", nowhere, "it does not know the pod")
+	b.remove(unknown)
 }

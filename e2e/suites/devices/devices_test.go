@@ -213,16 +213,24 @@ func (b *bench) agentAsked() {
 // not to be found.
 func (b *bench) byCheckpoint() {
 	b.Helper()
-	const nowhere = "/nowhere/kubelet.sock"
-	b.Must(b.node.InstallPlexus("--pod-resources-socket", nowhere))
-	b.Await("the runtime to read the configuration", func() error {
-		info, err := b.node.CRI("info")
+	hideKubelet(b.Scenario, b.node)
+	b.mustHave(b.Pod("noted", requests(2), cluster.Networks("nic, nic")), "net0", "net1")
+	plain := b.Pod("unknown", cluster.On(b.node), cluster.Networks("nic"))
+	plain.AwaitEvent("FailedCreatePodSandBox", "its devices are not known", nowhere, "it does not know the pod")
+}
+
+// nowhere is a socket that is not there.
+const nowhere = "/nowhere/kubelet.sock"
+
+// hideKubelet has Plexus look for the kubelet where it is not.
+func hideKubelet(s *cluster.Scenario, n *cluster.Node) {
+	s.Helper()
+	s.Must(n.InstallPlexus("--pod-resources-socket", nowhere))
+	s.Await("the runtime to read the configuration", func() error {
+		info, err := n.CRI("info")
 		if err == nil && !strings.Contains(info, nowhere) {
 			err = errors.New("it has another")
 		}
 		return err
 	})
-	b.mustHave(b.Pod("noted", requests(2), cluster.Networks("nic, nic")), "net0", "net1")
-	plain := b.Pod("unknown", cluster.On(b.node), cluster.Networks("nic"))
-	plain.AwaitEvent("FailedCreatePodSandBox", "its devices are not known", nowhere, "it does not know the pod")
 }
