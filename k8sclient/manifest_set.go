@@ -204,6 +204,20 @@ func (s *manifestSet) addSlice(where string, object manifest, data []byte) error
 	return nil
 }
 
+// describe describes devices by the slices that there are.
+func (s *manifestSet) describe(devices []types.ClaimedDevice) error {
+	for i := range devices {
+		found, err := Describe(&devices[i], s.slices)
+		if err == nil && !found {
+			err = fmt.Errorf("%s: no ResourceSlice has it", &devices[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // decode reads the parts of an object that are there.
 func (m *manifest) decode(ref types.Ref, spec, status any) error {
 	for _, part := range []struct {

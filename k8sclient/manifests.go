@@ -108,14 +108,8 @@ func (m Manifests) Describe(_ context.Context, devices []types.ClaimedDevice) er
 	if err != nil {
 		return err
 	}
-	for i := range devices {
-		found, err := Describe(&devices[i], set.slices)
-		if err == nil && !found {
-			err = fmt.Errorf("%s: no ResourceSlice of a manifest in %s has it", &devices[i], m.Dir)
-		}
-		if err != nil {
-			return err
-		}
+	if err := set.describe(devices); err != nil {
+		return fmt.Errorf("manifests in %s: %w", m.Dir, err)
 	}
 	return nil
 }

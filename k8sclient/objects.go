@@ -2,6 +2,7 @@ package k8sclient
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -35,4 +36,24 @@ func (o *Objects) Facts(req *types.FactsRequest) (*types.Facts, error) {
 		return nil, fmt.Errorf("pod %s: %w: no manifest has it", &req.Pod, ErrPodNotFound)
 	}
 	return o.set.facts(req, &found)
+}
+
+// ReadPodClaims gives the devices of those claims of a pod that are allocated, by devices of which
+// there is a slice. What is known of the others depends on who asks.
+func (o *Objects) ReadPodClaims(_ context.Context, pod *types.Pod) ([]types.ClaimedDevice, error) {
+	devices := []types.ClaimedDevice{}
+	of := o.set.podClaims[types.Ref{Namespace: pod.Namespace, Name: pod.Name}]
+	for _, claim := range of.list() {
+		object := o.set.claims[types.Ref{Namespace: pod.Namespace, Name: claim.name}]
+		own := object.devices(claim)
+		if o.set.describe(slices.Clone(own)) == nil {
+			devices = append(devices, own...)
+		}
+	}
+	return devices, nil
+}
+
+// Describe describes devices by the slices among the objects.
+func (o *Objects) Describe(_ context.Context, devices []types.ClaimedDevice) error {
+	return o.set.describe(devices)
 }

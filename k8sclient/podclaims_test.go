@@ -128,7 +128,7 @@ func TestManifestsDescribe(t *testing.T) {
 	check.Must(t, m.Describe(t.Context(), devices))
 	check.Equal(t, "ID", devices[0].ID, "id-1")
 	devices[0].Name = "other"
-	check.Error(t, m.Describe(t.Context(), devices), "device other of pool p (driver drv, claim c)", "no ResourceSlice of a manifest in "+m.Dir+" has it")
+	check.Error(t, m.Describe(t.Context(), devices), "device other of pool p (driver drv, claim c)", "manifests in "+m.Dir, "no ResourceSlice has it")
 	_, err := folder(t, map[string]string{"s.json": `{"kind": "ResourceSlice", "apiVersion": "resource.k8s.io/v1", "metadata": {"name": "s"}, "spec": []}`}).load()
 	check.Error(t, err, "ResourceSlice s:")
 }

@@ -59,7 +59,7 @@ type ClaimRequest struct{ Claim, Request string }
 func ParseClaimRequest(text string) (ClaimRequest, error) {
 	claim, request, given := strings.Cut(text, "/")
 	if claim == "" || given && request == "" || strings.Count(request, "/") > 1 {
-		return ClaimRequest{}, fmt.Errorf("%q is not CLAIM or CLAIM/REQUEST", brief(text))
+		return ClaimRequest{}, fmt.Errorf("%q is not CLAIM, CLAIM/REQUEST or CLAIM/REQUEST/SUBREQUEST", brief(text))
 	}
 	var faults []error
 	for label := range strings.SplitSeq(claim, ".") {

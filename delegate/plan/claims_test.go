@@ -137,7 +137,7 @@ func TestPlanDevicesOfClaimsRefused(t *testing.T) {
 		},
 		"of another resource than the network's": {
 			claimWorld(`[{"name": "dpdk", "plexus-cni.io/claim": "a/r"}]`, vfOf("a", "r", 1)),
-			[]string{"network default/dpdk: plexus-cni.io/claim a/r: no device of resource example.com/dpdk of that claim is left"},
+			[]string{"network default/dpdk: plexus-cni.io/claim a/r: no device of that claim is left for this attachment, whose network takes resource example.com/dpdk; by claims"},
 			0,
 		},
 		"a device plugin has it too": {plugin, []string{"plexus-cni.io/claim a/r: no device of that claim is left"}, 0},
@@ -146,7 +146,7 @@ func TestPlanDevicesOfClaimsRefused(t *testing.T) {
 			noKubelet, []string{"resource example.com/vf: its devices are not known: there is no kubelet to ask", "by claims the pod has: device gpu-0"}, 0,
 		},
 		"no claim and no request": {
-			claimWorld(`[{"name": "plain", "plexus-cni.io/claim": "a/"}]`), []string{`plexus-cni.io/claim: "a/" is not CLAIM or CLAIM/REQUEST`}, 7,
+			claimWorld(`[{"name": "plain", "plexus-cni.io/claim": "a/"}]`), []string{`plexus-cni.io/claim: "a/" is not CLAIM, CLAIM/REQUEST or CLAIM/REQUEST/SUBREQUEST`}, 7,
 		},
 		"a claim and a device": {
 			claimWorld(`[{"name": "plain", "plexus-cni.io/claim": "a", "deviceID": "x"}]`), []string{"plexus-cni.io/claim: cannot be combined with deviceID"}, 7,

@@ -169,12 +169,12 @@ func (d *devices) reservedFor(w *wanted, r deviceRequest) (types.Device, error) 
 		return types.Device{}, fmt.Errorf("%s %s: the devices of the pod's claims are not known: there is neither a kubelet nor an API server to ask "+
 			"where the facts come from (keys manifests and podResourcesSocket)", types.AnnotationClaim, r.claim)
 	}
-	of := ""
+	takes := ""
 	if r.resource != "" {
-		of = " of resource " + r.resource
+		takes = ", whose network takes resource " + r.resource
 	}
-	return types.Device{}, fmt.Errorf("%s %s: no device%s of that claim is left for this attachment; by claims the pod has: %s",
-		types.AnnotationClaim, r.claim, of, d.claims())
+	return types.Device{}, fmt.Errorf("%s %s: no device of that claim is left for this attachment%s; by claims the pod has: %s",
+		types.AnnotationClaim, r.claim, takes, d.claims())
 }
 
 // claims lists the devices of the pod's claims, with what each is to a network.

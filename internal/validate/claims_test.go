@@ -79,7 +79,7 @@ func TestClaimMessages(t *testing.T) {
 			"metadata.annotations.k8s.v1.cni.cncf.io/networks: [0].plexus-cni.io/claim",
 		},
 		"not written so": {
-			claiming("a", "uplink/", bridge("")), `annotation plexus-cni.io/claim: "uplink/" is not CLAIM or CLAIM/REQUEST`,
+			claiming("a", "uplink/", bridge("")), `annotation plexus-cni.io/claim: "uplink/" is not CLAIM, CLAIM/REQUEST or CLAIM/REQUEST/SUBREQUEST`,
 			"metadata.annotations.plexus-cni.io/claim",
 		},
 	} {

@@ -133,8 +133,8 @@ func (s *fileSource) addClaim(m *claimManifest) {
 	}
 }
 
-// Claims gives nil: what claims allocate is not in the files of who plans a pod.
-func (*fileSource) Claims(string) (claims.Reader, error) { return nil, nil } //nolint:nilnil // nobody knows
+// Claims gives the files: what they have of allocations counts.
+func (s *fileSource) Claims(string) (claims.Reader, error) { return s.objects, nil }
 
 func (s *fileSource) ClaimSpec(_ context.Context, kind claimKind, ref types.Ref) (*claimSpec, error) {
 	if spec := s.claims[kind][ref]; spec != nil {
@@ -194,9 +194,9 @@ func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]st
 			continue
 		}
 		kind, ref := claimOf(facts.Pod.Namespace, claim)
-		requests := []string{""}
+		requests := namedRequests(facts, claim)
 		if found, err := source.ClaimSpec(ctx, kind, ref); err != nil {
-			without = append(without, "claim "+claim.Name+" asks for one device: "+err.Error())
+			without = append(without, "claim "+claim.Name+" asks for what the networks name of it, or else for one device: "+err.Error())
 		} else {
 			requests = found.requested()
 		}
@@ -208,6 +208,34 @@ func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]st
 	}
 	return append([]string{"the claims of the pod allocate as many devices as they ask for, each of the resource that a network takes and that is lacking; " +
 		"which ones is not known, for which DEVICE-1-OF-… stands: " + strings.Join(assumed, ", ")}, without...), nil
+}
+
+// namedRequests gives the requests of a claim that the pod or its networks name, each once; where
+// none does, one without a name.
+func namedRequests(facts *types.Facts, claim *corev1.PodResourceClaim) []string {
+	device := madeUp(claim, []string{""})[0]
+	var texts []string
+	for i := range facts.Networks {
+		texts = append(texts, facts.Networks[i].Claim)
+	}
+	for _, s := range selections(&facts.Pod, "") {
+		texts = append(texts, s.Claim)
+	}
+	var requests []string
+	for _, text := range texts {
+		named, err := types.ParseClaimRequest(text)
+		if err != nil || slices.Contains(requests, named.Request) {
+			continue
+		}
+		device.Request = named.Request
+		if named.IsOf(&device) {
+			requests = append(requests, named.Request)
+		}
+	}
+	if len(requests) == 0 {
+		return []string{""}
+	}
+	return requests
 }
 
 // isByKubelet reports whether the kubelet alone said which devices the pod has by claims, since

@@ -34,6 +34,20 @@ apiVersion: resource.k8s.io/v1
 kind: ResourceClaim
 metadata: {name: shared, namespace: shop}
 spec: {devices: {requests: [{name: port, exactly: {deviceClassName: vf}}]}}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: allocated, namespace: shop}
+spec: {devices: {requests: [{name: port, exactly: {deviceClassName: vf}}]}}
+status: {allocation: {devices: {results: [{request: port, driver: drv, pool: n1, device: vf-1}]}}}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: s}
+spec:
+  driver: drv
+  pool: {name: n1, generation: 1, resourceSliceCount: 1}
+  devices: [{name: vf-1, attributes: {resource.kubernetes.io/pciBusID: {string: "0000:3b:02.1"}}}]
 `
 
 // claimingPod is a pod of the namespace shop with claims, which runs in a container with limits.
@@ -91,7 +105,17 @@ func TestExplainAssumesClaims(t *testing.T) {
 		"a template that is not there": {
 			claimingPod("lan", unknown, "{}"),
 			[]string{"shop/lan DEVICE-1-OF-up up/"},
-			"claim up asks for one device: ResourceClaimTemplate shop/gone is in none of the files",
+			"claim up asks for what the networks name of it, or else for one device: ResourceClaimTemplate shop/gone is in none of the files",
+		},
+		"requests of a template that is not there": {
+			claimingPod(`[{"name": "plain", "plexus-cni.io/claim": "up/b"}, {"name": "plain", "plexus-cni.io/claim": "up/a"}]`, unknown, "{}"),
+			[]string{"shop/plain DEVICE-1-OF-up up/b", "shop/plain DEVICE-2-OF-up up/a"},
+			"stands: up",
+		},
+		"allocated in the files": {
+			claimingPod(`[{"name": "lan"}, {"name": "plain", "plexus-cni.io/claim": "allocated/port"}]`, "[{name: a, resourceClaimTemplateName: any}, {name: up, resourceClaimName: allocated}]", "{}"),
+			[]string{"shop/lan DEVICE-1-OF-a a/nic/fast", "shop/plain 0000:3b:02.1 up/port"},
+			"stands: a",
 		},
 		"too few": {
 			claimingPod("lan,lan", unknown, "{}"),
@@ -163,9 +187,9 @@ func TestAddDevicesOfClaims(t *testing.T) {
 		want      []string
 		assumed   int
 	}{
-		"all":  {[]types.ClaimedDevice{ofClaim("up", "vf-1"), ofClaim("down", "vf-2")}, []string{"0000:3b:02.1", "0000:3b:02.2"}, 1},
-		"some": {[]types.ClaimedDevice{ofClaim("up", "vf-3")}, []string{"0000:3b:02.3", "DEVICE-1-OF-down"}, 3},
-		"none": {[]types.ClaimedDevice{}, []string{"DEVICE-1-OF-up", "DEVICE-1-OF-down"}, 4},
+		"all":  {[]types.ClaimedDevice{ofClaim("up", "vf-1"), ofClaim("down", "vf-2")}, []string{"0000:3b:02.1", "0000:3b:02.2"}, 0},
+		"some": {[]types.ClaimedDevice{ofClaim("up", "vf-3")}, []string{"0000:3b:02.3", "DEVICE-1-OF-down"}, 2},
+		"none": {[]types.ClaimedDevice{}, []string{"DEVICE-1-OF-up", "DEVICE-1-OF-down"}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			source.allocated = tc.allocated

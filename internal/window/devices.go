@@ -30,23 +30,22 @@ func addDevices(ctx context.Context, n *node, source podSource, facts *types.Fac
 		return nil, err
 	}
 	var assumed []string
-	if resources := deviceResources(facts); !asked && len(resources) > 0 {
-		if err := assumeDevices(ctx, n, source, facts); err != nil {
+	if !asked && len(deviceResources(facts)) > 0 {
+		if assumed, err = assumeDevices(ctx, n, source, facts); err != nil {
 			return nil, err
 		}
-		assumed = []string{"the kubelet allocates as many devices as the pod requests; which ones is not known, for which DEVICE-1-OF-… stands: " +
-			strings.Join(resources, ", ")}
 	}
 	assignResources(facts, n.config.MultusNamespace)
 	return append(assumed, claimed...), nil
 }
 
-// assumeDevices gives a pod the devices that it requests of device plugins. What a claim allocates
-// of a resource that the pod requests is that.
-func assumeDevices(ctx context.Context, n *node, source podSource, facts *types.Facts) error {
+// assumeDevices gives a pod the devices that it requests of device plugins, and says so. What a
+// claim allocates of a resource that the pod requests is that; what claims give instead is told by
+// itself.
+func assumeDevices(ctx context.Context, n *node, source podSource, facts *types.Facts) ([]string, error) {
 	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	requested := requests(spec)
 	for i := range facts.Claimed {
@@ -55,7 +54,12 @@ func assumeDevices(ctx context.Context, n *node, source podSource, facts *types.
 		}
 	}
 	facts.Devices = assumedDevices(requested, namedDevices(facts, n.config.MultusNamespace))
-	return nil
+	resources := slices.DeleteFunc(deviceResources(facts), func(r string) bool { return len(facts.Claimed) > 0 && len(facts.Devices[r]) == 0 })
+	if len(resources) == 0 {
+		return nil, nil
+	}
+	return []string{"the kubelet allocates as many devices as the pod requests; which ones is not known, for which DEVICE-1-OF-… stands: " +
+		strings.Join(resources, ", ")}, nil
 }
 
 // askKubelet asks the kubelet of this machine, if there is one.
