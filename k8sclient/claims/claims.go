@@ -30,6 +30,12 @@ func Complete(ctx context.Context, r Reader, facts *types.Facts) error {
 		return nil
 	}
 	wants := wantsOf(facts)
+	if facts.Devices != nil && len(facts.Claimed) > 0 && wants.areMet(facts) {
+		// The devices of device plugins are enough: the claims are of something else, as GPUs, and
+		// need no right to slices.
+		facts.Claimed = nil
+		return nil
+	}
 	var known []types.ClaimedDevice // those that are described
 	if !wants.named && len(facts.Claimed) > 0 {
 		if err := describe(ctx, r, facts.Claimed); err != nil {
