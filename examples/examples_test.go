@@ -350,14 +350,13 @@ func (x *expectation) check(t *testing.T, path string) {
 func (e *example) planPod(t *testing.T, path string, pod types.Pod) {
 	want := expect(t, path)
 	manifests := k8sclient.Manifests{Dir: e.dir}
-	facts, err := manifests.Facts(t.Context(), &types.FactsRequest{
-		Pod: pod, Networks: plan.ConfiguredRefs(e.config), MultusNamespace: e.config.MultusNamespace,
-	})
+	request := &types.FactsRequest{Pod: pod, Networks: plan.ConfiguredRefs(e.config), MultusNamespace: e.config.MultusNamespace}
+	facts, err := manifests.Facts(t.Context(), request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	facts.Devices = want.devices
-	if err := claims.Complete(t.Context(), manifests, facts); err != nil {
+	if err := claims.Complete(t.Context(), manifests, request, facts); err != nil {
 		t.Fatal(err)
 	}
 	planner := &plan.Planner{Config: e.config, Node: &plan.LocalNode{Path: []string{e.bin}}, Warn: func(format string, args ...any) {

@@ -37,28 +37,28 @@ var (
 	ErrClaimOwned = errors.New("another program writes the status of the claim's devices")
 )
 
-// ApplyClaimStatus makes a part of a claim's status say this of the devices on this node, and
-// nothing of others that this node wrote before. It takes no field from another program.
-func (c *Client) ApplyClaimStatus(ctx context.Context, part types.ClaimPart, devices []types.ClaimStatus) error {
-	body, err := json.Marshal(claimPatch(part, devices))
+// ApplyClaimStatus makes a claim's status say this of a device, and with nil nothing that Plexus
+// wrote before. It takes no field from another program.
+func (c *Client) ApplyClaimStatus(ctx context.Context, part types.ClaimPart, status *types.ClaimStatus) error {
+	body, err := json.Marshal(claimPatch(part, status))
 	if err != nil {
 		return err
 	}
 	_, err = c.do(ctx, &call{
 		what: "apply the status of claim " + part.String(), method: http.MethodPatch,
 		path:  []string{"apis", groupResources, "v1", "namespaces", part.Namespace, "resourceclaims", part.Claim, "status"},
-		query: url.Values{"fieldManager": {claimManager(c.nodeName, part.Driver)}, "force": {"false"}},
+		query: url.Values{"fieldManager": {claimManager(part)}, "force": {"false"}},
 		body:  body, contentType: applyPatch, accept: metadataOnly,
 	})
 	return coded(classifyClaim(err))
 }
 
-// claimManager names who writes the part of a claim: pods of several nodes may share the claim, and
-// each node takes out only what it wrote.
-func claimManager(node, driver string) string {
-	name := "plexus@" + node + "/" + driver
+// claimManager names who writes a device of a claim: an apply takes out what its manager wrote
+// before and does not say again, and must leave the other devices alone.
+func claimManager(p types.ClaimPart) string {
+	name := strings.Join([]string{"plexus", p.Driver, p.Pool, p.Device, p.ShareID}, "/")
 	if len(name) > maxFieldManager {
-		name = fmt.Sprintf("plexus@%x", sha256.Sum256([]byte(node+"/"+driver)))
+		name = fmt.Sprintf("plexus/%x", sha256.Sum256([]byte(name)))
 	}
 	return name
 }
@@ -78,27 +78,22 @@ type networkData struct {
 	HardwareAddress string   `json:"hardwareAddress,omitempty"`
 }
 
-// claimPatch is the whole of what this node says. Without devices it has no list: an empty one
-// would still be a field of ours.
-func claimPatch(part types.ClaimPart, devices []types.ClaimStatus) map[string]any {
+// claimPatch is the whole of what is said of a device. Of none it has no list: an empty one would
+// still be a field of ours.
+func claimPatch(part types.ClaimPart, status *types.ClaimStatus) map[string]any {
 	patch := map[string]any{
 		"apiVersion": groupResources + "/v1", "kind": "ResourceClaim",
 		"metadata": map[string]string{"name": part.Claim, "namespace": part.Namespace},
 	}
-	if len(devices) == 0 {
-		return patch
+	if status != nil {
+		patch["status"] = map[string]any{"devices": []claimDevice{claimDeviceOf(part, status)}}
 	}
-	list := make([]claimDevice, len(devices))
-	for i := range devices {
-		list[i] = claimDeviceOf(&devices[i])
-	}
-	patch["status"] = map[string]any{"devices": list}
 	return patch
 }
 
-func claimDeviceOf(d *types.ClaimStatus) claimDevice {
+func claimDeviceOf(p types.ClaimPart, d *types.ClaimStatus) claimDevice {
 	return claimDevice{
-		Driver: d.Part.Driver, Pool: d.Pool, Device: d.Device, ShareID: d.ShareID,
+		Driver: p.Driver, Pool: p.Pool, Device: p.Device, ShareID: p.ShareID,
 		NetworkData: networkData{InterfaceName: d.Interface, IPs: d.IPs, HardwareAddress: d.MAC},
 		Conditions: []metav1.Condition{{
 			Type: ConditionAttached, Status: metav1.ConditionTrue, Reason: reasonAttached,

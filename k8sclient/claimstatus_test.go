@@ -13,30 +13,34 @@ import (
 	"github.com/plexus-cni/plexus/types"
 )
 
-var nicsOf = types.ClaimPart{Namespace: "ns", Claim: "nics", Driver: "sriov.example.com"}
+var nicsOf = types.ClaimPart{Namespace: "ns", Claim: "nics", Driver: "sriov.example.com", Pool: "a", Device: "vf-1"}
 
 func TestApplyClaimStatus(t *testing.T) {
+	share := nicsOf
+	share.ShareID = "s"
 	whole := types.ClaimStatus{
-		Part: nicsOf, Pool: "a", Device: "vf-1", ShareID: "s", Pod: "ns/web", Interface: "net0",
-		IPs: []string{"10.0.0.1/24"}, MAC: "02:00:00:00:00:01", Attached: time.Unix(1000, 5),
+		Part: share, Pod: "ns/web", Interface: "net0", IPs: []string{"10.0.0.1/24"}, MAC: "02:00:00:00:00:01", Attached: time.Unix(1000, 5),
 	}
-	bare := types.ClaimStatus{Part: nicsOf, Pool: "a", Device: "vf-2", Pod: "ns/web", Interface: "net1", Attached: time.Unix(2000, 0)}
+	bare := types.ClaimStatus{Part: nicsOf, Pod: "ns/web", Interface: "net1", Attached: time.Unix(2000, 0)}
 	const head = `"apiVersion":"resource.k8s.io/v1","kind":"ResourceClaim","metadata":{"name":"nics","namespace":"ns"}`
 	for name, test := range map[string]struct {
-		devices []types.ClaimStatus
+		part    types.ClaimPart
+		status  *types.ClaimStatus
+		manager string
 		want    string
 	}{
-		"none": {nil, `{` + head + `}`},
-		"two": {[]types.ClaimStatus{whole, bare}, `{` + head + `,"status":{"devices":[
+		"nothing": {nicsOf, nil, "plexus/sriov.example.com/a/vf-1/", `{` + head + `}`},
+		"everything": {share, &whole, "plexus/sriov.example.com/a/vf-1/s", `{` + head + `,"status":{"devices":[
 			{"driver":"sriov.example.com","pool":"a","device":"vf-1","shareID":"s",
 			"networkData":{"interfaceName":"net0","ips":["10.0.0.1/24"],"hardwareAddress":"02:00:00:00:00:01"},
-			"conditions":[{"type":"plexus-cni.io/Attached","status":"True","reason":"Attached","message":"pod ns/web has it as interface net0","lastTransitionTime":"1970-01-01T00:16:40Z"}]},
-			{"driver":"sriov.example.com","pool":"a","device":"vf-2","networkData":{"interfaceName":"net1"},
+			"conditions":[{"type":"plexus-cni.io/Attached","status":"True","reason":"Attached","message":"pod ns/web has it as interface net0","lastTransitionTime":"1970-01-01T00:16:40Z"}]}]}}`},
+		"the interface alone": {nicsOf, &bare, "plexus/sriov.example.com/a/vf-1/", `{` + head + `,"status":{"devices":[
+			{"driver":"sriov.example.com","pool":"a","device":"vf-1","networkData":{"interfaceName":"net1"},
 			"conditions":[{"type":"plexus-cni.io/Attached","status":"True","reason":"Attached","message":"pod ns/web has it as interface net1","lastTransitionTime":"1970-01-01T00:33:20Z"}]}]}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, s := scripted(ok(`{}`))
-			if err := c.ApplyClaimStatus(t.Context(), nicsOf, test.devices); err != nil {
+			if err := c.ApplyClaimStatus(t.Context(), test.part, test.status); err != nil {
 				t.Fatal(err)
 			}
 			var got, want any
@@ -51,7 +55,7 @@ func TestApplyClaimStatus(t *testing.T) {
 			if r.Method != http.MethodPatch || r.URL.Path != path || r.Header.Get("Content-Type") != "application/apply-patch+yaml" {
 				t.Errorf("%s %s of %s", r.Method, r.URL.Path, r.Header.Get("Content-Type"))
 			}
-			if q := r.URL.Query(); q.Get("fieldManager") != "plexus@n1/sriov.example.com" || q.Get("force") != "false" {
+			if q := r.URL.Query(); q.Get("fieldManager") != test.manager || q.Get("force") != "false" {
 				t.Errorf("query %v", q)
 			}
 		})
@@ -97,16 +101,19 @@ func TestApplyClaimStatusIsRetried(t *testing.T) {
 	}
 }
 
+// Each device has a name of its own to write under, which is no longer than the API takes.
 func TestClaimManager(t *testing.T) {
 	long := strings.Repeat("n", 253)
 	names := map[string]bool{}
-	for _, node := range []string{"a", "b", long, long[1:]} {
-		for _, driver := range []string{"d.example.com", "e.example.com"} {
-			name := claimManager(node, driver)
-			if len(name) > 128 || names[name] {
-				t.Errorf("%q is too long, or given twice", name)
+	for _, pool := range []string{"a", "b", long, long[1:]} {
+		for _, device := range []string{"vf-1", "vf-2"} {
+			for _, share := range []string{"", "s"} {
+				name := claimManager(types.ClaimPart{Driver: "d.example.com", Pool: pool, Device: device, ShareID: share})
+				if len(name) > 128 || names[name] {
+					t.Errorf("%q is too long, or given twice", name)
+				}
+				names[name] = true
 			}
-			names[name] = true
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (c *Client) Describe(ctx context.Context, devices []types.ClaimedDevice) er
 // describe describes the devices of one driver.
 func (c *Client) describe(ctx context.Context, driver string, devices []*types.ClaimedDevice) error {
 	var listed []Slice
-	var refused error
+	var refused, behind error
 	for _, selector := range c.selectors(driver, devices) {
 		more, err := c.listSlices(ctx, driver, selector)
 		if apierrors.IsForbidden(err) { // a node may list its own
@@ -154,12 +154,15 @@ func (c *Client) describe(ctx context.Context, driver string, devices []*types.C
 			return err
 		}
 		listed = append(listed, more...)
-		if devices, err = missing(devices, listed); len(devices) == 0 || err != nil {
-			return err
+		if devices, behind = missing(devices, listed); len(devices) == 0 {
+			return nil
 		}
 	}
-	if refused != nil {
+	switch {
+	case refused != nil:
 		return refused
+	case behind != nil:
+		return behind
 	}
 	return ErrNotPublished(devices[0], c.nodeName, len(listed))
 }
@@ -180,19 +183,19 @@ func (c *Client) selectors(driver string, devices []*types.ClaimedDevice) []fiel
 	return all
 }
 
-// missing describes devices, and gives those that no slice has.
-func missing(devices []*types.ClaimedDevice, all []Slice) ([]*types.ClaimedDevice, error) {
-	var left []*types.ClaimedDevice
+// missing describes devices, and gives those that no slice has. The error is for one whose pool is
+// not whole yet: the rest of it may be in another list.
+func missing(devices []*types.ClaimedDevice, all []Slice) (left []*types.ClaimedDevice, behind error) {
 	for _, d := range devices {
 		found, err := Describe(d, all)
 		if err != nil {
-			return nil, err
+			behind = err
 		}
 		if !found {
 			left = append(left, d)
 		}
 	}
-	return left, nil
+	return left, behind
 }
 
 // ErrNotPublished is the error for a device that no slice has: its driver may be starting.

@@ -177,6 +177,14 @@ func TestClientDescribes(t *testing.T) {
 			devices: []types.ClaimedDevice{{Driver: "far", Pool: "fabric", Name: "x"}, {Driver: "drv", Pool: "n1", Name: "vf-1"}},
 			asked:   []string{"drv n1 0", "far  0"}, want: []string{"id-x", "id-1"},
 		},
+		"of a pool that is partly of this node": {
+			slices:  map[string][]string{"drv ": {published("drv", "rack", 1, 2, "a")}, "drv n1": {published("drv", "rack", 1, 2, "vf-1=,id-m")}},
+			devices: []types.ClaimedDevice{{Driver: "drv", Pool: "rack", Name: "vf-1"}}, asked: []string{"drv  0", "drv n1 0"}, want: []string{"id-m"},
+		},
+		"of a pool that is not whole in either list": {
+			slices:  map[string][]string{"drv ": {published("drv", "rack", 1, 3, "a")}, "drv n1": {published("drv", "rack", 1, 3, "b")}},
+			devices: []types.ClaimedDevice{{Driver: "drv", Pool: "rack", Name: "vf-1"}}, asked: []string{"drv  0", "drv n1 0"}, fault: []string{"generation 1 has 2 of 3 slices"},
+		},
 		"of two pages": {
 			slices:  map[string][]string{"drv n1": {published("drv", "n1", 1, 2, "a"), published("drv", "n1", 1, 2, "vf-1=,id-2")}},
 			devices: []types.ClaimedDevice{{Driver: "drv", Pool: "n1", Name: "vf-1"}}, asked: []string{"drv n1 0", "drv n1 1"}, want: []string{"id-2"},

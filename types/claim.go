@@ -2,6 +2,7 @@ package types
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -84,12 +85,17 @@ func (r ClaimRequest) String() string {
 	return r.Claim + "/" + r.Request
 }
 
-// IsOf reports whether a device is of this claim and request. A request that the claim has
+// Among gives what tells, of the devices of a pod, those of this claim and request. The pod's own
+// name for a claim counts before the name of another's object. A request that the claim has
 // alternatives for is named with or without the alternative.
-func (r ClaimRequest) IsOf(d *ClaimedDevice) bool {
-	if r.Claim != d.Claim && r.Claim != d.PodClaim {
-		return false
+func (r ClaimRequest) Among(devices []ClaimedDevice) func(*ClaimedDevice) bool {
+	byPod := slices.ContainsFunc(devices, func(d ClaimedDevice) bool { return d.PodClaim == r.Claim })
+	return func(d *ClaimedDevice) bool {
+		name := d.Claim
+		if byPod {
+			name = d.PodClaim
+		}
+		whole, _, _ := strings.Cut(d.Request, "/")
+		return name == r.Claim && (r.Request == "" || r.Request == d.Request || r.Request == whole)
 	}
-	whole, _, _ := strings.Cut(d.Request, "/")
-	return r.Request == "" || r.Request == d.Request || r.Request == whole
 }

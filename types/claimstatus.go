@@ -1,32 +1,30 @@
 package types
 
 import (
-	"cmp"
 	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
 )
 
-// ClaimPart is the part of a ResourceClaim's status that a node writes at once: the devices of one
-// driver. Rights to the status, and conflicts over it, are those of a driver, so what one driver's
-// devices are refused keeps nothing from another's.
-type ClaimPart struct{ Namespace, Claim, Driver string }
+// ClaimPart is the part of a ResourceClaim's status that is written at once: one device. So what is
+// refused of one, or another program writes of it, keeps nothing from the others, and two pods that
+// share a claim do not write over each other.
+type ClaimPart struct{ Namespace, Claim, Driver, Pool, Device, ShareID string }
 
 // String names the part for logs and errors.
 func (p ClaimPart) String() string {
-	return p.Namespace + "/" + p.Claim + " (driver " + p.Driver + ")"
+	return p.Namespace + "/" + p.Claim + " (device " + p.Device + " of pool " + p.Pool + ", driver " + p.Driver + ")"
 }
 
 // ClaimStatus is what the status of a ResourceClaim says of a device that a pod has.
 type ClaimStatus struct {
-	Part                  ClaimPart
-	Pool, Device, ShareID string
-	Pod                   string
-	Interface             string
-	IPs                   []string // in CIDR notation
-	MAC                   string
-	Attached              time.Time // when the record was made
+	Part      ClaimPart
+	Pod       string
+	Interface string
+	IPs       []string // in CIDR notation
+	MAC       string
+	Attached  time.Time // when the record was made
 }
 
 // MaxClaimIPs is how many addresses of a device the API takes.
@@ -44,7 +42,7 @@ func (r *Record) ClaimParts() []ClaimPart {
 }
 
 func (r *Record) part(c *ClaimedDevice) ClaimPart {
-	return ClaimPart{r.Plan.Pod.Namespace, c.Claim, c.Driver}
+	return ClaimPart{r.Plan.Pod.Namespace, c.Claim, c.Driver, c.Pool, c.Name, c.ShareID}
 }
 
 // ClaimStatuses gives what claims are to say of the devices of the record's sandbox: nothing
@@ -60,10 +58,7 @@ func (r *Record) ClaimStatuses(bootID string) []ClaimStatus {
 		if a.Claimed == nil {
 			continue
 		}
-		status := ClaimStatus{
-			Part: r.part(a.Claimed), Pool: a.Claimed.Pool, Device: a.Claimed.Name, ShareID: a.Claimed.ShareID,
-			Pod: r.Plan.Pod.String(), Interface: a.Interface, Attached: r.Created,
-		}
+		status := ClaimStatus{Part: r.part(a.Claimed), Pod: r.Plan.Pod.String(), Interface: a.Interface, Attached: r.Created}
 		status.MAC, status.IPs = addressesIn(r.Progress[i].Result, a.Interface)
 		all = append(all, status)
 	}
@@ -123,16 +118,4 @@ func interfaceAddresses(texts []string) []string {
 		}
 	}
 	return all
-}
-
-// NewestClaimStatuses gives one status for each device, that of the newest record, in a stable
-// order: the same devices always give the same text.
-func NewestClaimStatuses(all []ClaimStatus) []ClaimStatus {
-	byDevice := func(a, b ClaimStatus) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Device, b.Device), cmp.Compare(a.ShareID, b.ShareID))
-	}
-	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b ClaimStatus) int {
-		return cmp.Or(byDevice(a, b), b.Attached.Compare(a.Attached))
-	})
-	return slices.CompactFunc(sorted, func(a, b ClaimStatus) bool { return byDevice(a, b) == 0 })
 }

@@ -35,10 +35,10 @@ func TestClaimStatuses(t *testing.T) {
 			"ips":[{"address":"10.0.0.9/24","interface":0},{"address":"10.0.0.1/24","interface":1},{"address":"10.0.0.1/24","interface":1},
 				{"address":"2001:DB8:0::1/64","interface":1},{"address":"::ffff:10.0.0.2/120"},{"address":"nonsense"}]}`,
 		`{"cniVersion":"0.2.0","ip4":{"ip":"10.1.0.1/16"},"ip6":{"ip":"fd00::1/64"}}`)
-	sriov, other := ClaimPart{"ns", "nics", "sriov.example.com"}, ClaimPart{"ns", "nics", "other.example.com"}
+	sriov, other := ClaimPart{"ns", "nics", "sriov.example.com", "a", "vf-1", "s"}, ClaimPart{"ns", "nics", "other.example.com", "b", "vf-2", ""}
 	want := []ClaimStatus{
-		{Part: sriov, Pool: "a", Device: "vf-1", ShareID: "s", Pod: "ns/web", Interface: "net0", MAC: "02:00:00:00:00:01", IPs: []string{"10.0.0.1/24", "2001:db8::1/64", "10.0.0.2/24"}, Attached: claimMade},
-		{Part: other, Pool: "b", Device: "vf-2", Pod: "ns/web", Interface: "net1", IPs: []string{"10.1.0.1/16", "fd00::1/64"}, Attached: claimMade},
+		{Part: sriov, Pod: "ns/web", Interface: "net0", MAC: "02:00:00:00:00:01", IPs: []string{"10.0.0.1/24", "2001:db8::1/64", "10.0.0.2/24"}, Attached: claimMade},
+		{Part: other, Pod: "ns/web", Interface: "net1", IPs: []string{"10.1.0.1/16", "fd00::1/64"}, Attached: claimMade},
 	}
 	if diff := cmp.Diff(want, r.ClaimStatuses(claimBoot)); diff != "" {
 		t.Error(diff)
@@ -72,19 +72,5 @@ func TestClaimStatusKeepsToTheLimitOfAddresses(t *testing.T) {
 	}
 	if got := interfaceAddresses(texts); len(got) != MaxClaimIPs {
 		t.Errorf("%d addresses, want %d", len(got), MaxClaimIPs)
-	}
-}
-
-func TestNewestClaimStatuses(t *testing.T) {
-	old, recent := claimMade, claimMade.Add(time.Hour)
-	all := []ClaimStatus{
-		{Pool: "b", Device: "x", Attached: old, Pod: "one"},
-		{Pool: "a", Device: "y", ShareID: "2", Attached: old},
-		{Pool: "a", Device: "y", ShareID: "1", Attached: old},
-		{Pool: "b", Device: "x", Attached: recent, Pod: "two"},
-	}
-	want := []ClaimStatus{all[2], all[1], all[3]}
-	if diff := cmp.Diff(want, NewestClaimStatuses(all)); diff != "" {
-		t.Error(diff)
 	}
 }

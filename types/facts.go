@@ -119,13 +119,9 @@ func (f *Facts) DeviceUsers() []string {
 // namedDevices gives the networks for which an annotation has a deviceID or a claim. One that
 // cannot be parsed has none here; planning refuses it by name.
 func (p *Pod) namedDevices() []string {
-	selections, _, _ := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
-	if chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], ""); err == nil && chosen != nil {
-		selections = append([]Selection{*chosen}, selections...)
-	}
 	var users []string
-	for i := range selections {
-		switch s := &selections[i]; {
+	for _, s := range p.Selections("") {
+		switch {
 		case s.DeviceID != "":
 			users = append(users, fmt.Sprintf("network %s (deviceID %q)", s.Ref(), brief(s.DeviceID)))
 		case s.Claim != "":
@@ -146,23 +142,29 @@ func (f *Facts) Network(ref Ref) (*Network, error) {
 	return nil, fmt.Errorf("network %s: the source of facts said nothing about it", ref)
 }
 
-// SelectedRefs gives the networks that a pod's annotations name, each once, in
-// order: what a source has to look up. Annotations that cannot be parsed name
-// nothing here; planning refuses them by name. multusNamespace is where the
-// default-network annotation looks for a network without a namespace.
+// SelectedRefs gives the networks that a pod's annotations name, in order: what a source has to
+// look up.
 func (p *Pod) SelectedRefs(multusNamespace string) []Ref {
 	var refs []Ref
+	for _, s := range p.Selections(multusNamespace) {
+		refs = append(refs, s.Ref())
+	}
+	return refs
+}
+
+// Selections gives the elements of both annotations, the default network's first. An annotation that
+// cannot be parsed has none here; planning refuses it by name. multusNamespace is where the
+// default-network annotation looks for a network without a namespace.
+func (p *Pod) Selections(multusNamespace string) []Selection {
+	var all []Selection
 	if chosen, _, err := ParseDefaultNetwork(p.Annotations[AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
-		refs = append(refs, chosen.Ref())
+		all = append(all, *chosen)
 	}
 	selections, _, err := ParseSelections(p.Annotations[AnnotationNetworks], p.Namespace)
 	if err != nil {
-		return refs
+		return all
 	}
-	for i := range selections {
-		refs = append(refs, selections[i].Ref())
-	}
-	return refs
+	return append(all, selections...)
 }
 
 // UniqueRefs gives refs without repetitions, in order.

@@ -149,9 +149,12 @@ func TestDeviceIsByItsAddress(t *testing.T) {
 		{Resource: "example.com/dpdk", ID: "0000:3B:02.1"}:                             true,
 		{Resource: "example.com/dpdk", ID: "other", PCIAddress: "0000:3b:02.1"}:        true,
 		{Resource: "example.com/vf", ID: "vf-1"}:                                       true,
-		{Resource: "example.com/vf", ID: "vf-1", PCIAddress: "0000:3b:02.2"}:           false,
+		{Resource: "example.com/vf", ID: "vf-1", PCIAddress: "0000:3b:02.2"}:           true, // a partition
+		{Resource: "example.com/dpdk", ID: "0000:3b:02.2", PCIAddress: "0000:3b:02.1"}: true,
+		{Resource: "example.com/dpdk", ID: "00000000:3b:02.1"}:                         true,
 		{Resource: "example.com/dpdk", ID: "vf-1"}:                                     false,
-		{Resource: "example.com/dpdk", ID: "0000:3b:02.2", PCIAddress: "0000:3b:02.1"}: false,
+		{Resource: "example.com/dpdk", ID: "vf-1", PCIAddress: "0000:3b:02.2"}:         false,
+		{Resource: "example.com/dpdk", ID: "10000:3b:02.1"}:                            false,
 	} {
 		if device.Is(other) != want || other.Is(device) != want {
 			t.Errorf("%+v: want %v", other, want)

@@ -89,27 +89,36 @@ type Device struct {
 	PCIAddress string
 }
 
-// Is reports whether two devices may be the same one. An ID is the resource's own, unless it is an
-// address on a bus of the node: several resources may offer that device.
+// Is reports whether two devices may be the same one: they have an address on a bus of the node in
+// common, which several resources may offer, or the ID of one resource.
 func (d Device) Is(other Device) bool {
-	if mine, theirs := d.address(), other.address(); mine != "" && theirs != "" {
-		return strings.EqualFold(mine, theirs)
+	theirs := other.addresses()
+	if slices.ContainsFunc(d.addresses(), func(mine string) bool { return slices.Contains(theirs, mine) }) {
+		return true
 	}
 	return d.ID == other.ID && (d.Resource == other.Resource || d.Resource == "" || other.Resource == "")
+}
+
+// addresses gives where the device is on a bus of the node, in one form for each place. A domain may
+// be written with more digits than it needs.
+func (d Device) addresses() []string {
+	var all []string
+	for _, text := range []string{d.ID, d.PCIAddress} {
+		if isAddress(text) {
+			text = strings.ToLower(text)
+			for strings.HasPrefix(text, "0") && strings.IndexByte(text, ':') > len("0000") {
+				text = text[1:]
+			}
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 // address matches a PCI address, and the name of a subfunction on the auxiliary bus.
 var address = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-z_]+\.sf\.[0-9]+)$`)
 })
-
-// address is where the device is on a bus of the node, "" if that is not known.
-func (d Device) address() string {
-	if isAddress(d.ID) {
-		return d.ID
-	}
-	return d.PCIAddress
-}
 
 func isAddress(id string) bool { return address().MatchString(id) }
 

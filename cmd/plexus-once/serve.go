@@ -119,7 +119,7 @@ func (s *server) answer(line []byte) (*types.Response, func(context.Context)) {
 		err = s.opts.devices.Complete(context.Background(), facts)
 	}
 	if err == nil {
-		err = claims.Complete(context.Background(), src, facts)
+		err = claims.Complete(context.Background(), src, request.Facts, facts)
 	}
 	if err != nil {
 		return types.ErrorResponse(err), nil

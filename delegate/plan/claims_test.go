@@ -18,6 +18,12 @@ func vfOf(claim, request string, n int) types.ClaimedDevice {
 	}
 }
 
+// objectOf gives the device of a claim whose object has a name of its own.
+func objectOf(name string, c types.ClaimedDevice) types.ClaimedDevice {
+	c.Claim = name
+	return c
+}
+
 // claimWorld has a network of resource example.com/vf, one that names a claim, and one without
 // a resource.
 func claimWorld(annotation string, claimed ...types.ClaimedDevice) planWorld {
@@ -38,6 +44,8 @@ func TestPlanDevicesOfClaims(t *testing.T) {
 	nameless.Resource = ""
 	share := vfOf("uplink", "port", 1)
 	share.ShareID = "s2"
+	other := vfOf("a", "r", 3)
+	other.Resource = "example.com/other"
 	for name, test := range map[string]struct {
 		annotation string
 		claimed    []types.ClaimedDevice
@@ -77,6 +85,20 @@ func TestPlanDevicesOfClaims(t *testing.T) {
 		"the element's claim comes before the definition's": {
 			annotation: `[{"name": "named", "plexus-cni.io/claim": "other"}]`, claimed: []types.ClaimedDevice{nameless, vfOf("other", "port", 1)},
 			want: []string{"net0 0000:3b:02.1 other/port"},
+		},
+		"the pod's name for a claim before another's object": {
+			annotation: `[{"name": "plain", "plexus-cni.io/claim": "b"}, {"name": "plain", "plexus-cni.io/claim": "a"}]`,
+			claimed:    []types.ClaimedDevice{objectOf("b", vfOf("a", "r", 1)), objectOf("a", vfOf("b", "r", 2))},
+			want:       []string{"net0 0000:3b:02.2 b/r", "net1 0000:3b:02.1 a/r"},
+		},
+		"a resource is more particular than none": {
+			annotation: `[{"name": "plain", "plexus-cni.io/claim": "a"}, {"name": "fast", "plexus-cni.io/claim": "a"}]`,
+			claimed:    []types.ClaimedDevice{vfOf("a", "r", 1), other},
+			want:       []string{"net0 0000:3b:02.3 a/r", "net1 0000:3b:02.1 a/r"},
+		},
+		"named by an address in capitals": {
+			annotation: `[{"name": "plain", "deviceID": "0000:3B:02.7"}]`, claimed: []types.ClaimedDevice{odd},
+			want: []string{"net0 vf-of-another-driver odd/port"},
 		},
 		"named by ID": {
 			annotation: `[{"name": "plain", "deviceID": "vf-of-another-driver"}]`, claimed: []types.ClaimedDevice{odd},

@@ -82,19 +82,37 @@ func (w *wanted) deviceRequest() (deviceRequest, error) {
 }
 
 // reserveDevices keeps the devices that attachments name from the attachments before them, the
-// most particular names first.
+// most particular first.
 func (b *builder) reserveDevices() {
-	for _, is := range []func(*deviceRequest) bool{
-		func(r *deviceRequest) bool { return r.named != "" },
-		func(r *deviceRequest) bool { return r.claim != nil && r.claim.Request != "" },
-		func(r *deviceRequest) bool { return r.claim != nil && r.claim.Request == "" },
-	} {
-		for i := range b.wanted {
-			if r, err := b.wanted[i].deviceRequest(); err == nil && is(&r) {
-				b.devices.reserve(&b.wanted[i], r)
-			}
+	type reservation struct {
+		of      *wanted
+		request deviceRequest
+	}
+	var all []reservation
+	for i := range b.wanted {
+		if r, err := b.wanted[i].deviceRequest(); err == nil && (r.named != "" || r.claim != nil) {
+			all = append(all, reservation{&b.wanted[i], r})
 		}
 	}
+	slices.SortStableFunc(all, func(a, z reservation) int { return cmp.Compare(z.request.particular(), a.request.particular()) })
+	for _, r := range all {
+		b.devices.reserve(r.of, r.request)
+	}
+}
+
+// particular is larger the fewer devices a request fits: a device, a request of a claim, a claim,
+// the last two with a resource or without.
+func (r *deviceRequest) particular() (n int) {
+	switch {
+	case r.named != "":
+		return 4
+	case r.claim.Request != "":
+		n = 2
+	}
+	if r.resource != "" {
+		n++
+	}
+	return n
 }
 
 // reserve keeps the device that an attachment names, or one of the claim that it names.
@@ -113,11 +131,12 @@ func (d *devices) reserve(w *wanted, r deviceRequest) {
 // ofClaim gives the first device of a claim, and of the network's resource if it has one, that
 // nothing else has named.
 func (d *devices) ofClaim(r deviceRequest) (types.Device, bool) {
+	isMeant := r.claim.Among(d.all)
 	for i := range d.all {
 		c := &d.all[i]
 		device := c.Device()
 		fits := r.resource == "" || c.Resource == "" || r.resource == c.Resource
-		if c.ID != "" && r.claim.IsOf(c) && fits && !d.isNamed(device) && !d.isOfPlugin(device) {
+		if c.ID != "" && isMeant(c) && fits && !d.isNamed(device) && !d.isOfPlugin(device) {
 			d.claimed[device] = c // of two shares of a device, the one that is named
 			return device, true
 		}
@@ -224,10 +243,9 @@ func (d *devices) find(r deviceRequest) (types.Device, error) {
 		if r.resource != "" && resource != "" && r.resource != resource {
 			continue
 		}
-		for _, device := range d.allocated[resource] {
-			if device.ID == r.named {
-				return device, nil
-			}
+		named := types.Device{Resource: resource, ID: r.named}
+		if i := slices.IndexFunc(d.allocated[resource], named.Is); i >= 0 {
+			return d.allocated[resource][i], nil
 		}
 	}
 	switch {

@@ -335,7 +335,7 @@ func (a *agent) facts(ctx context.Context, request *types.FactsRequest) (*types.
 	if err := a.opts.Devices.Complete(ctx, facts); err != nil {
 		return nil, err
 	}
-	if err := claims.Complete(ctx, a.cache, facts); err != nil {
+	if err := claims.Complete(ctx, a.cache, request, facts); err != nil {
 		return nil, err
 	}
 	if facts.Devices != nil {

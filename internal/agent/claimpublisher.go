@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,22 +23,22 @@ const refusedPause = 10 * time.Minute
 // for it, and where it may not write, nothing else changes.
 type claimPublisher struct {
 	records *records
-	apply   func(context.Context, types.ClaimPart, []types.ClaimStatus) error
+	apply   func(context.Context, types.ClaimPart, *types.ClaimStatus) error
 
 	queue   workqueue.TypedRateLimitingInterface[types.ClaimPart]
 	metrics *metrics
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	applied map[types.ClaimPart][]types.ClaimStatus // what the API server has, or will not take
-	logged  map[string]bool                         // reasons and drivers that were logged
+	applied map[types.ClaimPart]*types.ClaimStatus // what the API server has, or will not take
+	logged  map[string]bool                        // reasons and drivers that were logged
 }
 
 func newClaimPublisher(r *records, m *metrics, log *slog.Logger) *claimPublisher {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.ClaimPart](firstRetry, longestRetry)
 	p := &claimPublisher{
 		records: r, queue: workqueue.NewTypedRateLimitingQueue(limiter), metrics: m, log: log,
-		applied: map[types.ClaimPart][]types.ClaimStatus{}, logged: map[string]bool{},
+		applied: map[types.ClaimPart]*types.ClaimStatus{}, logged: map[string]bool{},
 	}
 	r.claimChanged = p.enqueue
 	return p
@@ -88,47 +89,47 @@ func (p *claimPublisher) process(ctx context.Context, part types.ClaimPart) {
 // settle makes a part of a claim's status agree with the journal. A part without a live sandbox is
 // emptied once, because an earlier agent may have written it.
 func (p *claimPublisher) settle(ctx context.Context, part types.ClaimPart) error {
-	devices, recorded := p.records.claimed(part)
-	if p.has(part, devices, recorded) {
+	status, recorded := p.records.claimed(part)
+	if p.has(part, status, recorded) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patchTimeout)
 	defer cancel()
-	err := p.apply(ctx, part, devices)
+	err := p.apply(ctx, part, status)
 	p.count(part, err)
 	switch {
 	case errors.Is(err, k8sclient.ErrClaimGone), errors.Is(err, k8sclient.ErrClaimOwned): // settled
-	case errors.Is(err, k8sclient.ErrClaimRefused) && len(devices) == 0 && !p.wrote(part): // nothing to take out
+	case errors.Is(err, k8sclient.ErrClaimRefused) && status == nil && !p.wrote(part): // nothing to take out
 	case err != nil:
 		return err
 	}
-	p.remember(part, devices, recorded)
+	p.remember(part, status, recorded)
 	return nil
 }
 
-func (p *claimPublisher) has(part types.ClaimPart, devices []types.ClaimStatus, recorded bool) bool {
+func (p *claimPublisher) has(part types.ClaimPart, status *types.ClaimStatus, recorded bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, known := p.applied[part]
-	if known && len(devices) == 0 && len(last) == 0 && !recorded {
+	if known && status == nil && last == nil && !recorded {
 		delete(p.applied, part)
 	}
-	return known && (len(devices) == 0 && len(last) == 0 || reflect.DeepEqual(last, devices))
+	return known && reflect.DeepEqual(last, status)
 }
 
-// wrote reports whether devices of a part are in the claim's status because of this agent.
+// wrote reports whether the claim's status has a device because of this agent.
 func (p *claimPublisher) wrote(part types.ClaimPart) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.applied[part]) > 0
+	return p.applied[part] != nil
 }
 
-// remember keeps what was applied, as long as a record names the claim.
-func (p *claimPublisher) remember(part types.ClaimPart, devices []types.ClaimStatus, recorded bool) {
+// remember keeps what was applied, as long as a record names the device.
+func (p *claimPublisher) remember(part types.ClaimPart, status *types.ClaimStatus, recorded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if recorded {
-		p.applied[part] = devices
+		p.applied[part] = status
 	} else {
 		delete(p.applied, part)
 	}
@@ -160,21 +161,21 @@ func (p *claimPublisher) count(part types.ClaimPart, err error) {
 	}
 }
 
-// claimed gives what a part of a claim is to say, and whether any record names it.
-func (r *records) claimed(part types.ClaimPart) (devices []types.ClaimStatus, recorded bool) {
+// claimed gives what the newest live sandbox that has a device says of it, nil if none has it, and
+// whether any record names it.
+func (r *records) claimed(part types.ClaimPart) (status *types.ClaimStatus, recorded bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var newest *sandbox
 	for _, s := range r.known {
-		for _, named := range s.parts {
-			recorded = recorded || named == part
-		}
-		for _, d := range s.claimed {
-			if d.Part == part {
-				devices = append(devices, d)
+		recorded = recorded || slices.Contains(s.parts, part)
+		for i := range s.claimed {
+			if s.claimed[i].Part == part && (newest == nil || s.age.Compare(newest.age) > 0) {
+				newest, status = s, &s.claimed[i]
 			}
 		}
 	}
-	return types.NewestClaimStatuses(devices), recorded
+	return status, recorded
 }
 
 // reportClaims reports the parts of claims that a record names, or named before it changed.

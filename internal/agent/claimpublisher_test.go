@@ -25,14 +25,14 @@ type claimAPI struct {
 	calls []string
 }
 
-func (a *claimAPI) apply(_ context.Context, part types.ClaimPart, devices []types.ClaimStatus) error {
+func (a *claimAPI) apply(_ context.Context, part types.ClaimPart, status *types.ClaimStatus) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	names := []string{}
-	for _, d := range devices {
-		names = append(names, d.Device+"="+d.Pod)
+	pod := "nobody"
+	if status != nil {
+		pod = status.Pod
 	}
-	a.calls = append(a.calls, fmt.Sprint(part.Claim, " ", part.Driver, " ", names))
+	a.calls = append(a.calls, fmt.Sprint(part.Claim, " ", part.Driver, " ", part.Device, " ", pod))
 	if a.fail != nil {
 		return a.fail(part)
 	}
@@ -110,7 +110,7 @@ func TestClaimsFollowTheJournal(t *testing.T) {
 	settleClaims(t, n, p)
 	n.remove("c2") // it is empty already
 	settleClaims(t, n, p)
-	wantApplied(t, a, "nics d [vf-1=d/one vf-2=d/two]", "nics e [vf-1=d/three]", "nics d [vf-2=d/two]", "nics d []")
+	wantApplied(t, a, "nics d vf-1 d/one", "nics e vf-1 d/three", "nics d vf-2 d/two", "nics d vf-1 nobody", "nics d vf-2 nobody")
 	if len(p.applied) != 1 {
 		t.Errorf("it remembers claims that no record names: %v", p.applied)
 	}
@@ -123,7 +123,7 @@ func TestClaimsOfAnEarlierAgent(t *testing.T) {
 	n.write(attachment{id: "c2", released: 1, claimed: device("vfs", "d", "vf-2")})
 	n.write(attachment{id: "c3", claimed: device("live", "d", "vf-3")})
 	settleClaims(t, n, p)
-	wantApplied(t, a, "live d [vf-3=d/web]", "nics d []", "vfs d []")
+	wantApplied(t, a, "live d vf-3 d/web", "nics d vf-1 nobody", "vfs d vf-2 nobody")
 }
 
 func TestClaimsTakeTheNewestSandbox(t *testing.T) {
@@ -131,7 +131,7 @@ func TestClaimsTakeTheNewestSandbox(t *testing.T) {
 	n.write(attachment{id: "c1", pod: "old", age: time.Hour, claimed: device("nics", "d", "vf-1")})
 	n.write(attachment{id: "c2", pod: "new", claimed: device("nics", "d", "vf-1")})
 	settleClaims(t, n, p)
-	wantApplied(t, a, "nics d [vf-1=d/new]")
+	wantApplied(t, a, "nics d vf-1 d/new")
 }
 
 func TestClaimsThatAreNotWritten(t *testing.T) {
@@ -147,24 +147,42 @@ func TestClaimsThatAreNotWritten(t *testing.T) {
 		t.Run(outcome, func(t *testing.T) {
 			n, a, p := claiming(t)
 			a.set(func(part types.ClaimPart) error {
-				if part.Driver == "d" {
+				if part.Device == "vf-1" {
 					return fmt.Errorf("apply: %w", test.err)
 				}
 				return nil
 			})
 			n.write(attachment{id: "c1", pod: "one", claimed: device("nics", "d", "vf-1")})
-			n.write(attachment{id: "c2", pod: "two", claimed: device("nics", "e", "vf-1")})
+			n.write(attachment{id: "c2", pod: "two", claimed: device("nics", "d", "vf-2")})
 			settleClaims(t, n, p)
-			wantApplied(t, a, "nics d [vf-1=d/one]", "nics e [vf-1=d/two]")
+			wantApplied(t, a, "nics d vf-1 d/one", "nics d vf-2 d/two")
 			if err := wantValue(t, p.metrics, 1, "plexus_claim_publications_total", "outcome", outcome); err != nil {
 				t.Error(err)
 			}
-			p.process(t.Context(), types.ClaimPart{Namespace: "d", Claim: "nics", Driver: "d"})
+			p.process(t.Context(), types.ClaimPart{Namespace: "d", Claim: "nics", Driver: "d", Pool: "p", Device: "vf-1"})
 			if again := len(a.made()) == 3; again != test.again {
 				t.Errorf("tried again: %v, want %v", again, test.again)
 			}
 		})
 	}
+}
+
+// What another program writes of one device keeps nothing from the others, and does not keep what
+// was written of them.
+func TestClaimsBesideADeviceOfTheDriver(t *testing.T) {
+	n, a, p := claiming(t)
+	a.set(func(part types.ClaimPart) error {
+		if part.Device == "vf-2" {
+			return k8sclient.ErrClaimOwned
+		}
+		return nil
+	})
+	n.write(attachment{id: "c1", pod: "one", claimed: device("nics", "d", "vf-1")})
+	n.write(attachment{id: "c2", pod: "two", claimed: device("nics", "d", "vf-2")})
+	settleClaims(t, n, p)
+	n.remove("c1")
+	settleClaims(t, n, p)
+	wantApplied(t, a, "nics d vf-1 d/one", "nics d vf-2 d/two", "nics d vf-1 nobody")
 }
 
 // TestClaimsAreTakenOutOnceTheRightIsBack keeps what it wrote in mind while it may not write.
@@ -176,12 +194,12 @@ func TestClaimsAreTakenOutOnceTheRightIsBack(t *testing.T) {
 	a.set(func(types.ClaimPart) error { return k8sclient.ErrClaimRefused })
 	settleClaims(t, n, p)
 	a.set(nil)
-	part := types.ClaimPart{Namespace: "d", Claim: "nics", Driver: "d"}
+	part := types.ClaimPart{Namespace: "d", Claim: "nics", Driver: "d", Pool: "p", Device: "vf-1"}
 	if !p.wrote(part) {
 		t.Fatal("it forgot what it wrote")
 	}
 	p.process(t.Context(), part)
-	wantApplied(t, a, "nics d [vf-1=d/web]", "nics d []", "nics d []")
+	wantApplied(t, a, "nics d vf-1 d/web", "nics d vf-1 nobody", "nics d vf-1 nobody")
 }
 
 // TestClaimsAreRetried runs the publisher, which hears of records by their changes alone.
@@ -201,7 +219,7 @@ func TestClaimsAreRetried(t *testing.T) {
 	n.write(attachment{id: "c1", claimed: device("nics", "d", "vf-1")})
 	_, err := n.records.of("c1")
 	check.Must(t, err)
-	const one = "nics d [vf-1=d/web]"
+	const one = "nics d vf-1 d/web"
 	check.Eventually(t, "the third attempt", patience, func() error {
 		if got := a.made(); !slices.Equal(got, []string{one, one, one}) {
 			return fmt.Errorf("got %v", got)

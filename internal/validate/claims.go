@@ -123,7 +123,7 @@ func (r *run) checkClaim(p *pod, e *element) {
 		return // it names none, or is reported where it stands
 	}
 	what := fmt.Sprintf("%s %s%s: ", types.AnnotationClaim, named, of)
-	i := slices.IndexFunc(p.claims, func(c podClaim) bool { return named.Claim == c.name || named.Claim == c.object })
+	i := indexOfClaim(p.claims, named.Claim)
 	if i < 0 {
 		r.add(ruleClaim, p.object, e.place(path), p.field(e, path), what+"the pod has no such claim; its spec.resourceClaims has: "+list(p.claims))
 		return
@@ -133,6 +133,15 @@ func (r *run) checkClaim(p *pod, e *element) {
 		return
 	}
 	r.add(ruleClaim, p.object, e.place(path), p.field(e, path), what+"claim "+p.claims[i].String()+" has no such request; it has: "+list(requests))
+}
+
+// indexOfClaim gives the claim of a name, -1 if there is none. The pod's own name for one counts
+// before the name of another's object.
+func indexOfClaim(all []podClaim, name string) int {
+	if i := slices.IndexFunc(all, func(c podClaim) bool { return c.name == name }); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(all, func(c podClaim) bool { return c.object == name })
 }
 
 // list joins the names of what a message lists.
@@ -158,7 +167,7 @@ func assumedDevices(facts *types.Facts, multusNamespace string) []types.ClaimedD
 	for i := range facts.Networks {
 		named = append(named, facts.Networks[i].Claim)
 	}
-	for _, s := range selections(&facts.Pod, multusNamespace) {
+	for _, s := range facts.Pod.Selections(multusNamespace) {
 		claim := s.Claim
 		if n, err := facts.Network(s.Ref()); err == nil && claim == "" {
 			claim = n.Claim
@@ -175,16 +184,4 @@ func assumedDevices(facts *types.Facts, multusNamespace string) []types.ClaimedD
 	// The planner takes the first that fits, and REQUEST fits REQUEST/SUBREQUEST too.
 	slices.SortStableFunc(devices, func(a, b types.ClaimedDevice) int { return len(a.Request) - len(b.Request) })
 	return devices
-}
-
-// selections gives the elements of both annotations, none of one that planning refuses.
-func selections(p *types.Pod, multusNamespace string) []types.Selection {
-	all, _, err := types.ParseSelections(p.Annotations[types.AnnotationNetworks], p.Namespace)
-	if err != nil {
-		all = nil
-	}
-	if chosen, _, err := types.ParseDefaultNetwork(p.Annotations[types.AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
-		all = append(all, *chosen)
-	}
-	return all
 }

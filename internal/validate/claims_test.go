@@ -78,6 +78,11 @@ func TestClaimMessages(t *testing.T) {
 			"plexus-cni.io/claim uplink/gate: claim uplink (ResourceClaimTemplate vf) has no such request; it has: port, nic, nic/fast",
 			"metadata.annotations.k8s.v1.cni.cncf.io/networks: [0].plexus-cni.io/claim",
 		},
+		"of the claim that the pod calls so": {
+			nad("a", bridge("")) + withClaims(elementOf(`"uplink/gate"`), `[{name: other, resourceClaimName: uplink}, {name: uplink, resourceClaimTemplateName: vf}]`) + template,
+			"plexus-cni.io/claim uplink/gate: claim uplink (ResourceClaimTemplate vf) has no such request; it has: port, nic, nic/fast",
+			"metadata.annotations.k8s.v1.cni.cncf.io/networks: [0].plexus-cni.io/claim",
+		},
 		"not written so": {
 			claiming("a", "uplink/", bridge("")), `annotation plexus-cni.io/claim: "uplink/" is not CLAIM, CLAIM/REQUEST or CLAIM/REQUEST/SUBREQUEST`,
 			"metadata.annotations.plexus-cni.io/claim",

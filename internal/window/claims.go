@@ -172,14 +172,15 @@ func (s *clusterSource) ClaimSpec(ctx context.Context, kind claimKind, ref types
 
 // addClaimed adds the devices of the pod's claims: those that are allocated, and made-up ones for
 // the claims of which none is. It says what is assumed.
-func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]string, error) {
-	spec, err := source.Spec(ctx, types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name})
+func addClaimed(ctx context.Context, n *node, source podSource, facts *types.Facts) ([]string, error) {
+	pod := types.Ref{Namespace: facts.Pod.Namespace, Name: facts.Pod.Name}
+	spec, err := source.Spec(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
 	reader, err := source.Claims(spec.NodeName)
 	if err == nil && reader != nil {
-		err = claims.Complete(ctx, reader, facts)
+		err = claims.Complete(ctx, reader, n.factsRequest(pod), facts)
 	}
 	if err != nil || isByKubelet(facts.Claimed) {
 		return nil, err
@@ -194,7 +195,7 @@ func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]st
 			continue
 		}
 		kind, ref := claimOf(facts.Pod.Namespace, claim)
-		requests := namedRequests(facts, claim)
+		requests := namedRequests(facts, spec.ResourceClaims, i)
 		if found, err := source.ClaimSpec(ctx, kind, ref); err != nil {
 			without = append(without, "claim "+claim.Name+" asks for what the networks name of it, or else for one device: "+err.Error())
 		} else {
@@ -210,25 +211,25 @@ func addClaimed(ctx context.Context, source podSource, facts *types.Facts) ([]st
 		"which ones is not known, for which DEVICE-1-OF-… stands: " + strings.Join(assumed, ", ")}, without...), nil
 }
 
-// namedRequests gives the requests of a claim that the pod or its networks name, each once; where
-// none does, one without a name.
-func namedRequests(facts *types.Facts, claim *corev1.PodResourceClaim) []string {
-	device := madeUp(claim, []string{""})[0]
+// namedRequests gives the requests of one of the pod's claims that the pod or its networks name,
+// each once; where none does, one without a name.
+func namedRequests(facts *types.Facts, all []corev1.PodResourceClaim, of int) []string {
+	var one []types.ClaimedDevice // of each claim
+	for i := range all {
+		one = append(one, madeUp(&all[i], []string{""})...)
+	}
 	var texts []string
 	for i := range facts.Networks {
 		texts = append(texts, facts.Networks[i].Claim)
 	}
-	for _, s := range selections(&facts.Pod, "") {
+	for _, s := range facts.Pod.Selections("") {
 		texts = append(texts, s.Claim)
 	}
 	var requests []string
 	for _, text := range texts {
 		named, err := types.ParseClaimRequest(text)
-		if err != nil || slices.Contains(requests, named.Request) {
-			continue
-		}
-		device.Request = named.Request
-		if named.IsOf(&device) {
+		isClaim := types.ClaimRequest{Claim: named.Claim}.Among(one)
+		if err == nil && isClaim(&one[of]) && !slices.Contains(requests, named.Request) {
 			requests = append(requests, named.Request)
 		}
 	}
@@ -271,7 +272,7 @@ func assignResources(facts *types.Facts, multusNamespace string) {
 		}
 	}
 	for _, request := range named {
-		if i := slices.IndexFunc(free, request.IsOf); i >= 0 {
+		if i := slices.IndexFunc(free, request.Among(facts.Claimed)); i >= 0 {
 			free = slices.Delete(free, i, i+1)
 		}
 	}
@@ -315,7 +316,7 @@ func lackingResources(facts *types.Facts, multusNamespace string) (lacking []str
 // wantedNetworks gives an element for each attachment: of the networks that no annotation selects,
 // and of both annotations.
 func wantedNetworks(facts *types.Facts, multusNamespace string) []types.Selection {
-	selected := selections(&facts.Pod, multusNamespace)
+	selected := facts.Pod.Selections(multusNamespace)
 	var all []types.Selection
 	for i := range facts.Networks {
 		ref := facts.Networks[i].Ref

@@ -25,7 +25,7 @@ func addDevices(ctx context.Context, n *node, source podSource, facts *types.Fac
 		tried, err := askKubelet(ctx, n.config, facts)
 		asked = tried && err == nil
 	}
-	claimed, err := addClaimed(ctx, source, facts)
+	claimed, err := addClaimed(ctx, n, source, facts)
 	if err != nil {
 		return nil, err
 	}
@@ -86,26 +86,13 @@ func deviceResources(facts *types.Facts) []string {
 // namedDevices gives the devices that the pod names, each with the resource of its network.
 func namedDevices(facts *types.Facts, multusNamespace string) []types.Device {
 	var named []types.Device
-	for _, s := range selections(&facts.Pod, multusNamespace) {
+	for _, s := range facts.Pod.Selections(multusNamespace) {
 		network, err := facts.Network(s.Ref())
 		if err == nil && s.DeviceID != "" {
 			named = append(named, types.Device{Resource: network.ResourceName, ID: s.DeviceID})
 		}
 	}
 	return named
-}
-
-// selections gives the elements of both annotations, the default network's first; none if
-// planning refuses one.
-func selections(pod *types.Pod, multusNamespace string) []types.Selection {
-	all, _, err := types.ParseSelections(pod.Annotations[types.AnnotationNetworks], pod.Namespace)
-	if err != nil {
-		return nil
-	}
-	if chosen, _, err := types.ParseDefaultNetwork(pod.Annotations[types.AnnotationDefaultNetwork], multusNamespace); err == nil && chosen != nil {
-		all = append([]types.Selection{*chosen}, all...)
-	}
-	return all
 }
 
 // assumedDevices gives as many devices as are requested of each resource: those that the pod

@@ -38,11 +38,7 @@ type podSource interface {
 
 // gather gives the facts of a pod, and what is assumed in them.
 func gather(ctx context.Context, n *node, source podSource, pod types.Ref) (*types.Facts, []string, error) {
-	req := &types.FactsRequest{Pod: types.Pod{Namespace: pod.Namespace, Name: pod.Name}, MultusNamespace: types.DefaultNamespace}
-	if n.config != nil {
-		req.Networks, req.MultusNamespace = plan.ConfiguredRefs(n.config), n.config.MultusNamespace
-	}
-	facts, err := source.Facts(ctx, req)
+	facts, err := source.Facts(ctx, n.factsRequest(pod))
 	if err == nil {
 		err = unreadable(facts)
 	}
@@ -51,6 +47,15 @@ func gather(ctx context.Context, n *node, source podSource, pod types.Ref) (*typ
 	}
 	assumed, err := addDevices(ctx, n, source, facts)
 	return facts, assumed, err
+}
+
+// factsRequest gives the request that an ADD on the node makes.
+func (n *node) factsRequest(pod types.Ref) *types.FactsRequest {
+	req := &types.FactsRequest{Pod: types.Pod{Namespace: pod.Namespace, Name: pod.Name}, MultusNamespace: types.DefaultNamespace}
+	if n.config != nil {
+		req.Networks, req.MultusNamespace = plan.ConfiguredRefs(n.config), n.config.MultusNamespace
+	}
+	return req
 }
 
 // unreadable reports networks that could not be read: whether ADD can read them is not known.

@@ -24,12 +24,12 @@ type Reader interface {
 }
 
 // Complete adds to facts what the pod's claims allocate, if a network takes a device. The
-// kubelet, if there is one, has been asked already.
-func Complete(ctx context.Context, r Reader, facts *types.Facts) error {
+// kubelet, if there is one, has been asked already. request is what the facts answer.
+func Complete(ctx context.Context, r Reader, request *types.FactsRequest, facts *types.Facts) error {
 	if facts.Pod.Static || !facts.WantDevices() { // a static pod cannot have claims
 		return nil
 	}
-	wants := wantsOf(facts)
+	wants := wantsOf(request, facts)
 	if facts.Devices != nil && len(facts.Claimed) > 0 && wants.areMet(facts) {
 		// The devices of device plugins are enough: the claims are of something else, as GPUs, and
 		// need no right to slices.
@@ -124,42 +124,29 @@ type wants struct {
 	ids   []string       // that elements name
 }
 
-// wantsOf reads the wants from facts. A network that several elements name is wanted by each.
-func wantsOf(facts *types.Facts) *wants {
+// wantsOf reads the wants from facts. A network is wanted by each element that names it, also by
+// its deviceID, and by the node itself: to count too much costs a read, to count too little a pod.
+func wantsOf(request *types.FactsRequest, facts *types.Facts) *wants {
 	w := &wants{count: map[string]int{}}
-	elements := map[types.Ref]int{}
-	for _, s := range selections(&facts.Pod) {
-		ref := s.Ref()
-		switch {
-		case s.Claim != "":
-			w.named = true
-		case s.DeviceID != "":
+	times := map[types.Ref]int{}
+	for _, ref := range request.Networks {
+		times[ref]++
+	}
+	for _, s := range facts.Pod.Selections(request.MultusNamespace) {
+		times[s.Ref()]++
+		w.named = w.named || s.Claim != ""
+		if s.DeviceID != "" {
 			w.ids = append(w.ids, s.DeviceID)
-			elements[ref] = max(elements[ref], 0)
-			continue
 		}
-		elements[ref]++
 	}
 	for i := range facts.Networks {
 		n := &facts.Networks[i]
-		times, selected := elements[n.Ref]
-		if !selected {
-			times = 1 // the node's own, or the default network
-		}
 		w.named = w.named || n.Claim != ""
 		if n.ResourceName != "" {
-			w.count[n.ResourceName] += times
+			w.count[n.ResourceName] += times[n.Ref]
 		}
 	}
 	return w
-}
-
-func selections(pod *types.Pod) []types.Selection {
-	all, _, _ := types.ParseSelections(pod.Annotations[types.AnnotationNetworks], pod.Namespace) // planning refuses what cannot be read
-	if chosen, _, err := types.ParseDefaultNetwork(pod.Annotations[types.AnnotationDefaultNetwork], ""); err == nil && chosen != nil {
-		all = append(all, *chosen)
-	}
-	return all
 }
 
 // areMet reports whether what the kubelet said is enough to give every network its device. It
@@ -204,18 +191,13 @@ func isAmong(devices []*types.ClaimedDevice, c *types.ClaimedDevice) bool {
 	return false
 }
 
+// isAllocated reports whether a device of the pod has an ID, or an address, that an element names.
 func isAllocated(facts *types.Facts, id string) bool {
-	for _, ids := range facts.Devices {
-		for _, other := range ids {
-			if other == id {
-				return true
-			}
-		}
-	}
-	for i := range facts.Claimed {
-		if facts.Claimed[i].ID == id {
+	named := types.Device{ID: id}
+	for resource, ids := range facts.Devices {
+		if slices.ContainsFunc(ids, func(other string) bool { return named.Is(types.Device{Resource: resource, ID: other}) }) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(facts.Claimed, func(c types.ClaimedDevice) bool { return c.ID != "" && named.Is(c.Device()) })
 }

@@ -71,17 +71,25 @@ func TestComplete(t *testing.T) {
 		"of a device plugin alone":                      {annotation: "vf", devices: map[string][]string{"e/vf": {"id7"}}},
 		"of a device plugin, beside the claim of a GPU": {annotation: "vf", devices: map[string][]string{"e/vf": {"id7"}}, kubelet: []types.ClaimedDevice{claimed("c", "", "gpu")}},
 		"of a device plugin and a claim":                {annotation: "vf,vf", devices: map[string][]string{"e/vf": {"id7"}}, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, asked: []string{"slices"}, want: []string{"vf-1"}},
-		"named by its ID":                               {annotation: `[{"name": "plain", "deviceID": "id1"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, asked: []string{"slices"}, want: []string{"vf-1"}},
-		"two of one claim, whose order":                 {annotation: "vf,vf", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1"), claimed("c", "", "vf-2")}, pod: []types.ClaimedDevice{claimed("c", "a", "vf-2"), claimed("c", "b", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-2", "vf-1"}},
-		"requests from the checkpoint":                  {annotation: "vf,vf", kubelet: []types.ClaimedDevice{claimed("c", "a", "vf-1"), claimed("c", "b", "vf-2")}, pod: []types.ClaimedDevice{claimed("c", "b", "vf-2"), claimed("c", "a", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-2", "vf-1"}},
-		"two shares of one device":                      {annotation: "vf", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1"), claimed("c", "", "share-1")}, asked: []string{"slices"}, want: []string{"vf-1", "share-1"}},
-		"a claim that no container uses":                {annotation: "vf", pod: []types.ClaimedDevice{claimed("c", "a", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
-		"a network names a claim":                       {annotation: "named", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
-		"an element names a claim":                      {annotation: `[{"name": "plain", "plexus-cni.io/claim": "c/r"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
-		"another ID is named":                           {annotation: `[{"name": "plain", "deviceID": "id3"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-1"}},
-		"no kubelet":                                    {annotation: "vf", noKubelet: true, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
-		"no kubelet, and no claim":                      {annotation: "vf", noKubelet: true, pod: []types.ClaimedDevice{}, asked: []string{"claims"}, want: []string{}},
-		"a static pod, which has no claim":              {annotation: "vf", static: true, devices: map[string][]string{}},
+		"of a device plugin by its ID, and a claim": {
+			annotation: `[{"name": "vf", "deviceID": "id7"}, {"name": "vf"}]`, devices: map[string][]string{"e/vf": {"id7"}},
+			kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, asked: []string{"slices"}, want: []string{"vf-1"},
+		},
+		"of a device plugin for another resource, and a claim": {
+			annotation: `[{"name": "vf", "deviceID": "id7"}]`, devices: map[string][]string{"e/other": {"id7"}},
+			kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, asked: []string{"slices"}, want: []string{"vf-1"},
+		},
+		"named by its ID":                  {annotation: `[{"name": "plain", "deviceID": "id1"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, asked: []string{"slices"}, want: []string{"vf-1"}},
+		"two of one claim, whose order":    {annotation: "vf,vf", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1"), claimed("c", "", "vf-2")}, pod: []types.ClaimedDevice{claimed("c", "a", "vf-2"), claimed("c", "b", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-2", "vf-1"}},
+		"requests from the checkpoint":     {annotation: "vf,vf", kubelet: []types.ClaimedDevice{claimed("c", "a", "vf-1"), claimed("c", "b", "vf-2")}, pod: []types.ClaimedDevice{claimed("c", "b", "vf-2"), claimed("c", "a", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-2", "vf-1"}},
+		"two shares of one device":         {annotation: "vf", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1"), claimed("c", "", "share-1")}, asked: []string{"slices"}, want: []string{"vf-1", "share-1"}},
+		"a claim that no container uses":   {annotation: "vf", pod: []types.ClaimedDevice{claimed("c", "a", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
+		"a network names a claim":          {annotation: "named", kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
+		"an element names a claim":         {annotation: `[{"name": "plain", "plexus-cni.io/claim": "c/r"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
+		"another ID is named":              {annotation: `[{"name": "plain", "deviceID": "id3"}]`, kubelet: []types.ClaimedDevice{claimed("c", "", "vf-1")}, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"slices", "claims"}, want: []string{"vf-1"}},
+		"no kubelet":                       {annotation: "vf", noKubelet: true, pod: []types.ClaimedDevice{claimed("c", "r", "vf-1")}, asked: []string{"claims", "slices"}, want: []string{"vf-1"}},
+		"no kubelet, and no claim":         {annotation: "vf", noKubelet: true, pod: []types.ClaimedDevice{}, asked: []string{"claims"}, want: []string{}},
+		"a static pod, which has no claim": {annotation: "vf", static: true, devices: map[string][]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSource(test.pod...)
@@ -101,7 +109,7 @@ func TestComplete(t *testing.T) {
 			if facts.Devices == nil && !test.noKubelet {
 				facts.Devices = map[string][]string{}
 			}
-			check.Must(t, Complete(t.Context(), s, facts))
+			check.Must(t, Complete(t.Context(), s, &types.FactsRequest{MultusNamespace: "kube-system"}, facts))
 			var got []string
 			if facts.Claimed != nil {
 				got = []string{}
@@ -129,9 +137,35 @@ func TestCompleteKeepsTheExtendedResource(t *testing.T) {
 		Pod:      types.Pod{Namespace: "ns", Name: "p", Annotations: map[string]string{types.AnnotationNetworks: "vf"}},
 		Networks: []types.Network{{Ref: types.Ref{Namespace: "ns", Name: "vf"}, ResourceName: "e/extended"}}, Devices: map[string][]string{},
 	}
-	check.Must(t, Complete(t.Context(), s, facts))
+	check.Must(t, Complete(t.Context(), s, &types.FactsRequest{MultusNamespace: "kube-system"}, facts))
 	check.Equal(t, "without a name of its own", facts.Claimed[0].Resource, "e/extended")
 	check.Equal(t, "with one", facts.Claimed[1].Resource, "e/vf")
+}
+
+// A network that the node attaches, and that the pod selects too, takes two devices; one for the
+// default network is found in the node's own namespace.
+func TestCompleteCountsTheNodesOwn(t *testing.T) {
+	vf := types.Ref{Namespace: "kube-system", Name: "vf"}
+	for name, test := range map[string]struct {
+		annotations map[string]string
+		own         []types.Ref
+		asked       []string
+	}{
+		"the node alone":           {own: []types.Ref{vf}},
+		"the node and the pod":     {own: []types.Ref{vf}, annotations: map[string]string{types.AnnotationNetworks: "kube-system/vf"}, asked: []string{"slices"}},
+		"the pod alone":            {annotations: map[string]string{types.AnnotationNetworks: "kube-system/vf"}},
+		"as the default, and once": {annotations: map[string]string{types.AnnotationNetworks: "kube-system/vf", types.AnnotationDefaultNetwork: "vf"}, asked: []string{"slices"}},
+	} {
+		s := newSource()
+		facts := &types.Facts{
+			Pod:      types.Pod{Namespace: "ns", Name: "p", Annotations: test.annotations},
+			Networks: []types.Network{{Ref: vf, ResourceName: "e/vf"}}, Devices: map[string][]string{"e/vf": {"id7"}}, Claimed: []types.ClaimedDevice{claimed("c", "", "vf-1")},
+		}
+		check.Must(t, Complete(t.Context(), s, &types.FactsRequest{Networks: test.own, MultusNamespace: "kube-system"}, facts))
+		if diff := cmp.Diff(test.asked, s.asked); diff != "" {
+			t.Errorf("%s: asked (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 // What is not known names the pod and the reason, and comes with its code.
@@ -153,7 +187,7 @@ func TestCompleteFails(t *testing.T) {
 				Pod:      types.Pod{Namespace: "ns", Name: "p", Annotations: map[string]string{types.AnnotationNetworks: "vf"}},
 				Networks: []types.Network{{Ref: types.Ref{Namespace: "ns", Name: "vf"}, ResourceName: "e/vf"}}, Devices: map[string][]string{}, Claimed: test.kubelet,
 			}
-			err := Complete(t.Context(), s, facts)
+			err := Complete(t.Context(), s, &types.FactsRequest{MultusNamespace: "kube-system"}, facts)
 			check.Error(t, err, "pod ns/p: the devices of its claims are not known", test.want)
 			check.Equal(t, "code", types.CodeOf(err, 0), test.code)
 		})

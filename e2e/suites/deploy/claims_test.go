@@ -154,12 +154,12 @@ func (s *claimSite) read(t *testing.T, name string) *resourcev1.ResourceClaim {
 }
 
 func partOf(claim, driver string) plexus.ClaimPart {
-	return plexus.ClaimPart{Namespace: "policy", Claim: claim, Driver: driver}
+	return plexus.ClaimPart{Namespace: "policy", Claim: claim, Driver: driver, Pool: "a", Device: draDevice}
 }
 
-func said(part plexus.ClaimPart) plexus.ClaimStatus {
-	return plexus.ClaimStatus{
-		Part: part, Pool: "a", Device: draDevice, Pod: "policy/own", Interface: "net0",
+func said(part plexus.ClaimPart) *plexus.ClaimStatus {
+	return &plexus.ClaimStatus{
+		Part: part, Pod: "policy/own", Interface: "net0",
 		IPs: []string{"10.0.0.1/24", "2001:db8::1/64"}, MAC: "02:00:00:00:00:01", Attached: time.Unix(1000, 0),
 	}
 }
@@ -168,7 +168,7 @@ func said(part plexus.ClaimPart) plexus.ClaimStatus {
 func (s *claimSite) write(t *testing.T, claim, driver string) error {
 	t.Helper()
 	part := partOf(claim, driver)
-	return s.client.ApplyClaimStatus(t.Context(), part, []plexus.ClaimStatus{said(part)})
+	return s.client.ApplyClaimStatus(t.Context(), part, said(part))
 }
 
 func (s *claimSite) await(t *testing.T, what string, is func() bool) {
@@ -234,12 +234,29 @@ func TestKubeDeployClaims(t *testing.T) {
 	if len(after.Status.Devices) != 1 || after.Status.Devices[0].Driver != gpuDriver {
 		t.Errorf("what is left: %+v", after.Status.Devices)
 	}
-	if slices.ContainsFunc(after.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return strings.HasSuffix(f.Manager, nicDriver) }) {
+	if slices.ContainsFunc(after.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return strings.Contains(f.Manager, nicDriver) }) {
 		t.Errorf("it still manages fields: %+v", after.ManagedFields)
 	}
+	s.checkTwoDevices(t)
 	s.checkClaimsOfOthers(t)
 	s.checkDriver(t)
 	s.checkPolicy(t)
+}
+
+// checkTwoDevices writes two devices of one driver, and takes one of them out.
+func (s *claimSite) checkTwoDevices(t *testing.T) {
+	t.Helper()
+	second := allocated(nicDriver)
+	second.Device = "second"
+	s.claim(t, "two", "a", allocated(nicDriver), second)
+	other := partOf("two", nicDriver)
+	other.Device = "second"
+	if err := errors.Join(s.write(t, "two", nicDriver), s.client.ApplyClaimStatus(t.Context(), other, said(other)), s.client.ApplyClaimStatus(t.Context(), partOf("two", nicDriver), nil)); err != nil {
+		t.Error(err)
+	}
+	if left := s.read(t, "two").Status.Devices; len(left) != 1 || left[0].Device != "second" || left[0].NetworkData == nil {
+		t.Errorf("of two devices of a driver are left: %+v", left)
+	}
 }
 
 // checkClaimsOfOthers writes claims that are not of the agent's node, or not what it takes them for.
@@ -261,13 +278,13 @@ func (s *claimSite) checkClaimsOfOthers(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", claim, err, want)
 		}
 	}
-	ofShare := said(partOf("shared", nicDriver))
+	ofShare := partOf("shared", nicDriver)
 	ofShare.ShareID = someShare
-	if err := s.client.ApplyClaimStatus(t.Context(), ofShare.Part, []plexus.ClaimStatus{ofShare}); err != nil || len(s.read(t, "shared").Status.Devices) != 1 {
+	if err := s.client.ApplyClaimStatus(t.Context(), ofShare, said(ofShare)); err != nil || len(s.read(t, "shared").Status.Devices) != 1 {
 		t.Errorf("a share: %v", err)
 	}
 	unbound := s.clientOf(t, nil)
-	if err := unbound.ApplyClaimStatus(t.Context(), ofShare.Part, nil); !errors.Is(err, k8sclient.ErrClaimRefused) {
+	if err := unbound.ApplyClaimStatus(t.Context(), ofShare, nil); !errors.Is(err, k8sclient.ErrClaimRefused) {
 		t.Errorf("a token that is bound to no pod: %v", err)
 	}
 	kubeconfig, err := s.NodeKubeconfig("a")
@@ -278,7 +295,7 @@ func (s *claimSite) checkClaimsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := node.ApplyClaimStatus(t.Context(), ofShare.Part, nil); !errors.Is(err, k8sclient.ErrClaimRefused) || !strings.Contains(err.Error(), "403") {
+	if err := node.ApplyClaimStatus(t.Context(), ofShare, nil); !errors.Is(err, k8sclient.ErrClaimRefused) || !strings.Contains(err.Error(), "403") {
 		t.Errorf("the kubelet's credentials: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -60,26 +59,12 @@ func (b *claimBench) reads(name string, want map[string]int, template, networks 
 	b.remove(p)
 }
 
-// recordedClaims gives the devices of claims in the record of a pod, by their link.
-func (b *claimBench) recordedClaims(p *cluster.Pod) []string {
-	b.Helper()
-	var ids []string
-	for _, name := range b.node.Journal() {
-		text, err := b.node.ReadFile(cluster.JournalDir + "/" + name)
-		b.Must(err)
-		intent, _, _ := strings.Cut(text, "\n")
-		var record types.Intent
-		b.Must(json.Unmarshal([]byte(intent), &record))
-		if record.Plan.Pod.Name != p.Name {
-			continue
-		}
-		for _, a := range record.Plan.Attachments {
-			if a.Claimed != nil {
-				ids = append(ids, strings.TrimPrefix(a.Claimed.Name, "dev-"))
-			}
-		}
+// linkOf gives the link of a device that a claim allocates.
+func linkOf(a *types.Attachment) string {
+	if a.Claimed == nil {
+		return "a device of no claim"
 	}
-	return ids
+	return strings.TrimPrefix(a.Claimed.Name, "dev-")
 }
 
 // afterAgent kills the agent while a pod has a device: that pod keeps it, and new ones get theirs.

@@ -268,7 +268,7 @@ func (b *claimBench) mustHaveIDs(p *cluster.Pod, ids []string, interfaces ...str
 			b.Errorf("pod %s: %s has %s, and its claims give it %s, which has %s", p.Name, name, macs[name], ids[i], b.links.macs[ids[i]])
 		}
 	}
-	if recorded := b.recordedClaims(p); !slices.Equal(recorded, ids) {
+	if recorded := recorded(b.Scenario, b.node, p, linkOf); !slices.Equal(recorded, ids) {
 		b.Errorf("the record of pod %s has devices %q, want %q", p.Name, recorded, ids)
 	}
 	b.Logf("pod %s has %q as %q", p.Name, ids, interfaces)

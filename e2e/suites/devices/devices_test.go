@@ -86,34 +86,33 @@ func (b *bench) mustHave(p *cluster.Pod, interfaces ...string) []string {
 	if slices.Sort(want); !slices.Equal(got, want) {
 		b.Fatalf("pod %s has %q; the kubelet gave it %q, which are %q", p.Name, got, allocated, want)
 	}
-	if recorded := b.recorded(p); !slices.Equal(recorded, allocated) {
+	if recorded := recorded(b.Scenario, b.node, p, func(a *types.Attachment) string { return a.DeviceID }); !slices.Equal(recorded, allocated) {
 		b.Errorf("the record of pod %s has devices %q, want %q", p.Name, recorded, allocated)
 	}
 	b.Logf("pod %s: the kubelet gave %q, the pod has %q", p.Name, allocated, got)
 	return allocated
 }
 
-// recorded gives the devices in the record of a pod.
-func (b *bench) recorded(p *cluster.Pod) []string {
-	b.Helper()
-	for _, name := range b.node.Journal() {
-		text, err := b.node.ReadFile(cluster.JournalDir + "/" + name)
-		b.Must(err)
+// recorded gives what the record of a pod has of each attachment with a device.
+func recorded(s *cluster.Scenario, n *cluster.Node, p *cluster.Pod, of func(*types.Attachment) string) []string {
+	s.Helper()
+	var all []string
+	for _, name := range n.Journal() {
+		text, err := n.ReadFile(cluster.JournalDir + "/" + name)
+		s.Must(err)
 		intent, _, _ := strings.Cut(text, "\n")
 		var record types.Intent
-		b.Must(json.Unmarshal([]byte(intent), &record))
+		s.Must(json.Unmarshal([]byte(intent), &record))
 		if record.Plan.Pod.Name != p.Name {
 			continue
 		}
-		var ids []string
-		for _, a := range record.Plan.Attachments {
-			if a.DeviceID != "" {
-				ids = append(ids, a.DeviceID)
+		for i := range record.Plan.Attachments {
+			if a := &record.Plan.Attachments[i]; a.DeviceID != "" {
+				all = append(all, of(a))
 			}
 		}
-		return ids
 	}
-	return nil
+	return all
 }
 
 // Pods get the devices that a real kubelet has allocated to them, whoever asks it.
