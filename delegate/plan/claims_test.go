@@ -82,6 +82,10 @@ func TestPlanDevicesOfClaims(t *testing.T) {
 			annotation: "named", claimed: []types.ClaimedDevice{vfOf("other", "port", 1), nameless},
 			want: []string{"net0 0000:3b:02.6 uplink/port"},
 		},
+		"an empty claim is none": {
+			annotation: `[{"name": "named", "plexus-cni.io/claim": ""}, {"name": "fast", "plexus-cni.io/claim": ""}]`, claimed: []types.ClaimedDevice{nameless, vfOf("other", "port", 1)},
+			want: []string{"net0 0000:3b:02.6 uplink/port", "net1 0000:3b:02.1 other/port"},
+		},
 		"the element's claim comes before the definition's": {
 			annotation: `[{"name": "named", "plexus-cni.io/claim": "other"}]`, claimed: []types.ClaimedDevice{nameless, vfOf("other", "port", 1)},
 			want: []string{"net0 0000:3b:02.1 other/port"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -164,6 +165,23 @@ func TestClaimsThatAreNotWritten(t *testing.T) {
 				t.Errorf("tried again: %v, want %v", again, test.again)
 			}
 		})
+	}
+}
+
+// What no later attempt mends is logged once for each driver, however many claims it has.
+func TestClaimsAreLoggedOnce(t *testing.T) {
+	for _, fault := range []error{k8sclient.ErrClaimRefused, k8sclient.ErrClaimOwned} {
+		n, a, p := claiming(t)
+		var log strings.Builder
+		p.log = slog.New(slog.NewTextHandler(&log, nil))
+		a.set(func(types.ClaimPart) error { return fault })
+		for i, driver := range []string{"d", "d", "e"} {
+			n.write(attachment{id: fmt.Sprint("c", i), pod: fmt.Sprint("p", i), claimed: device(fmt.Sprint("nics", i), driver, "vf-1")})
+		}
+		settleClaims(t, n, p)
+		if got := strings.Count(log.String(), "the status of claims is not written"); got != 2 || !strings.Contains(log.String(), "driver=e") {
+			t.Errorf("%v is logged %d times, want once for each of two drivers:\n%s", fault, got, log.String())
+		}
 	}
 }
 

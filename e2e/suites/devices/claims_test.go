@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
@@ -48,7 +47,7 @@ func newClaimBench(t *testing.T, mode cluster.Mode) *claimBench {
 		b.class(name)
 	}
 	t.Cleanup(b.stop)
-	b.grant(mode)
+	b.grant()
 	for _, d := range b.drivers {
 		d.start()
 	}
@@ -61,29 +60,14 @@ func newClaimBench(t *testing.T, mode cluster.Mode) *claimBench {
 	return b
 }
 
-// grant gives the agents the rights of the component dra, and the node those that plexus-once
-// reads by.
-func (b *claimBench) grant(mode cluster.Mode) {
+// grant gives the agents, and the node for plexus-once, the rights of the component dra. The claims
+// of its pods the Node authorizer lets a kubelet read anyway.
+func (b *claimBench) grant() {
 	b.Helper()
-	if mode == cluster.WithAgent {
-		for _, file := range []string{"rbac.yaml", "admission-policy.yaml"} {
-			_, err := b.Kubectl("apply", "-f", "../../../deploy/components/dra/"+file)
-			b.Must(err)
-		}
-		return
+	for _, file := range []string{"rbac.yaml", "admission-policy.yaml"} {
+		_, err := b.Kubectl("apply", "-f", "../../../deploy/components/dra/"+file)
+		b.Must(err)
 	}
-	meta := metav1.ObjectMeta{Name: "plexus-e2e-claims"}
-	client := b.Client().RbacV1()
-	_, err := client.ClusterRoles().Create(b.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceslices"}, Verbs: []string{"list"}},
-		{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceclaims"}, Verbs: []string{"get"}},
-	}}, metav1.CreateOptions{})
-	b.Must(err)
-	_, err = client.ClusterRoleBindings().Create(b.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta, Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}},
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
-	}, metav1.CreateOptions{})
-	b.Must(err)
 }
 
 func (b *claimBench) stop() {
