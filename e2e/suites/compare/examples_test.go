@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -102,15 +103,32 @@ func TestKubeCompareExamples(t *testing.T) {
 // try attaches a pod to an example's network, and releases it.
 func (n *node) try(name string, e example) attached {
 	n.Helper()
-	n.cluster.MakeNAD(n, kube.NAD{Namespace: n.name, Name: name, Config: n.json(conf{"cniVersion": "0.3.1", "name": name, "plugins": e.plugins})})
-	s := n.pod(name, n.json([]conf{with(e.asks, "name", name)}))
-	s.mustAdd()
+	s, err := n.attach(name, e.plugins, e.asks)
+	check.Must(s, err)
+	s.mustHaveNetworks()
 	got := s.attached(e.want.MAC != "")
 	check.Must(s, s.del())
 	if left := s.interfaces(); len(left) > 0 {
 		s.Errorf("%s: the DEL leaves %v", name, left)
 	}
 	return got
+}
+
+// attach makes a network and a pod that asks something of it, and attaches the pod. A daemon of
+// Multus hears of a new network by a watch; until then it says that there is none.
+func (n *node) attach(name string, plugins []conf, asks conf) (*sandbox, error) {
+	n.Helper()
+	n.cluster.MakeNAD(n, kube.NAD{Namespace: n.name, Name: name, Config: n.json(conf{"cniVersion": "0.3.1", "name": name, "plugins": plugins})})
+	s := n.pod(name, n.json([]conf{with(asks, "name", name)}))
+	var err error
+	check.Eventually(n, "Multus to know network "+name, 20*time.Second, func() error {
+		err = s.add(n.Context())
+		if err != nil && strings.Contains(err.Error(), "cannot find a network-attachment-definition ("+name+")") {
+			return err
+		}
+		return nil
+	})
+	return s, err
 }
 
 // attached reads what the sandbox has on its further interface.
@@ -179,9 +197,8 @@ cat >/dev/null
 // addressesOf gives the addresses of a pod that asks something of a network, nil if its ADD fails.
 func (n *node) addressesOf(name string, plugin, asks conf) []string {
 	n.Helper()
-	n.cluster.MakeNAD(n, kube.NAD{Namespace: n.name, Name: name, Config: n.json(conf{"cniVersion": "0.3.1", "name": name, "plugins": []conf{plugin}})})
-	s := n.pod(name, n.json([]conf{with(asks, "name", name)}))
-	if err := s.add(n.Context()); err != nil {
+	s, err := n.attach(name, []conf{plugin}, asks)
+	if err != nil {
 		n.Log(err)
 		return nil
 	}

@@ -240,6 +240,12 @@ func (s *sandbox) add(ctx context.Context) error {
 func (s *sandbox) mustAdd() {
 	s.Helper()
 	check.Must(s, s.add(s.Context()))
+	s.mustHaveNetworks()
+}
+
+// mustHaveNetworks demands that the sandbox has more than its default network.
+func (s *sandbox) mustHaveNetworks() {
+	s.Helper()
 	if got := len(s.interfaces()); got < 2 {
 		s.Fatalf("the sandbox has the interfaces %v", s.interfaces())
 	}
