@@ -48,8 +48,7 @@ type Sighting struct {
 	Ready   bool     `json:"ready,omitempty"`
 	Packets []Packet `json:"packets,omitempty"`
 	Drops   []Drop   `json:"drops,omitempty"`
-	// Counts are those of each point, in the order of Watch.Points, since it began; nil if nothing was
-	// lost since they were said last.
+	// Counts are those of each point, in the order of Watch.Points, since it began; the last Sighting has them.
 	Counts []Count `json:"counts,omitempty"`
 }
 

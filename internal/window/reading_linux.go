@@ -44,6 +44,27 @@ func (l *local) Answers(_ context.Context, questions []inspect.Question) ([]insp
 	return answers, nil
 }
 
+// Watch gives what passes interfaces of this machine.
+func (l *local) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	watching, err := collect.Watch(l.options, watch)
+	if err == nil {
+		err = watching.Run(ctx, saw)
+	}
+	if err != nil {
+		return fmt.Errorf("watch packets: %w", err)
+	}
+	return nil
+}
+
+// Send sends packets of this machine's namespaces.
+func (l *local) Send(_ context.Context, send inspect.Send) ([]inspect.Sent, error) {
+	sent, err := collect.Send(l.options, send)
+	if err != nil {
+		return nil, fmt.Errorf("send packets: %w", err)
+	}
+	return sent, nil
+}
+
 // Changes says when something of the node may have changed.
 func (l *local) Changes(ctx context.Context) (<-chan struct{}, error) {
 	return collect.Changes(ctx, l.options)

@@ -28,7 +28,7 @@ type Node struct {
 	cleaned   *cleaning
 }
 
-var _ inspect.Node = (*Node)(nil)
+var _ inspect.Watcher = (*Node)(nil)
 
 // Way says how the node is read.
 func (n *Node) Way() string { return fmt.Sprintf("node %s, through the window pod %s", n.name, n.pod) }
@@ -51,6 +51,23 @@ func (n *Node) Answers(ctx context.Context, questions []inspect.Question) ([]ins
 		return nil, fmt.Errorf("node %s: %w", n.name, err)
 	}
 	return answers, nil
+}
+
+// Watch gives what passes interfaces of the node.
+func (n *Node) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	if err := n.Client.Watch(ctx, watch, saw); err != nil {
+		return fmt.Errorf("node %s: %w", n.name, err)
+	}
+	return nil
+}
+
+// Send sends packets of the node's namespaces.
+func (n *Node) Send(ctx context.Context, send inspect.Send) ([]inspect.Sent, error) {
+	sent, err := n.Client.Send(ctx, send)
+	if err != nil {
+		return nil, fmt.Errorf("node %s: %w", n.name, err)
+	}
+	return sent, nil
 }
 
 // Close ends the stream, and waits until the pods of earlier runs are deleted. The window pod stays

@@ -18,11 +18,9 @@ import (
 func Answers(options Options, questions []inspect.Question) ([]inspect.Answer, error) {
 	c := &collector{options: options, snapshot: inspect.New()}
 	defer c.close()
-	c.readJournal()
-	if err := c.openHost(); err != nil {
+	if err := c.open(); err != nil {
 		return nil, err
 	}
-	c.openSandboxes()
 	answers := make([]inspect.Answer, len(questions))
 	for i, question := range questions {
 		answers[i] = c.answer(question)
@@ -32,16 +30,9 @@ func Answers(options Options, questions []inspect.Question) ([]inspect.Answer, e
 
 func (c *collector) answer(question inspect.Question) inspect.Answer {
 	answer := inspect.Answer{Question: question}
-	for _, ns := range c.opened {
-		if ns.inode != question.Namespace {
-			continue
-		}
-		if err := inside(ns.handle, func() error { return ask(&answer) }); err != nil {
-			answer.Unread = err.Error()
-		}
-		return answer
+	if err := c.within(question.Namespace, func() error { return ask(&answer) }); err != nil {
+		answer.Unread = err.Error()
 	}
-	answer.Unread = "the network namespace is gone"
 	return answer
 }
 

@@ -24,7 +24,7 @@ type Client struct {
 	last  uint64
 }
 
-var _ inspect.Node = (*Client)(nil)
+var _ inspect.Watcher = (*Client)(nil)
 
 // call is a request under way.
 type call struct {
@@ -189,11 +189,57 @@ func (c *Client) Answers(ctx context.Context, questions []inspect.Question) ([]i
 	return answers, nil
 }
 
+// lastWords is how long a node may take, when it is told to stop watching, to say what it has left.
+const lastWords = 5 * time.Second
+
+// Watch gives what passes until the context ends, and then what the node has left.
+func (c *Client) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })()
+	err := c.run(late, question{kind: kindWatch, body: watch, enough: ctx.Done(), item: func(m message) error {
+		var sighting inspect.Sighting
+		if err := m.decode(&sighting); err != nil {
+			return err
+		}
+		return saw(sighting)
+	}})
+	if late.Err() != nil {
+		return fmt.Errorf("%w: what was seen last did not come within %s", ErrSilent, lastWords)
+	}
+	return err
+}
+
+// Send sends packets from the node.
+func (c *Client) Send(ctx context.Context, send inspect.Send) ([]inspect.Sent, error) {
+	var sent []inspect.Sent
+	if err := c.call(ctx, kindSend, send, func(m message) error { return m.decode(&sent) }); err != nil {
+		return nil, err
+	}
+	if len(sent) != len(send.Shots) {
+		return nil, fmt.Errorf("%w: the server says of %d packets, of %d that were to be sent", ErrFrame, len(sent), len(send.Shots))
+	}
+	return sent, nil
+}
+
+// question is a request to the server.
+type question struct {
+	kind   string
+	body   any
+	item   func(message) error // runs for each item of the answer
+	enough <-chan struct{}     // when it is closed, the server is asked to end; nil for never
+}
+
 // call sends a request, and runs a function for each item of the answer.
 func (c *Client) call(ctx context.Context, kind string, request any, item func(message) error) error {
+	return c.run(ctx, question{kind: kind, body: request, item: item})
+}
+
+func (c *Client) run(ctx context.Context, q question) error {
 	id, waiting := c.begin()
 	defer c.forget(id)
-	m, err := newMessage(id, kind, request)
+	cancel := func() { _ = c.out.send(message{ID: id, Kind: kindCancel}) }
+	m, err := newMessage(id, q.kind, q.body)
 	if err == nil {
 		err = c.send(ctx, m)
 	}
@@ -202,19 +248,22 @@ func (c *Client) call(ctx context.Context, kind string, request any, item func(m
 		case m := <-waiting.messages:
 			switch m.Kind {
 			case kindItem:
-				err = item(m)
+				err = q.item(m)
 			case kindEnd:
 				return nil
 			case kindError:
 				return refusal(m)
 			}
+		case <-q.enough:
+			q.enough = nil
+			go cancel()
 		case <-c.ended:
 			return c.why
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
 	}
-	go func() { _ = c.out.send(message{ID: id, Kind: kindCancel}) }()
+	go cancel()
 	return err
 }
 

@@ -18,7 +18,7 @@ const patience = 3 // heartbeats
 
 // Protocol is the version of this build. The minor one rises with a release that adds a kind of
 // request, or a field that the other side must know.
-var Protocol = Version{Major: 1, Minor: 0}
+var Protocol = Version{Major: 1, Minor: 1}
 
 // Errors of a stream.
 var (

@@ -21,12 +21,19 @@ type Opener func(Folders) (inspect.Node, error)
 var handlers = map[string]func(ctx context.Context, node inspect.Node, request message, send func(any) error) error{
 	kindSnapshot: sendSnapshot,
 	kindAnswers:  sendAnswers,
+	kindWatch:    sendSightings,
+	kindSend:     sendSent,
 }
+
+// beside are the kinds of requests that run beside others: a node is asked one other thing at a time.
+var beside = map[string]bool{kindWatch: true}
 
 // Kinds of requests.
 const (
 	kindSnapshot = "snapshot" // an inspect.Request; one item, an inspect.Snapshot
 	kindAnswers  = "answers"  // a list of inspect.Question; one item, a list of inspect.Answer
+	kindWatch    = "watch"    // an inspect.Watch; items until it is cancelled, each an inspect.Sighting
+	kindSend     = "send"     // an inspect.Send; one item, a list of inspect.Sent
 )
 
 func sendSnapshot(ctx context.Context, node inspect.Node, request message, send func(any) error) error {
@@ -51,6 +58,37 @@ func sendAnswers(ctx context.Context, node inspect.Node, request message, send f
 		return err
 	}
 	return send(answers)
+}
+
+// errNoWatch is the error for a node of which only a Snapshot is there.
+var errNoWatch = errors.New("no packet can be watched or sent there")
+
+func sendSightings(ctx context.Context, node inspect.Node, request message, send func(any) error) error {
+	var watch inspect.Watch
+	if err := request.decode(&watch); err != nil {
+		return err
+	}
+	watcher, able := node.(inspect.Watcher)
+	if !able {
+		return errNoWatch
+	}
+	return watcher.Watch(ctx, watch, func(sighting inspect.Sighting) error { return send(sighting) })
+}
+
+func sendSent(ctx context.Context, node inspect.Node, request message, send func(any) error) error {
+	var what inspect.Send
+	if err := request.decode(&what); err != nil {
+		return err
+	}
+	watcher, able := node.(inspect.Watcher)
+	if !able {
+		return errNoWatch
+	}
+	sent, err := watcher.Send(ctx, what)
+	if err != nil {
+		return err
+	}
+	return send(sent)
 }
 
 // server serves one client.
@@ -182,8 +220,10 @@ func (s *server) finish(id uint64, cancel context.CancelFunc) {
 }
 
 func (s *server) answer(ctx context.Context, node inspect.Node, m message, answer func(context.Context, inspect.Node, message, func(any) error) error) {
-	s.asking.Lock()
-	defer s.asking.Unlock()
+	if !beside[m.Kind] {
+		s.asking.Lock()
+		defer s.asking.Unlock()
+	}
 	err := ctx.Err()
 	if err == nil {
 		err = answer(ctx, node, m, func(item any) error {

@@ -222,8 +222,8 @@ func TestServeRefusesOtherVersions(t *testing.T) {
 func TestStreamUnknownRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := connected(t, &fakeNode{})
-		err := c.call(t.Context(), "capture", nil, func(message) error { return nil })
-		check.Error(t, err, `does not know the request "capture"`, "an older one")
+		err := c.call(t.Context(), "later", nil, func(message) error { return nil })
+		check.Error(t, err, `does not know the request "later"`, "an older one")
 		_, err = c.Snapshot(t.Context(), inspect.Request{})
 		check.Must(t, err)
 		check.Must(t, c.Close())
