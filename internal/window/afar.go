@@ -32,9 +32,10 @@ type afar struct {
 	name      string // of the node
 	namespace string // of Plexus
 	keep      time.Duration
-	brief     bool   // the command reads only interfaces and addresses
-	way       string // how the node was read
-	away      bool   // it was read through a window pod
+	brief     bool            // the command reads only interfaces and addresses
+	needs     windowpod.Needs // what else a window pod has to be able to do
+	way       string          // how the node was read
+	away      bool            // it was read through a window pod
 	connect   func() (*clients, error)
 }
 
@@ -81,7 +82,7 @@ func (a *afar) newClients() (*clients, error) {
 	}
 	config.UserAgent = program + "/" + version.Version
 	c := &clients{timeout: cmp.Or(config.Timeout, askTimeout)}
-	needs := windowpod.Full
+	needs := max(a.needs, windowpod.Full)
 	if a.brief {
 		needs = windowpod.Brief
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ type pathOptions struct {
 	saved    map[string]string // the files of --from, by node
 	save     string
 	query    path.Query
+	probe    probeFlags
 	width    int
 	output   *output
 	fallback *string // the namespace of a pod that is named without one
@@ -41,7 +43,9 @@ func newPath(cluster *genericclioptions.ConfigFlags) *cobra.Command {
 		Long: `path answers: which way does a packet take, and where does it end? It shows each interface that the
 packet passes, and how it comes from one to the next. The kernels are asked for it: their routing,
 neighbours and forwarding databases. Rules of netfilter and BPF programs cannot be asked; path says
-where they are. It sends no packet.
+where they are. It sends no packet, unless --probe is given: then it sends a few along the path, watches
+every interface of it, and says at each hop whether they were seen, and in what they changed; and between
+which two hops they were lost. --why adds the kernel's own reason for each packet that it dropped.
 
 Two pods that are on several networks together have several ways: choose with -i. In place of a pod
 the path of a network namespace can be given. The nodes of the pods that are named are read, and no
@@ -53,6 +57,8 @@ pod through a window pod if there is a cluster (docs/window.md). Elsewhere the n
 read so. With --from what --save wrote is read instead, one file a node. Nothing of a node is changed.`,
 		Example: `  sudo kubectl-plexus path shop/web -i net0 to shop/db
   sudo kubectl-plexus path shop/web to 192.0.2.9
+  kubectl plexus path shop/web -i net0 to shop/db --probe
+  kubectl plexus path shop/web to shop/db:5432 --probe=tcp --why
   kubectl plexus path shop/web -i net0 to shop/db -o html > way.html
   kubectl plexus path shop/web -i net0 to shop/db --save report
   kubectl-plexus path shop/web -i net0 to shop/db --from report/node1.json --from report/node2.json`,
@@ -65,6 +71,7 @@ read so. With --from what --save wrote is read instead, one file a node. Nothing
 	cmd.Flags().StringArrayVar(&o.froms, "from", nil, "read a saved snapshot from this `file` instead of the node, one a node")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the snapshots, with what was asked, into this `folder`, one file a node; --from reads them")
 	cmd.Flags().StringVarP(&o.query.Interface, "interface", "i", "", "the pod's `interface` that packets leave by; without it, the pod's routing chooses")
+	o.probe.add(cmd)
 	cmd.Flags().IntVar(&o.width, "width", 0, "`pixels` of the picture of -o svg: 888, or one column below 600")
 	o.output = addOutput(cmd, formatMermaid, formatSVG, formatHTML)
 	return cmd
@@ -102,8 +109,8 @@ func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("path takes two ends, as NAMESPACE/POD to NAMESPACE/POD or ADDRESS, got %q", args)
 	}
 	o.query.From, o.query.To = args[0], args[1]
-	if address, err := netip.ParseAddrPort(args[1]); err == nil {
-		o.query.To, o.query.Port = address.Addr().String(), address.Port()
+	if err := o.parsePort(args[1]); err != nil {
+		return err
 	}
 	for _, end := range []string{o.query.From, o.query.To} {
 		namespace, pod, qualified := strings.Cut(end, "/")
@@ -114,6 +121,24 @@ func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
 	if o.width < 0 {
 		return fmt.Errorf("--width: %d is below 0", o.width)
 	}
+	return o.probe.check(o)
+}
+
+// parsePort takes the port off the far end: of an address, or of a pod, whose name has no colon.
+func (o *pathOptions) parsePort(end string) error {
+	if address, err := netip.ParseAddrPort(end); err == nil {
+		o.query.To, o.query.Port = address.Addr().String(), address.Port()
+		return nil
+	}
+	name, port, found := strings.Cut(end, ":")
+	if !found || path.IsAddress(end) || filepath.IsAbs(end) {
+		return nil
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return fmt.Errorf("%q: %q is no port, which is a number of 1 to 65535", end, port)
+	}
+	o.query.To, o.query.Port = name, uint16(number)
 	return nil
 }
 
@@ -124,7 +149,11 @@ func (o *pathOptions) run(cmd *cobra.Command) (err error) {
 	o.query.From, o.query.To = o.subject(o.query.From), o.subject(o.query.To)
 	v := &visited{}
 	defer func() { err = errors.Join(err, v.close()) }()
+	o.node.needs = o.probe.needs()
 	document, err := o.visit(cmd, v)
+	if err == nil && o.probe.protocol != "" {
+		err = o.probe.run(cmd.Context(), v, document)
+	}
 	if err != nil {
 		return err
 	}
@@ -230,6 +259,7 @@ func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 type visited struct {
 	nodes     []inspect.Node
 	snapshots []*inspect.Snapshot
+	world     *path.World // after a trace
 }
 
 func (v *visited) add(ctx context.Context, node inspect.Node, request inspect.Request) error {
@@ -266,9 +296,9 @@ func (o *pathOptions) request() (request inspect.Request) {
 
 // trace asks the nodes until the path needs no further answer.
 func (o *pathOptions) trace(ctx context.Context, v *visited) (*path.Document, error) {
-	world := path.NewWorld(v.snapshots...)
+	v.world = path.NewWorld(v.snapshots...)
 	for range maxQuestions {
-		document, asked, err := world.Trace(o.query)
+		document, asked, err := v.world.Trace(o.query)
 		if errors.Is(err, path.ErrChoose) {
 			return nil, misuse(err)
 		}

@@ -88,17 +88,22 @@ func (s settings) folders() stream.Folders {
 // Needs is how much of a node is read, by which the pod's capabilities are chosen.
 type Needs int
 
-// What is needed.
+// What is needed; each can do what those before it can.
 const (
 	Brief Needs = iota // interfaces and addresses of all namespaces
 	Full               // all of it, for which every namespace is entered
+	Watch              // packets too, of any interface, and to send some
+	Why                // the kernel's reasons for dropping packets too
 )
 
-func (n Needs) capabilities() []corev1.Capability {
-	if n == Brief {
-		return []corev1.Capability{"NET_ADMIN"}
+// added are the capabilities that each of the needs takes beside those before it.
+var added = map[Needs][]corev1.Capability{Brief: {"NET_ADMIN"}, Full: {"SYS_ADMIN"}, Watch: {"NET_RAW"}, Why: {"BPF", "PERFMON"}}
+
+func (n Needs) capabilities() (all []corev1.Capability) {
+	for need := Brief; need <= n; need++ {
+		all = append(all, added[need]...)
 	}
-	return []corev1.Capability{"NET_ADMIN", "SYS_ADMIN"}
+	return all
 }
 
 // pod makes the one shape that the admission policy allows.

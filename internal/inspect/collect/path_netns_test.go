@@ -58,6 +58,7 @@ n%i ip route add blackhole 192.168.%i.0/26
 n%i ip link add cali%i mtu 1450 type veth peer name eth0 netns @p%i
 n%i ip link set cali%i address ee:ee:ee:ee:ee:ee up
 n%i sysctl -qw net.ipv4.conf.cali%i.proxy_arp=1
+n%i sysctl -qw net.ipv4.neigh.cali%i.proxy_delay=0
 n%i ip route add 192.168.%i.5 dev cali%i scope link
 p%i ip addr add 192.168.%i.5/32 dev eth0
 p%i ip link set eth0 up

@@ -15,21 +15,27 @@ type Document struct {
 	To         End    `json:"to"`
 	// Network is the name of the network that both ends are on, if one is recorded.
 	Network string `json:"network,omitempty"`
-	There   Way    `json:"there"`
+	// Bound says that a program has to bind its socket to the interface of From to take this path.
+	Bound bool `json:"bound,omitempty"`
+	There Way  `json:"there"`
 	// Back is the way of the answer; nil if the far end is in no Snapshot.
 	Back *Way `json:"back,omitempty"`
 	// Narrowest is where the largest packet of both ways is decided; nil if no MTU is known.
-	Narrowest *Narrowest     `json:"narrowest,omitempty"`
-	Notes     []inspect.Note `json:"notes,omitempty"`
+	Narrowest *Narrowest `json:"narrowest,omitempty"`
+	// Probe is what became of packets that were sent along the path; nil if none were.
+	Probe *Probe         `json:"probe,omitempty"`
+	Notes []inspect.Note `json:"notes,omitempty"`
 }
 
 // End is where a path begins or ends.
 type End struct {
-	Node      string `json:"node,omitempty"`
-	Subject   string `json:"subject"` // "pod shop/web", "the node", or the address
-	Interface string `json:"interface,omitempty"`
-	Address   string `json:"address"` // without a prefix
-	Port      uint16 `json:"port,omitempty"`
+	// Ref has the namespace, if it is known, and the interface, if one was chosen.
+	Ref       inspect.Ref `json:"ref,omitzero"`
+	Node      string      `json:"node,omitempty"`
+	Subject   string      `json:"subject"` // "pod shop/web", "the node", or the address
+	Interface string      `json:"interface,omitempty"`
+	Address   string      `json:"address"` // without a prefix
+	Port      uint16      `json:"port,omitempty"`
 }
 
 // Narrowest is the hop that the largest packet has to fit through.
@@ -80,7 +86,8 @@ const (
 // State is what is known of a packet at a hop.
 type State string
 
-// The states of a hop. The last three are those of a probe.
+// The states of a hop. The last three are those of a probe, of the first of its packets for which
+// they are not the same as those of the others.
 const (
 	Passes    State = "passes"
 	IsLost    State = "lost"
@@ -107,6 +114,8 @@ type Hop struct {
 	// Step is how the packet comes here from the hop before; its zero value is of the first one.
 	Step  Step  `json:"step,omitzero"`
 	State State `json:"state"`
+	// Probed is what became of each packet of the probe here, in their order; nil if none could be seen here.
+	Probed []Probed `json:"probed,omitempty"`
 	// Notes are what holds here and cannot be asked: tables of rules, BPF programs.
 	Notes []string `json:"notes,omitempty"`
 }

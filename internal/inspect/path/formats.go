@@ -44,7 +44,7 @@ func (w *Way) mermaid(out *strings.Builder, prefix string) {
 			label += "\n" + facts
 		}
 		if sign := hop.State.sign(); sign != "" {
-			label += "\n" + sign + " " + string(hop.State)
+			label += "\n" + sign + " " + hop.stateText()
 		}
 		fmt.Fprintf(out, "    %s%d[%s]\n", prefix, i+1, quote(label))
 	}

@@ -68,8 +68,14 @@ func (n *Narrowest) isSilent() bool { return n.Size < n.Sends && !n.Told }
 // tells them.
 func (d *Document) TooNarrow() bool { return d.Narrowest != nil && d.Narrowest.isSilent() }
 
-// Wrong reports whether packets are lost, or large ones may be.
-func (d *Document) Wrong() bool { return d.isLost() || d.TooNarrow() }
+// Wrong reports whether packets are lost, or large ones may be. What packets showed counts more than what
+// the kernels said before.
+func (d *Document) Wrong() bool {
+	if d.Probe != nil {
+		return d.Probe.wrong()
+	}
+	return d.isLost() || d.TooNarrow()
+}
 
 func (d *Document) isLost() bool {
 	return d.There.Outcome == Lost || d.Back != nil && d.Back.Outcome == Lost

@@ -51,6 +51,8 @@ func (w *World) Trace(q Query) (*Document, []Asked, error) {
 		return nil, nil, err
 	}
 	to.Port = q.Port
+	from.End.Ref, to.End.Ref = from.point.Ref, to.point.Ref
+	d.Bound = from.driven == nil && w.outputOf(from, to) != 0
 	d.From, d.To = from.End, to.End
 	asked := w.traceBoth(q, d, from, to)
 	return d, asked, nil
@@ -82,11 +84,15 @@ func (w *World) traceFrom(from, to *end, p packet) (*Way, []Asked) {
 	if from.driven != nil {
 		return from.driven.way(from, to), nil
 	}
-	output := w.bound(from.point)
+	return w.trace(from.point, w.outputOf(from, to), p)
+}
+
+// outputOf gives the interface that the sender's socket has to be bound to, 0 for none.
+func (w *World) outputOf(from, to *end) int {
 	if isOfLink(to.Address) {
-		output = from.Index
+		return from.Index
 	}
-	return w.trace(from.point, output, p)
+	return w.bound(from.point)
 }
 
 // bound gives the interface that a socket has to be bound to: without it, the kernel uses another table than a VRF's.

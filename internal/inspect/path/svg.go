@@ -102,11 +102,30 @@ func (c *canvas) ending(width, y int) int {
 	for _, note := range c.d.Notes {
 		y = c.paragraph(note.About+": "+note.Text, "s", width, y)
 	}
+	y = c.probe(width, y)
 	class := "s"
 	if c.d.TooNarrow() {
 		class = "bad"
 	}
 	return c.paragraph(c.d.Size(), class, width, y)
+}
+
+// probe says what became of each packet.
+func (c *canvas) probe(width, y int) int {
+	if c.d.Probe == nil {
+		return y
+	}
+	for i, line := range c.d.Probe.Lines() {
+		class := "s"
+		if c.d.Probe.Shots[i].Outcome != Answered {
+			class = "bad"
+		}
+		y = c.paragraph("probe: "+line, class, width, y)
+	}
+	for _, note := range c.d.Probe.Notes {
+		y = c.paragraph("probe: "+note, "s", width, y)
+	}
+	return y
 }
 
 // column is where the boxes of a lane are.
@@ -251,7 +270,10 @@ func (c *canvas) box(hop Hop, at column, y int) int {
 		heads = nil
 	}
 	facts := wrapList(hop.factList(), characters)
-	squeeze := wrap(c.d.squeeze(&hop), characters)
+	var squeeze []string
+	for _, text := range []string{c.d.squeeze(&hop), hop.probedLine()} {
+		squeeze = append(squeeze, wrap(text, characters)...)
+	}
 	height := (len(names)+len(heads)+len(facts)+len(squeeze))*lineHeight + boxPadding
 	fmt.Fprintf(c, `<rect class="%s" x="%d" y="%d" width="%d" height="%d" rx="5"/>`+"\n", boxClass(hop), at.x, y, at.width, height)
 	line := y

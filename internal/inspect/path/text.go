@@ -63,6 +63,9 @@ func (d *Document) SameWay() bool {
 	if d.Back == nil || len(d.Back.Hops) != len(d.There.Hops) || d.Back.Outcome != Arrives || d.There.Outcome != Arrives {
 		return false
 	}
+	if d.Back.isProbedWrong() {
+		return false
+	}
 	for i, hop := range d.There.Hops {
 		other := d.Back.Hops[len(d.Back.Hops)-1-i]
 		if hop.Node != other.Node || hop.Ref != other.Ref {
@@ -129,6 +132,7 @@ func (d *Document) WriteText(w io.Writer) error {
 	for _, note := range d.Notes {
 		fmt.Fprintf(&text, "note: %s: %s\n", note.About, note.Text)
 	}
+	d.Probe.write(&text)
 	if size := d.Size(); size != "" {
 		fmt.Fprintln(&text, size)
 	}
@@ -169,7 +173,7 @@ func (h *Hop) line(notes *footnotes) string {
 	}
 	line += notes.numbers(h.Notes)
 	if sign := h.State.sign(); sign != "" {
-		line += "  " + sign + " " + string(h.State)
+		line += "  " + sign + " " + h.stateText()
 	}
 	return line
 }

@@ -39,6 +39,21 @@ func (w *World) namespace(p point) *inspect.Namespace {
 	return w.machines[p.machine].graph.Namespace(p.Namespace)
 }
 
+// NameOf gives the title of an interface's namespace and the interface's name, both "" if they are not known.
+func (w *World) NameOf(node string, ref inspect.Ref) (in, name string) {
+	for i, m := range w.machines {
+		p := point{i, ref}
+		if m.name() != node || w.namespace(p) == nil {
+			continue
+		}
+		in = w.namespace(p).Title()
+		if link := w.link(p); link != nil {
+			name = link.Name
+		}
+	}
+	return in, name
+}
+
 // beside gives another interface of the same namespace.
 func (p point) beside(index int) point {
 	return point{p.machine, inspect.Ref{Namespace: p.Namespace, Index: index}}

@@ -125,6 +125,13 @@ func (l *Lab) Snapshots(names ...string) []*inspect.Snapshot {
 // Trace traces a path between nodes, and asks them what it has to know.
 func (l *Lab) Trace(query path.Query, names ...string) *path.Document {
 	l.t.Helper()
+	_, document := l.trace(&query, names)
+	l.redacted(l.read, query, document)
+	return document
+}
+
+func (l *Lab) trace(query *path.Query, names []string) (*path.World, *path.Document) {
+	l.t.Helper()
 	for _, end := range []*string{&query.From, &query.To} {
 		if ns := l.ns[*end]; ns != nil {
 			*end = ns.Path
@@ -134,11 +141,10 @@ func (l *Lab) Trace(query path.Query, names ...string) *path.Document {
 	l.read = snapshots
 	world := path.NewWorld(snapshots...)
 	for range 100 {
-		document, asked, err := world.Trace(query)
+		document, asked, err := world.Trace(*query)
 		check.Must(l.t, err)
 		if len(asked) == 0 {
-			l.redacted(snapshots, query, document)
-			return document
+			return world, document
 		}
 		for _, question := range asked {
 			l.ns[names[question.Machine]].Do(func() error {
@@ -149,7 +155,7 @@ func (l *Lab) Trace(query path.Query, names ...string) *path.Document {
 		}
 	}
 	l.t.Fatal("the path has no end")
-	return nil
+	return nil, nil
 }
 
 // redacted traces the path in redacted snapshots: it must be the same but for names.

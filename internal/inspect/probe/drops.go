@@ -1,0 +1,131 @@
+package probe
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
+)
+
+// linkIP is the LINKTYPE of a packet without a link-layer header.
+const linkIP = 101
+
+func (p *Probe) names() []string { return slices.Sorted(maps.Keys(p.nodes)) }
+
+// addDrops adds what kernels say of a packet, or of its answer, to where it was lost.
+func (p *Probe) addDrops(shot *path.Shot) {
+	answer := shot.Outcome == path.AnswerGone
+	for _, node := range p.names() {
+		for i := range p.nodes[node].drops {
+			drop := &p.nodes[node].drops[i]
+			f, found := p.read(drop.Data, linkIP)
+			if found && (f.answer != answer || f.rejects != "" || f.size != shot.Size && shot.Size >= small) || !p.concerns(node, drop) {
+				continue
+			}
+			dropped := p.dropped(node, drop)
+			if !slices.Contains(shot.Drops, dropped) {
+				shot.Drops = append(shot.Drops, dropped)
+			}
+		}
+	}
+	near := p.nearest(shot)
+	if near == nil {
+		return
+	}
+	shot.Reason += fmt.Sprintf("; the kernel of %s dropped it%s: %s", near.Node, at(near), near.Reason)
+	if near.Text != "" {
+		shot.Reason += ", " + strings.TrimSuffix(near.Text, ".")
+	}
+	shot.Do = cmp.Or(near.Do, shot.Do)
+}
+
+func at(d *path.Dropped) (text string) {
+	if d.Interface != "" {
+		text += " at " + d.Interface
+	}
+	if d.Where != "" {
+		text += " in " + d.Where + "()"
+	}
+	return text
+}
+
+// concerns reports whether a packet was dropped in a namespace of the path: copies that a bridge sends to
+// other ports are dropped elsewhere, as they should be.
+func (p *Probe) concerns(node string, drop *inspect.Drop) bool {
+	return drop.Point.Namespace == 0 || slices.ContainsFunc(p.Watch(node).Points, func(ref inspect.Ref) bool { return ref.Namespace == drop.Point.Namespace })
+}
+
+func (p *Probe) dropped(node string, drop *inspect.Drop) path.Dropped {
+	dropped := path.Dropped{Node: node, Reason: drop.Reason, Where: drop.Where}
+	if p.Name != nil {
+		dropped.In, dropped.Interface = p.Name(node, drop.Point)
+	}
+	if p.Explain != nil {
+		dropped.Text, dropped.Do = p.Explain(drop.Reason)
+	}
+	return dropped
+}
+
+// nearest gives the kernel's word that fits best to where the packet was lost: of the node that should have
+// had it next or had it last; nil if there is none.
+func (p *Probe) nearest(shot *path.Shot) *path.Dropped {
+	if len(shot.Drops) == 0 {
+		return nil
+	}
+	if shot.Gap == nil {
+		return &shot.Drops[0]
+	}
+	way := &p.document.There
+	if shot.Gap.Back {
+		way = p.document.Back
+	}
+	for _, i := range []int{shot.Gap.SeenAt, shot.Gap.MissedAt} {
+		if i < 0 {
+			continue
+		}
+		for k := range shot.Drops {
+			if shot.Drops[k].Node == way.Hops[i].Node && shot.Drops[k].Interface == way.Hops[i].Name {
+				return &shot.Drops[k]
+			}
+		}
+	}
+	return &shot.Drops[0]
+}
+
+// elsewhere says at which interfaces beside the path the packets were seen, too.
+func (p *Probe) elsewhere() (notes []string) {
+	for _, node := range p.names() {
+		var names []string
+		for i := range p.nodes[node].packets {
+			s := &p.nodes[node].packets[i]
+			if s.rejects != "" || p.onPath(node, s) {
+				continue
+			}
+			in, name := "", fmt.Sprint(s.Point.Index)
+			if p.Name != nil {
+				in, name = p.Name(node, s.Point)
+			}
+			if text := strings.TrimSpace(name + " of " + cmp.Or(in, node)); !slices.Contains(names, text) {
+				names = append(names, text)
+			}
+		}
+		if len(names) > 0 {
+			slices.Sort(names)
+			notes = append(notes, "it was also seen beside the path on "+node+", at "+strings.Join(names, ", "))
+		}
+	}
+	return notes
+}
+
+func (p *Probe) onPath(node string, s *seen) bool {
+	for _, way := range p.ways() {
+		if slices.ContainsFunc(way.Hops, func(hop path.Hop) bool { return hop.Node == node && hop.Ref == s.Point }) && (p.isBack(way) == s.answer || p.document.Back == nil) {
+			return true
+		}
+	}
+	return false
+}

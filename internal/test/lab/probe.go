@@ -1,0 +1,77 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"time"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/collect"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/inspect/probe"
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+// patience is how long a probe waits for an answer that does not come.
+const patience = time.Second
+
+// Probe traces a path between nodes, sends packets along it, and says what became of them.
+func (l *Lab) Probe(query path.Query, protocol string, names ...string) *path.Document {
+	l.t.Helper()
+	return l.probe(query, protocol, false, names)
+}
+
+func (l *Lab) probe(query path.Query, protocol string, why bool, names []string) *path.Document {
+	l.t.Helper()
+	world, document := l.trace(&query, names)
+	p, err := probe.New(document, protocol)
+	check.Must(l.t, err)
+	p.Name = world.NameOf
+	nodes := map[string]inspect.Watcher{}
+	for _, name := range names {
+		nodes[name] = watcher{l, name}
+	}
+	check.Must(l.t, p.Run(l.t.Context(), nodes, patience, why))
+	return document
+}
+
+// watcher is a node of the lab.
+type watcher struct {
+	l    *Lab
+	name string
+}
+
+func (w watcher) Snapshot(context.Context, inspect.Request) (*inspect.Snapshot, error) {
+	return w.l.Snapshots(w.name)[0], nil
+}
+
+func (w watcher) Answers(_ context.Context, questions []inspect.Question) (answers []inspect.Answer, err error) {
+	w.l.ns[w.name].Do(func() error {
+		answers, err = collect.Answers(w.l.options(w.name), questions)
+		return nil
+	})
+	return answers, err
+}
+
+func (w watcher) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) (err error) {
+	var watching *collect.Watching
+	w.l.ns[w.name].Do(func() error {
+		watching, err = collect.Watch(w.l.options(w.name), watch)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return watching.Run(ctx, saw)
+}
+
+func (w watcher) Send(_ context.Context, send inspect.Send) (sent []inspect.Sent, err error) {
+	w.l.ns[w.name].Do(func() error {
+		sent, err = collect.Send(w.l.options(w.name), send)
+		return nil
+	})
+	return sent, err
+}
+
+func (watcher) Close() error { return nil }
