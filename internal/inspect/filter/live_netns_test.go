@@ -27,6 +27,9 @@ var live = []string{
 	"vlan", "not vlan", "vlan 100", "vlan 200", "vlan 300", "vlan 100 and tcp", "vlan and ip6", "vlan 100 and vlan 200", "vlan 7 and vlan 100 and vlan 300 and udp",
 	"vlan and vlan", "vlan 100 and vlan 200 and host 10.0.0.1", "vlan 100 or vlan 200", "vlan and arp[6:2] = 1", "ip or vlan 200", "vlan and ip[8] = 64 and port 53",
 	"vlan and not ip", "vlan and tcp[tcpflags] & tcp-syn != 0", "not (vlan 100 and port 80)", "vlan and ether src 02:00:0a:00:00:01 and multicast",
+	// Both halves of its program are longer than a conditional jump.
+	"vlan and (host 10.9.0.1 or 10.9.0.2 or 10.9.0.3 or 10.9.0.4 or 10.9.0.5 or 10.9.0.6 or 10.9.0.7 or 10.9.0.8 or 10.9.0.9 or 10.9.0.10 or " +
+		"10.9.0.11 or 10.9.0.12 or 10.9.0.13 or 10.9.0.14 or 10.9.0.15 or 10.9.0.16 or 10.9.0.17 or 10.0.0.1)",
 }
 
 // The end of each frame says that it is ours, and which.
