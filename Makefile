@@ -50,7 +50,7 @@ RACE         ?= $(if $(shell command -v gcc),-race)
 
 # Debian packages that tests of real networks need, as command:package.
 NET_DEBS := ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping strace:strace \
-	ethtool:ethtool sysctl:procps tcpdump:tcpdump
+	ethtool:ethtool sysctl:procps tcpdump:tcpdump tshark:tshark
 # What nodes of a real cluster need besides.
 E2E_DEBS := runc:runc containerd:containerd busybox:busybox-static conntrack:conntrack ipset:ipset \
 	conmon:conmon podman:podman pkg-config:pkg-config chromium:chromium
