@@ -178,6 +178,8 @@ func addCompletion(root *cobra.Command, cluster *genericclioptions.ConfigFlags) 
 			cmd.ValidArgsFunction = words(c.pods)
 		case "path":
 			cmd.ValidArgsFunction = c.path
+		case "capture":
+			cmd.ValidArgsFunction = c.capture
 		case "explain":
 			cmd.ValidArgsFunction = c.explain
 		}
@@ -205,6 +207,14 @@ func (c completer) path(cmd *cobra.Command, args []string, begun string) ([]stri
 		return []string{"to"}, cobra.ShellCompDirectiveNoFileComp
 	}
 	return atMost(3, words(c.pods))(cmd, args, begun)
+}
+
+// capture offers a pod, and with --path the word to, and another pod.
+func (c completer) capture(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if along := cmd.Flags().Lookup("path"); along.Changed {
+		return c.path(cmd, args, begun)
+	}
+	return atMost(1, words(c.pods))(cmd, args, begun)
 }
 
 // explain offers the word pod, and then a pod.

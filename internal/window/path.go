@@ -168,6 +168,14 @@ func (o *pathOptions) run(cmd *cobra.Command) (err error) {
 
 // visit reads the nodes of the path, and traces it.
 func (o *pathOptions) visit(cmd *cobra.Command, v *visited) (*path.Document, error) {
+	if err := o.read(cmd, v); err != nil {
+		return nil, err
+	}
+	return o.trace(cmd.Context(), v)
+}
+
+// read reads the nodes of the path.
+func (o *pathOptions) read(cmd *cobra.Command, v *visited) error {
 	nodes, err := o.open(cmd)
 	for _, node := range nodes {
 		err = errors.Join(err, v.add(cmd.Context(), node, o.request()))
@@ -175,10 +183,7 @@ func (o *pathOptions) visit(cmd *cobra.Command, v *visited) (*path.Document, err
 	if err == nil {
 		err = o.reach(cmd.Context(), v)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return o.trace(cmd.Context(), v)
+	return err
 }
 
 // subject completes the name of a pod.
@@ -237,7 +242,7 @@ func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 		*world = visited{}
 	}
 	for _, subject := range []string{o.query.From, o.query.To} {
-		if path.IsAddress(subject) || filepath.IsAbs(subject) || world.has(subject) {
+		if subject == "" || path.IsAddress(subject) || filepath.IsAbs(subject) || world.has(subject) {
 			continue
 		}
 		name, err := o.node.nodeOf(ctx, subject)
@@ -274,6 +279,31 @@ func (v *visited) has(pod string) bool {
 		_, err := s.FindPod(pod)
 		return err == nil
 	})
+}
+
+// find gives the namespace of a pod, or of a path, and the Snapshot that has it.
+func (v *visited) find(subject string) (s *inspect.Snapshot, inode uint64, err error) {
+	for _, s = range v.snapshots {
+		if filepath.IsAbs(subject) {
+			inode, err = s.FindPath(subject)
+		} else {
+			inode, err = s.FindPod(subject)
+		}
+		if err == nil {
+			break
+		}
+	}
+	return s, inode, err
+}
+
+// watcher gives the node of a name, which has been read from a node that is there.
+func (v *visited) watcher(name string) inspect.Watcher {
+	for i, s := range v.snapshots {
+		if watcher, able := v.nodes[i].(inspect.Watcher); able && s.Machine.Name() == name {
+			return watcher
+		}
+	}
+	return nil
 }
 
 func (v *visited) close() error {

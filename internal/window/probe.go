@@ -82,9 +82,10 @@ func (f *probeFlags) run(ctx context.Context, v *visited, document *path.Documen
 	}
 	p.Name = v.world.NameOf
 	nodes := map[string]inspect.Watcher{}
-	for i, snapshot := range v.snapshots {
-		if watcher, able := v.nodes[i].(inspect.Watcher); able {
-			nodes[snapshot.Machine.Name()] = watcher
+	for _, snapshot := range v.snapshots {
+		name := snapshot.Machine.Name()
+		if watcher := v.watcher(name); watcher != nil {
+			nodes[name] = watcher
 		}
 	}
 	return p.Run(ctx, nodes, f.wait, f.why)

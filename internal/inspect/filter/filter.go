@@ -85,3 +85,20 @@ func compile(text string, link int, where tags) ([]bpf.Instruction, error) {
 	}
 	return program, nil
 }
+
+// Matcher gives what says of a frame, with all of its VLAN tags in it, whether a filter lets it pass. It is for
+// frames that no packet socket chose, as those within a tunnel.
+func Matcher(text string, link int) (func(frame []byte) bool, error) {
+	program, err := compile(text, link, inline)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := bpf.NewVM(program)
+	if err != nil {
+		return nil, fmt.Errorf("load the filter %q: %w", text, err)
+	}
+	return func(frame []byte) bool {
+		kept, err := machine.Run(frame)
+		return err == nil && kept > 0
+	}, nil
+}

@@ -111,6 +111,9 @@ type Hop struct {
 	// Tunnels are how many headers of tunnels the packet has at this hop, and Overhead their bytes.
 	Tunnels  int `json:"tunnels,omitempty"`
 	Overhead int `json:"overhead,omitempty"`
+	// From and To are the addresses of the outermost packet here, where a tunnel carries the path's; else "".
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 	// Step is how the packet comes here from the hop before; its zero value is of the first one.
 	Step  Step  `json:"step,omitzero"`
 	State State `json:"state"`

@@ -21,6 +21,9 @@ func (t *tracer) hop(at point) {
 	for _, carried := range t.tunnels {
 		hop.Overhead += carried.bytes
 	}
+	if len(t.tunnels) > 0 {
+		hop.From, hop.To = t.packet.from, t.packet.to
+	}
 	if len(t.way.Hops) == 0 {
 		hop.Step = Step{}
 	}

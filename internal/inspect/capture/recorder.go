@@ -1,0 +1,258 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/packetline"
+	"github.com/plexus-cni/plexus/internal/inspect/path"
+	"github.com/plexus-cni/plexus/internal/inspect/pcapng"
+)
+
+// vxlanOfLinux is the port that the kernel takes if none is given, as Flannel does; gopacket knows the assigned one.
+const vxlanOfLinux = 8472
+
+func init() { layers.RegisterUDPPortLayerType(vxlanOfLinux, layers.LayerTypeVXLAN) }
+
+// Sink takes what is captured.
+type Sink interface {
+	// Packet takes one of a point. The comment says where on the path it is; "" for nothing.
+	Packet(p *Point, packet inspect.Packet, comment string) error
+	// Flush lets the reader see what came so far.
+	Flush() error
+	// Counts takes what the kernel counted of a point, at the end.
+	Counts(p *Point, since time.Time, count inspect.Count) error
+}
+
+// Recorder hands packets to a Sink, with what is known of them. It is for one goroutine at a time.
+type Recorder struct {
+	sink     Sink
+	points   []Point
+	from, to netip.Addr // of the path's packets; zero without one
+	begun    time.Time
+	// Most is how many packets are taken; 0 for any number.
+	Most   int
+	taken  int
+	counts map[int]inspect.Count // by the index of the point
+	held   []held
+}
+
+// held is a packet that waits for earlier ones: those of several interfaces do not come in their order.
+type held struct {
+	point   int
+	packet  inspect.Packet
+	arrived time.Time
+}
+
+// Patience is how long a packet waits for earlier ones of other interfaces.
+const Patience = 200 * time.Millisecond
+
+// NewRecorder makes one of points, and of the path that they are on, if they are on one.
+func NewRecorder(sink Sink, points []Point, d *path.Document) *Recorder {
+	r := &Recorder{sink: sink, points: points, begun: time.Now(), counts: map[int]inspect.Count{}}
+	if d != nil {
+		r.from, r.to = inspect.ParseIP(d.There.From), inspect.ParseIP(d.There.To)
+	}
+	return r
+}
+
+// Full reports whether no more packets are taken.
+func (r *Recorder) Full() bool { return r.Most > 0 && r.taken >= r.Most }
+
+// Saw takes what a node says of a task.
+func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
+	for _, packet := range s.Packets {
+		i := r.index(task.Node, packet.Point)
+		if i < 0 || r.Full() || task.Inner != nil && !task.Inner(packet.Data) {
+			continue
+		}
+		r.taken++
+		r.held = append(r.held, held{i, packet, time.Now()})
+	}
+	if len(r.points) == 1 {
+		if err := r.settle(time.Now()); err != nil {
+			return err
+		}
+	}
+	for k, count := range s.Counts {
+		if i := r.index(task.Node, task.Watch.Points[min(k, len(task.Watch.Points)-1)]); i >= 0 {
+			r.counts[i] = count
+		}
+	}
+	return nil
+}
+
+// Settle hands on, in the order of their times, the packets that have waited long enough.
+func (r *Recorder) Settle(now time.Time) error { return r.settle(now.Add(-Patience)) }
+
+// End hands on all packets, and then the counts.
+func (r *Recorder) End() error {
+	err := r.settle(time.Now())
+	for i := 0; err == nil && i < len(r.points); i++ {
+		if count, known := r.counts[i]; known {
+			err = r.sink.Counts(&r.points[i], r.begun, count)
+		}
+	}
+	return errors.Join(err, r.sink.Flush())
+}
+
+// settle hands on what arrived until then, and what is earlier than that.
+func (r *Recorder) settle(until time.Time) error {
+	var latest time.Time
+	for _, h := range r.held {
+		if !h.arrived.After(until) && h.packet.Time.After(latest) {
+			latest = h.packet.Time
+		}
+	}
+	if latest.IsZero() {
+		return nil
+	}
+	slices.SortStableFunc(r.held, func(a, b held) int { return a.packet.Time.Compare(b.packet.Time) })
+	ready := 0
+	for ready < len(r.held) && !r.held[ready].packet.Time.After(latest) {
+		h := &r.held[ready]
+		if err := r.sink.Packet(&r.points[h.point], h.packet, r.comment(&r.points[h.point], h.packet)); err != nil {
+			return err
+		}
+		ready++
+	}
+	r.held = slices.Delete(r.held, 0, ready)
+	return r.sink.Flush()
+}
+
+func (r *Recorder) index(node string, ref inspect.Ref) int {
+	for i := range r.points {
+		if r.points[i].Node == node && r.points[i].Ref == ref {
+			return i
+		}
+	}
+	return -1
+}
+
+// comment says at which hop a packet of the path, or its answer, is.
+func (r *Recorder) comment(p *Point, packet inspect.Packet) string {
+	if !r.from.IsValid() {
+		return ""
+	}
+	switch from, to := ends(packet.Data, packet.Link); {
+	case from == r.from && to == r.to:
+		return p.There.String()
+	case from == r.to && to == r.from && p.Back.number != 0:
+		return p.Back.String() + " back"
+	}
+	return ""
+}
+
+// Summary says how much was captured, and what was lost at which points.
+func (r *Recorder) Summary() string {
+	text := fmt.Sprintf("%d packets of %d interfaces", r.taken, len(r.points))
+	lost := uint64(0)
+	for i := range r.points {
+		if n := r.counts[i].Lost; n > 0 {
+			lost += n
+			text += fmt.Sprintf("; %d more passed %s, and were lost to the capture", n, r.points[i].Name)
+		}
+	}
+	if lost == 0 {
+		text += "; none was lost to the capture"
+	}
+	return text
+}
+
+// lines prints each packet on a line.
+type lines struct{ w io.Writer }
+
+// Lines is a Sink for a terminal.
+func Lines(w io.Writer) Sink { return lines{w} }
+
+func (l lines) Packet(p *Point, packet inspect.Packet, comment string) error {
+	direction := "<"
+	if packet.Out {
+		direction = ">"
+	}
+	if comment != "" {
+		comment = "  [" + comment + "]"
+	}
+	_, err := fmt.Fprintf(l.w, "%s %s %s %s%s\n", packet.Time.Local().Format("15:04:05.000000"), p.Name, direction, packetline.Line(packet), comment)
+	return err
+}
+
+func (lines) Flush() error                                  { return nil }
+func (lines) Counts(*Point, time.Time, inspect.Count) error { return nil }
+
+// file writes pcapng.
+type file struct {
+	w       *pcapng.Writer
+	filter  string
+	keep    int
+	numbers map[described]int
+}
+
+// described is an interface of a capture: its packets all have one kind of header.
+type described struct {
+	name string
+	link int
+}
+
+// Format is what a capture says of itself.
+type Format struct {
+	Section pcapng.Section
+	Names   []pcapng.Name // of addresses
+	Filter  string        // the text by which packets were chosen
+	Keep    int           // bytes of each packet; 0 is for all
+}
+
+// File is a Sink that writes pcapng. It begins with the names, and with every point.
+func File(w io.Writer, format Format, points []Point) (Sink, error) {
+	f := &file{w: pcapng.New(w, format.Section), filter: format.Filter, keep: format.Keep, numbers: map[described]int{}}
+	if err := f.w.Names(format.Names...); err != nil {
+		return nil, err
+	}
+	for i := range points {
+		if _, err := f.number(&points[i], points[i].Link); err != nil {
+			return nil, err
+		}
+	}
+	return f, f.Flush()
+}
+
+// number gives that of an interface, which is written before its first packet.
+func (f *file) number(p *Point, link int) (int, error) {
+	key := described{p.Node + " " + p.Name, link}
+	if number, known := f.numbers[key]; known {
+		return number, nil
+	}
+	number, err := f.w.Interface(pcapng.Interface{Name: p.Name, Description: p.About, Comment: p.place(), Filter: f.filter, Link: link, Keep: f.keep})
+	if err == nil {
+		f.numbers[key] = number
+	}
+	return number, err
+}
+
+func (f *file) Packet(p *Point, packet inspect.Packet, comment string) error {
+	number, err := f.number(p, packet.Link)
+	if err != nil {
+		return err
+	}
+	if comment == "" {
+		return f.w.Packet(number, packet)
+	}
+	return f.w.Packet(number, packet, comment)
+}
+
+func (f *file) Flush() error { return f.w.Flush() }
+
+func (f *file) Counts(p *Point, since time.Time, count inspect.Count) error {
+	number, err := f.number(p, p.Link)
+	if err != nil {
+		return err
+	}
+	return f.w.Statistics(number, pcapng.Statistics{Begin: since, End: time.Now(), Count: count})
+}
