@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,8 @@ type Recorder struct {
 type held struct {
 	point   int
 	packet  inspect.Packet
+	comment string
+	hop     int // of the way that the packet takes: at the hops of one kernel it may have one time
 	arrived time.Time
 }
 
@@ -74,7 +77,8 @@ func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
 			continue
 		}
 		r.taken++
-		r.held = append(r.held, held{i, packet, time.Now()})
+		comment, hop := r.place(&r.points[i], packet)
+		r.held = append(r.held, held{i, packet, comment, hop, time.Now()})
 	}
 	if len(r.points) == 1 {
 		if err := r.settle(time.Now()); err != nil {
@@ -114,11 +118,13 @@ func (r *Recorder) settle(until time.Time) error {
 	if latest.IsZero() {
 		return nil
 	}
-	slices.SortStableFunc(r.held, func(a, b held) int { return a.packet.Time.Compare(b.packet.Time) })
+	slices.SortStableFunc(r.held, func(a, b held) int {
+		return cmp.Or(a.packet.Time.Compare(b.packet.Time), cmp.Compare(a.hop, b.hop))
+	})
 	ready := 0
 	for ready < len(r.held) && !r.held[ready].packet.Time.After(latest) {
 		h := &r.held[ready]
-		if err := r.sink.Packet(&r.points[h.point], h.packet, r.comment(&r.points[h.point], h.packet)); err != nil {
+		if err := r.sink.Packet(&r.points[h.point], h.packet, h.comment); err != nil {
 			return err
 		}
 		ready++
@@ -136,23 +142,23 @@ func (r *Recorder) index(node string, ref inspect.Ref) int {
 	return -1
 }
 
-// comment says at which hop a packet of the path, or its answer, is.
-func (r *Recorder) comment(p *Point, packet inspect.Packet) string {
+// place says at which hop a packet of the path, or its answer, is.
+func (r *Recorder) place(p *Point, packet inspect.Packet) (comment string, hop int) {
 	if !r.from.IsValid() {
-		return ""
+		return "", 0
 	}
 	switch from, to := ends(packet.Data, packet.Link); {
 	case from == r.from && to == r.to:
-		return p.There.String()
+		return p.There.String(), p.There.number
 	case from == r.to && to == r.from && p.Back.number != 0:
-		return p.Back.String() + " back"
+		return p.Back.String() + " back", p.Back.number
 	}
-	return ""
+	return "", 0
 }
 
 // Summary says how much was captured, and what was lost at which points.
 func (r *Recorder) Summary() string {
-	text := fmt.Sprintf("%d packets of %d interfaces", r.taken, len(r.points))
+	text := counted(r.taken, "packet") + " of " + counted(len(r.points), "interface")
 	lost := uint64(0)
 	for i := range r.points {
 		if n := r.counts[i].Lost; n > 0 {
@@ -164,6 +170,13 @@ func (r *Recorder) Summary() string {
 		text += "; none was lost to the capture"
 	}
 	return text
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // lines prints each packet on a line.

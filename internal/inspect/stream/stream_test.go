@@ -50,6 +50,25 @@ func (*fakeNode) Answers(_ context.Context, questions []inspect.Question) ([]ins
 	return answers, nil
 }
 
+// Watch gives a packet at once, and what was counted when it is told to end.
+func (n *fakeNode) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	if len(watch.Points) == 0 {
+		return errors.New("no interface is named")
+	}
+	if err := saw(inspect.Sighting{Ready: true, Packets: []inspect.Packet{{Point: watch.Points[0], Data: []byte{1, 2}}}}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	if n.slow != nil {
+		<-n.slow
+	}
+	return saw(inspect.Sighting{Counts: []inspect.Count{{Seen: 5, Lost: 2}}})
+}
+
+func (*fakeNode) Send(_ context.Context, send inspect.Send) ([]inspect.Sent, error) {
+	return make([]inspect.Sent, len(send.Shots)-int(send.Output)), nil
+}
+
 func (n *fakeNode) Close() error {
 	n.closed = true
 	return nil
@@ -142,6 +161,53 @@ func TestStream(t *testing.T) {
 		check.Equal(t, "the node is closed", node.closed, true)
 		_, err = c.Snapshot(t.Context(), inspect.Request{})
 		check.Error(t, err, "the stream was closed")
+	})
+}
+
+// Whoever watches gets what is left when he ends, and a node answers others meanwhile.
+func TestStreamWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := connected(t, &fakeNode{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all []inspect.Sighting
+		err := c.Watch(ctx, inspect.Watch{Points: []inspect.Ref{{Namespace: 1, Index: 2}}}, func(s inspect.Sighting) error {
+			all = append(all, s)
+			if s.Ready {
+				sent, err := c.Send(t.Context(), inspect.Send{Shots: make([]inspect.Shot, 2)})
+				check.Must(t, err)
+				check.Equal(t, "sent", len(sent), 2)
+				_, err = c.Snapshot(t.Context(), inspect.Request{})
+				check.Must(t, err)
+				cancel()
+			}
+			return nil
+		})
+		check.Must(t, err)
+		check.Equal(t, "the packet", all[0].Packets[0].Data, []byte{1, 2})
+		check.Equal(t, "the counts", all[1].Counts, []inspect.Count{{Seen: 5, Lost: 2}})
+		check.Error(t, c.Watch(t.Context(), inspect.Watch{}, nil), "no interface is named")
+		_, err = c.Send(t.Context(), inspect.Send{Shots: make([]inspect.Shot, 2), Output: 1})
+		check.Error(t, err, "1 packets, of 2")
+		enough := errors.New("enough")
+		err = c.Watch(t.Context(), inspect.Watch{Points: []inspect.Ref{{}}}, func(inspect.Sighting) error { return enough })
+		isError(t, "a client that wants no more", err, enough)
+		check.Must(t, c.Close())
+	})
+}
+
+// A node that says nothing at the end does not keep whoever watches.
+func TestStreamWatchLastWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &fakeNode{slow: make(chan struct{})}
+		c, l := connected(t, node)
+		ctx, cancel := context.WithCancel(t.Context())
+		begun := time.Now()
+		err := c.Watch(ctx, inspect.Watch{Points: []inspect.Ref{{}}}, func(inspect.Sighting) error { cancel(); return nil })
+		isError(t, "error", err, ErrSilent)
+		check.Equal(t, "after", time.Since(begun), lastWords)
+		close(node.slow)
+		check.Must(t, c.Close())
+		l.wait(t)
 	})
 }
 
