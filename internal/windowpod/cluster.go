@@ -97,7 +97,7 @@ func (c *Cluster) open(ctx context.Context, name string) (node *Node, err error)
 	}()
 	wanted := c.settings.pod(name, c.options.Keep, c.options.Needs)
 	for i := range c.pods {
-		if !serves(&c.pods[i], wanted, time.Now()) {
+		if !serves(&c.pods[i], wanted, time.Now()) || !c.mayEnter(ctx, c.pods[i].Name) {
 			continue
 		}
 		if client, err := c.enter(ctx, c.pods[i].DeepCopy()); err == nil || !errors.Is(err, errNotThere) {
@@ -110,6 +110,15 @@ func (c *Cluster) open(ctx context.Context, name string) (node *Node, err error)
 	}
 	client, err := c.enter(ctx, made)
 	return &Node{client, name, c.options.Namespace + "/" + made.Name, agent, cleaned}, err
+}
+
+// mayEnter reports whether the user may use a pod that is there, also one of somebody who may do more.
+func (c *Cluster) mayEnter(ctx context.Context, pod string) bool {
+	if !canCapture(pod) {
+		return true
+	}
+	allowed, err := c.may(ctx, capture)
+	return err == nil && allowed
 }
 
 // seekAgent asks whether an agent runs on a node. The pod does not see its socket.

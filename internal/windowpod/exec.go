@@ -88,21 +88,20 @@ func (c *Cluster) connect(ctx context.Context, pod string) (*stream.Client, erro
 	if errors.Is(err, stream.ErrVersion) || ctx.Err() != nil {
 		return nil, err
 	}
-	return nil, c.explainExec(ctx, err)
+	return nil, c.explainExec(ctx, pod, err)
 }
 
 // explainExec says why a server could not be started. A pod that ended meanwhile is the reason of
 // last resort: who has the rights, and is not refused, may try another one.
-func (c *Cluster) explainExec(ctx context.Context, err error) error {
-	var missing []string
-	for _, r := range []right{{"create", "pods/exec", ""}, {"get", "pods/exec", ""}} {
-		if allowed, failed := c.may(ctx, r); failed == nil && !allowed {
-			missing = append(missing, r.String())
-		}
+func (c *Cluster) explainExec(ctx context.Context, pod string, err error) error {
+	used := []right{{"create", "pods/exec", ""}, {"get", "pods/exec", ""}}
+	if canCapture(pod) {
+		used = append(used, capture)
 	}
+	missing := c.missing(ctx, used)
 	switch {
 	case len(missing) > 0:
-		return fmt.Errorf("%w: this needs %s in %s, which the Role plexus-window gives there", ErrRight, strings.Join(missing, ", "), c.options.Namespace)
+		return c.lack(missing)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -19,10 +20,10 @@ var (
 	ErrRefused = errors.New("a policy of the cluster refuses it")
 )
 
-// right is one that the Role plexus-window gives.
+// right is one that a Role of window pods gives.
 type right struct{ verb, resource, name string }
 
-// role is all of them.
+// role is all that the Role plexus-window gives.
 var role = []right{
 	{"get", "configmaps", configMap},
 	{"create", "pods", ""},
@@ -34,25 +35,61 @@ var role = []right{
 	{"get", "pods/exec", ""},
 }
 
+// capture is what the Role plexus-window-capture gives. The verb is our own: the policies ask whether the
+// user has it.
+var capture = right{"capture", "pods", ""}
+
+// role is the name of the Role that gives a right.
+func (r right) role() string {
+	if r == capture {
+		return "plexus-window-capture"
+	}
+	return "plexus-window"
+}
+
+// needed gives the rights without which nothing is read, watched or sent.
+func (n Needs) needed() []right {
+	if n >= Watch {
+		return append(slices.Clip(role), capture)
+	}
+	return role
+}
+
 func (r right) String() string { return r.verb + " " + r.resource }
 
-// explain says of a refusal which rights of the Role are missing; if none is, a policy refused it.
+// explain says of a refusal which rights of the Roles are missing; if none is, a policy refused it.
 func (c *Cluster) explain(ctx context.Context, err error, used right) error {
 	if !apierrors.IsForbidden(err) {
 		return err
 	}
-	missing := c.missing(ctx)
+	missing := c.missing(ctx, c.options.Needs.needed())
 	if len(missing) == 0 {
 		return fmt.Errorf("%w: %s in %s: %w", ErrRefused, used, c.options.Namespace, err)
 	}
-	return fmt.Errorf("%w: this needs %s in %s, which the Role plexus-window gives there", ErrRight, strings.Join(missing, ", "), c.options.Namespace)
+	return c.lack(missing)
 }
 
-// missing gives the rights of the Role that the user does not have, as far as the API server says so.
-func (c *Cluster) missing(ctx context.Context) (missing []string) {
-	for _, r := range role {
+// lack is the error for rights that are missing, with what to bind.
+func (c *Cluster) lack(missing []right) error {
+	var rights, roles []string
+	for _, r := range missing {
+		rights = append(rights, r.String())
+		if role := r.role(); !slices.Contains(roles, role) {
+			roles = append(roles, role)
+		}
+	}
+	which := "the Role " + roles[0] + " gives"
+	if len(roles) > 1 {
+		which = "the Roles " + strings.Join(roles, " and ") + " give"
+	}
+	return fmt.Errorf("%w: this needs %s in %s, which %s there", ErrRight, strings.Join(rights, ", "), c.options.Namespace, which)
+}
+
+// missing gives the rights that the user does not have, as far as the API server says so.
+func (c *Cluster) missing(ctx context.Context, wanted []right) (missing []right) {
+	for _, r := range wanted {
 		if allowed, err := c.may(ctx, r); err == nil && !allowed {
-			missing = append(missing, r.String())
+			missing = append(missing, r)
 		}
 	}
 	return missing

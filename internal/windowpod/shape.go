@@ -27,6 +27,7 @@ const (
 
 	configMap   = "plexus-window"
 	namePrefix  = "plexus-window-"
+	capturing   = namePrefix + "capture-" // begins the name of a pod that can capture packets
 	container   = "window"
 	program     = "/opt/plexus/bin/kubectl-plexus"
 	labels      = "app.kubernetes.io/name=plexus,app.kubernetes.io/component=window"
@@ -106,7 +107,18 @@ func (n Needs) capabilities() (all []corev1.Capability) {
 	return all
 }
 
-// pod makes the one shape that the admission policy allows.
+// prefix begins the name of a pod. The policy of commands knows a pod by its name alone, and lets into
+// one that can capture packets only those who may.
+func (n Needs) prefix() string {
+	if n >= Watch {
+		return capturing
+	}
+	return namePrefix
+}
+
+func canCapture(pod string) bool { return strings.HasPrefix(pod, capturing) }
+
+// pod makes one of the shapes that the admission policy allows.
 func (s settings) pod(node string, keep time.Duration, needs Needs) *corev1.Pod {
 	volumes, mounts := s.mounts()
 	spec := corev1.PodSpec{
@@ -126,7 +138,7 @@ func (s settings) pod(node string, keep time.Duration, needs Needs) *corev1.Pod 
 	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:   namePrefix + rand.String(5),
+			Name:   needs.prefix() + rand.String(5),
 			Labels: map[string]string{"app.kubernetes.io/name": "plexus", "app.kubernetes.io/component": "window"},
 		},
 		Spec: spec,

@@ -2,6 +2,7 @@ package windowpod
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -74,10 +75,29 @@ func TestPod(t *testing.T) {
 	check.Golden(t, page, []byte(before+"```yaml\n"+strings.TrimSuffix(string(text), "status: {}\n")+"```\n"+after))
 }
 
+// Each of the needs has a shape of its own. One that captures is told by its name.
 func TestPodNeeds(t *testing.T) {
+	for needs, want := range map[Needs]struct {
+		name string
+		add  []corev1.Capability
+	}{
+		Brief: {`^plexus-window-[a-z0-9]{5}$`, []corev1.Capability{"NET_ADMIN"}},
+		Full:  {`^plexus-window-[a-z0-9]{5}$`, []corev1.Capability{"NET_ADMIN", "SYS_ADMIN"}},
+		Watch: {`^plexus-window-capture-[a-z0-9]{5}$`, []corev1.Capability{"NET_ADMIN", "SYS_ADMIN", "NET_RAW"}},
+		Why:   {`^plexus-window-capture-[a-z0-9]{5}$`, []corev1.Capability{"NET_ADMIN", "SYS_ADMIN", "NET_RAW", "BPF", "PERFMON"}},
+	} {
+		pod := settingsFrom(t, nil).pod("node1", time.Minute, needs)
+		security := pod.Spec.Containers[0].SecurityContext.Capabilities
+		check.Equal(t, fmt.Sprintf("capabilities that are added for %d", needs), security.Add, want.add)
+		check.Equal(t, "capabilities that are dropped", security.Drop, []corev1.Capability{"ALL"})
+		if !regexp.MustCompile(want.name).MatchString(pod.Name) {
+			t.Errorf("its name is %s, want %s", pod.Name, want.name)
+		}
+	}
+}
+
+func TestPodSettings(t *testing.T) {
 	brief := settingsFrom(t, nil).pod("node1", time.Minute, Brief)
-	security := brief.Spec.Containers[0].SecurityContext
-	check.Equal(t, "capabilities of get", security.Capabilities.Add, []corev1.Capability{"NET_ADMIN"})
 	check.Equal(t, "arguments", brief.Spec.Containers[0].Args, []string{"node", "wait", "--keep", "1m0s"})
 	check.Equal(t, "context without a type", brief.Spec.SecurityContext == nil, true)
 	typed := settingsFrom(t, map[string]string{"seLinuxType": "spc_t"}).pod("node1", time.Minute, Brief)
@@ -122,6 +142,10 @@ func TestServes(t *testing.T) {
 		"not started yet":              {func(p *corev1.Pod) { p.Status = corev1.PodStatus{Phase: corev1.PodPending} }, Full, true},
 		"less than is needed":          {func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext = securityContext(Brief) }, Full, false},
 		"without capabilities":         {func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext = nil }, Brief, false},
+		"that captures":                {func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext = securityContext(Watch) }, Full, true},
+		"with the kernel's reasons":    {func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext = securityContext(Why) }, Watch, true},
+		"that does not capture":        {func(*corev1.Pod) {}, Watch, false},
+		"without the kernel's reasons": {func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext = securityContext(Watch) }, Why, false},
 		"of another node":              {func(p *corev1.Pod) { p.Spec.NodeName = "node2" }, Full, false},
 		"of another image":             {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "localhost/plexus:v0" }, Full, false},
 		"of another command":           {func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"sh"} }, Full, false},

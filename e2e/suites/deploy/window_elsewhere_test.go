@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,17 +16,19 @@ import (
 	"github.com/plexus-cni/plexus/e2e/harness/kube"
 )
 
-// checkWindow binds the Role of a place, whatever it is called there, and demands that the policies hold
-// whoever has it. It runs before the policies are removed.
+// checkWindow binds the Roles of a place, whatever they are called there, and demands that the policies hold
+// whoever has them. It runs before the policies are removed.
 func (p place) checkWindow(t *testing.T, s *site) {
 	t.Helper()
 	kubeconfig, err := s.Kubeconfig("alice", "oncall")
 	w := &windowSite{site: s, oncall: kube.ClientOf(t, kubeconfig, err)}
 	options := metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=window"}
 	roles, err := s.Client().RbacV1().Roles(p.namespace).List(t.Context(), options)
-	if err != nil || len(roles.Items) != 1 {
+	if err != nil || len(roles.Items) != 2 {
 		t.Fatalf("%d roles, %v", len(roles.Items), err)
 	}
+	slices.SortFunc(roles.Items, func(a, b rbacv1.Role) int { return len(a.Rules) - len(b.Rules) })
+	capture, pods := roles.Items[0].Name, roles.Items[1].Name
 	settings, err := s.Client().CoreV1().ConfigMaps(p.namespace).List(t.Context(), options)
 	if err != nil || len(settings.Items) != 1 {
 		t.Fatalf("%d ConfigMaps, %v", len(settings.Items), err)
@@ -33,13 +36,17 @@ func (p place) checkWindow(t *testing.T, s *site) {
 	// Places share a namespace, so what is left of this one must not be in the way of the next.
 	t.Cleanup(func() {
 		ctx := context.Background()
-		err := errors.Join(s.Client().RbacV1().Roles(p.namespace).Delete(ctx, roles.Items[0].Name, metav1.DeleteOptions{}),
+		err := errors.Join(s.Client().RbacV1().Roles(p.namespace).Delete(ctx, capture, metav1.DeleteOptions{}),
+			s.Client().RbacV1().Roles(p.namespace).Delete(ctx, pods, metav1.DeleteOptions{}),
 			s.Client().CoreV1().ConfigMaps(p.namespace).Delete(ctx, settings.Items[0].Name, metav1.DeleteOptions{}))
 		if err != nil {
 			t.Error(err)
 		}
 	})
-	w.bind(t, p.namespace, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: roles.Items[0].Name}, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "oncall"})
+	bind := func(role string) {
+		w.bind(t, p.namespace, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role}, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "oncall"})
+	}
+	bind(pods)
 	right := windowPod(settings.Items[0].Data)
 	right.Namespace = p.namespace
 	evil := right.DeepCopy()
@@ -49,6 +56,13 @@ func (p place) checkWindow(t *testing.T, s *site) {
 	w.eventually(t, "the policy to deny a command", func(ctx context.Context) error {
 		return execute(ctx, w.oncall, types.NamespacedName{Namespace: p.namespace, Name: "agent-a"}, &corev1.PodExecOptions{Command: serveNode})
 	}, isDenial)
+	captures := capturePod(settings.Items[0].Data, watches)
+	captures.Namespace = p.namespace
+	if err := create(t.Context(), w.oncall, captures); !deniedBy("", itsRight)(err) {
+		t.Errorf("to capture, with the first Role alone: %v", err)
+	}
+	bind(capture)
+	w.eventually(t, "who may capture to be let through", func(ctx context.Context) error { return create(ctx, w.oncall, captures) }, func(err error) bool { return err == nil })
 	if _, err := w.oncall.CoreV1().ConfigMaps(p.namespace).Get(t.Context(), settings.Items[0].Name, metav1.GetOptions{}); err != nil {
 		t.Errorf("the ConfigMap of the window: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
 )
 
 type shape struct {
@@ -31,9 +32,10 @@ const (
 
 // shapes are what somebody who has the Role alone might try, in order to have more.
 var shapes = map[string]shape{
-	"another name":               {func(p *corev1.Pod, _ *corev1.Container) { p.Name = "evil" }, "pods that are called plexus-window- and"},
-	"a name that begins alike":   {func(p *corev1.Pod, _ *corev1.Container) { p.Name = "plexus-window-a1b2c-evil" }, "pods that are called plexus-window- and"},
-	"another name by the server": {func(p *corev1.Pod, _ *corev1.Container) { p.Name, p.GenerateName = "", "evil-" }, "pods that are called plexus-window- and"},
+	"another name":               {func(p *corev1.Pod, _ *corev1.Container) { p.Name = "evil" }, "pods that are called plexus-window-, or plexus-window-capture-, and"},
+	"a name that begins alike":   {func(p *corev1.Pod, _ *corev1.Container) { p.Name = "plexus-window-a1b2c-evil" }, "pods that are called plexus-window-, or plexus-window-capture-, and"},
+	"a name of another kind":     {func(p *corev1.Pod, _ *corev1.Container) { p.Name = "plexus-window-trace-a1b2c" }, "pods that are called plexus-window-, or plexus-window-capture-, and"},
+	"another name by the server": {func(p *corev1.Pod, _ *corev1.Container) { p.Name, p.GenerateName = "", "evil-" }, "pods that are called plexus-window-, or plexus-window-capture-, and"},
 	"no labels":                  {func(p *corev1.Pod, _ *corev1.Container) { p.Labels = nil }, itsLabels},
 	"the agent's labels":         {func(p *corev1.Pod, _ *corev1.Container) { p.Labels["app.kubernetes.io/component"] = "agent" }, itsLabels},
 	"a label besides":            {func(p *corev1.Pod, _ *corev1.Container) { p.Labels["a"] = "b" }, itsLabels},
@@ -130,11 +132,8 @@ var shapes = map[string]shape{
 	"no security context":        {func(_ *corev1.Pod, c *corev1.Container) { c.SecurityContext = nil }, itsSecurity},
 	"SYS_ADMIN alone":            {capable("SYS_ADMIN"), itsCaps},
 	"no capability":              {capable(), itsCaps},
-	"NET_RAW":                    {capable("NET_ADMIN", "SYS_ADMIN", "NET_RAW"), itsCaps},
-	"BPF":                        {capable("NET_ADMIN", "SYS_ADMIN", "BPF"), itsCaps},
-	"PERFMON":                    {capable("NET_ADMIN", "PERFMON"), itsCaps},
-	"SYS_PTRACE":                 {capable("NET_ADMIN", "SYS_PTRACE"), itsCaps},
 	"all capabilities":           {capable("NET_ADMIN", "ALL"), itsCaps},
+	"capabilities by two names":  {capable("NET_ADMIN", "CAP_NET_RAW"), itsCaps},
 	"capabilities that are kept": {secure(func(c *corev1.SecurityContext) { c.Capabilities.Drop = nil }), itsCaps},
 
 	"the node's root":     {func(p *corev1.Pod, _ *corev1.Container) { mount(p, "x", "/") }, itsVolumes},
@@ -204,15 +203,19 @@ func mounted(edit func(*corev1.VolumeMount)) func(*corev1.Pod, *corev1.Container
 	return func(_ *corev1.Pod, c *corev1.Container) { edit(&c.VolumeMounts[0]) }
 }
 
-// TestKubeDeployWindowRefuses creates each shape, as somebody who has the Role alone.
+// TestKubeDeployWindowRefuses creates each shape, as somebody who has the Role alone, and as somebody who may
+// also capture.
 func TestKubeDeployWindowRefuses(t *testing.T) {
 	s := newWindowSite(t)
+	capturer := s.mayCapture(t, "bob")
 	for name, test := range shapes {
 		t.Run(name, func(t *testing.T) {
 			pod := windowPod(s.config)
 			test.edit(pod, &pod.Spec.Containers[0])
-			if err := create(t.Context(), s.oncall, pod); !deniedBy(windowPolicy, test.want)(err) {
-				t.Errorf("got %v, want a denial that says %q", err, test.want)
+			for who, client := range map[string]kubernetes.Interface{"with the Role alone": s.oncall, "who may capture": capturer} {
+				if err := create(t.Context(), client, pod); !deniedBy(windowPolicy, test.want)(err) {
+					t.Errorf("somebody %s: got %v, want a denial that says %q", who, err, test.want)
+				}
 			}
 		})
 	}

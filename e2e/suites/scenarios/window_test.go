@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -198,9 +197,7 @@ func TestE2EWindowKilled(t *testing.T) {
 	for name := range o.pods() {
 		pod = name
 	}
-	kubectl, err := filepath.Abs(filepath.Join(os.Getenv("PLEXUS_KUBE_BIN"), "kubectl"))
-	s.Must(err)
-	client := exec.Command(kubectl, "--kubeconfig", o.kubeconfig, "exec", "-i", "-n", plexusNamespace, pod, "--", "/opt/plexus/bin/kubectl-plexus", "node", "serve")
+	client := o.kubectl("exec", "-i", "-n", plexusNamespace, pod, "--", "/opt/plexus/bin/kubectl-plexus", "node", "serve")
 	stdin, err := client.StdinPipe()
 	s.Must(err)
 	defer stdin.Close()
