@@ -48,7 +48,7 @@ var Classics = []Classic{
 	{
 		"tcpdump -ni eth0", "does the packet come here?",
 		nil,
-		"inspect watches no packet; a later release captures. `packets` and `BPF` show what takes packets off an interface.",
+		"inspect watches no packet, [capture](capture.md) does. `packets` and `BPF` show what takes packets off an interface.",
 	},
 }
 
@@ -57,7 +57,7 @@ func ClassicsTable() string {
 	var table strings.Builder
 	table.WriteString("| by hand | the question | `kubectl-plexus inspect` answers in |\n|---|---|---|\n")
 	for _, classic := range Classics {
-		answer := "not yet"
+		answer := "[`capture`](capture.md), [`path --probe`](path.md#send-a-probe)"
 		if len(classic.Labels) > 0 {
 			answer = "`" + strings.Join(classic.Labels, "`, `") + "`"
 		}

@@ -50,6 +50,8 @@ type Sighting struct {
 	Drops   []Drop   `json:"drops,omitempty"`
 	// Counts are those of each point, in the order of Watch.Points, since it began; the last Sighting has them.
 	Counts []Count `json:"counts,omitempty"`
+	// Notes are what the node cannot do of what it was asked for, and why.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Packet is one that passed an interface.

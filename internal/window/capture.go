@@ -221,10 +221,10 @@ func (o *captureOptions) open(cmd *cobra.Command, v *visited, points []capture.P
 		Names:   capture.Names(v.snapshots), Filter: cmp.Or(o.chooser.Text, o.program), Keep: o.keep,
 	}
 	nothing := func() error { return nil }
-	switch {
-	case o.write == "":
+	switch o.write {
+	case "":
 		return capture.Lines(cmd.OutOrStdout()), nothing, nil
-	case o.write == "-":
+	case "-":
 		if isTerminal(cmd.OutOrStdout()) {
 			return nil, nil, misuse(errors.New("-w - would write a binary file to the terminal: give a file, or a pipe"))
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/drops"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/inspect/probe"
 	"github.com/plexus-cni/plexus/internal/windowpod"
@@ -80,7 +81,7 @@ func (f *probeFlags) run(ctx context.Context, v *visited, document *path.Documen
 	if err != nil {
 		return err
 	}
-	p.Name = v.world.NameOf
+	p.Name, p.Explain = v.world.NameOf, drops.Explain
 	nodes := map[string]inspect.Watcher{}
 	for _, snapshot := range v.snapshots {
 		name := snapshot.Machine.Name()

@@ -72,3 +72,24 @@ func passed(t *testing.T, d *path.Document) {
 		}
 	}
 }
+
+// The kernel that lost a packet says why, twice in a row.
+func TestNetnsProbeSaysWhy(t *testing.T) {
+	for name, test := range map[string]struct{ script, place, reason string }{
+		"no entry of a VTEP":             {both(vtep) + "n1 bridge fdb del 02:00:00:00:00:02 dev flannel.1 dst 192.0.2.22 self", "the kernel of n1 dropped it at flannel.1 in ", ": NO_TX_TARGET, "},
+		"a rule drops what is forwarded": {both(vtep) + "n2 iptables-legacy -P FORWARD DROP", "the kernel of n2 dropped it at flannel.1 in ", ": NETFILTER_DROP, "},
+		"forwarding is off":              {both(byGateway) + "n2 sysctl -qw net.ipv4.ip_forward=0", "the kernel of n2 dropped it at eth0 in ", ": IP_INADDRERRORS, "},
+		"a strict filter by the way back": {
+			both(byGateway) + "n2 sysctl -qw net.ipv4.conf.eth0.rp_filter=1\nn2 ip route replace 10.244.1.0/24 dev cni0", "the kernel of n2 dropped it at eth0 in ", ": IP_RPFILTER, ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := lab.New(t, twoNodes, wire+both(onWire+podOnBridge)+test.script)
+			for range 2 {
+				d := l.Why(path.Query{From: "p1", To: "p2"}, "n1", "n2")
+				check.Contains(t, "reason", d.Probe.Shots[0].Reason, test.place, test.reason)
+				check.Equal(t, "there is advice", d.Probe.Shots[0].Do != "", true)
+			}
+		})
+	}
+}

@@ -32,6 +32,8 @@ type Watching struct {
 	watch   inspect.Watch
 	sockets []*packetSocket
 	packets chan *inspect.Packet
+	reasons *reasons // nil if they are not watched
+	notes   []string
 }
 
 // Watch opens what a Watch asks for. It must run on a thread of the node's namespaces; what it gives
@@ -54,6 +56,9 @@ func Watch(options Options, watch inspect.Watch) (*Watching, error) {
 			w.Close()
 			return nil, err
 		}
+	}
+	if watch.Drops {
+		w.openReasons()
 	}
 	return w, nil
 }
@@ -95,33 +100,49 @@ func (w *Watching) Close() {
 	for _, s := range w.sockets {
 		_ = s.file.Close()
 	}
+	w.reasons.close()
 }
 
 // Run gives what passes until the context ends, which is no error, and then what is left. It closes
 // the Watching.
 func (w *Watching) Run(ctx context.Context, saw func(inspect.Sighting) error) error {
 	defer w.Close()
-	if err := saw(inspect.Sighting{Ready: true}); err != nil {
+	if err := saw(inspect.Sighting{Ready: true, Notes: w.notes}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, w.wake)()
-	failed := w.read(cancel)
+	failed, drops := w.read(cancel), w.reasons.read(ctx)
 	var err error
-	for first := range w.packets {
+	say := func(s inspect.Sighting) {
 		if err != nil {
-			continue // the readers must not wait for ever
+			return // the readers must not wait for ever
 		}
-		if err = saw(w.batch(first)); err != nil {
+		if err = saw(s); err != nil {
 			cancel()
 		}
 	}
-	err = errors.Join(err, <-failed)
-	if err != nil {
+	for packets := w.packets; packets != nil || drops != nil; {
+		select {
+		case first, more := <-packets:
+			if !more {
+				packets = nil
+				continue
+			}
+			say(w.batch(first))
+		case drop, more := <-drops:
+			if !more {
+				drops = nil
+				continue
+			}
+			say(inspect.Sighting{Drops: []inspect.Drop{drop}})
+		}
+	}
+	if err := errors.Join(err, <-failed); err != nil {
 		return err
 	}
-	return saw(inspect.Sighting{Counts: w.counts()})
+	return saw(inspect.Sighting{Counts: w.counts(), Notes: w.reasons.lost()})
 }
 
 // wake ends the reads that wait.

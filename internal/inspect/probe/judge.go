@@ -262,6 +262,9 @@ func (p *Probe) notes() (notes []string) {
 		if o.fault != nil {
 			notes = append(notes, fmt.Sprintf("%s was not watched: %v", node, o.fault))
 		}
+		for _, note := range o.notes {
+			notes = append(notes, node+": "+note)
+		}
 		var lost uint64
 		for _, count := range o.counts {
 			lost += count.Lost

@@ -45,6 +45,7 @@ type observed struct {
 	packets []seen
 	drops   []inspect.Drop
 	counts  []inspect.Count
+	notes   []string
 	fault   error
 }
 
@@ -156,6 +157,7 @@ func (p *Probe) Saw(node string, sighting inspect.Sighting) {
 		}
 	}
 	o.drops = append(o.drops, sighting.Drops...)
+	o.notes = append(o.notes, sighting.Notes...)
 	if sighting.Counts != nil {
 		o.counts = sighting.Counts
 	}

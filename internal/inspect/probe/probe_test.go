@@ -91,8 +91,14 @@ func started(t *testing.T, d *path.Document) *Probe {
 func across(size int) []sighting {
 	r := func(ns uint64, index int) inspect.Ref { return inspect.Ref{Namespace: ns, Index: index} }
 	return []sighting{
-		{ref: r(2, 2), size: size, ttl: 64, out: true}, {ref: r(1, 5), size: size, ttl: 64}, {ref: r(1, 6), size: size, ttl: 63, out: true}, {ref: r(3, 2), size: size, ttl: 63},
-		{ref: r(3, 2), answer: true, size: size, ttl: 64, out: true}, {ref: r(1, 6), answer: true, size: size, ttl: 64}, {ref: r(1, 5), answer: true, size: size, ttl: 63, out: true}, {ref: r(2, 2), answer: true, size: size, ttl: 63},
+		{ref: r(2, 2), size: size, ttl: 64, out: true},
+		{ref: r(1, 5), size: size, ttl: 64},
+		{ref: r(1, 6), size: size, ttl: 63, out: true},
+		{ref: r(3, 2), size: size, ttl: 63},
+		{ref: r(3, 2), answer: true, size: size, ttl: 64, out: true},
+		{ref: r(1, 6), answer: true, size: size, ttl: 64},
+		{ref: r(1, 5), answer: true, size: size, ttl: 63, out: true},
+		{ref: r(2, 2), answer: true, size: size, ttl: 63},
 	}
 }
 

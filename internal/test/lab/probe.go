@@ -8,6 +8,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/collect"
+	"github.com/plexus-cni/plexus/internal/inspect/drops"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/inspect/probe"
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -22,12 +23,18 @@ func (l *Lab) Probe(query path.Query, protocol string, names ...string) *path.Do
 	return l.probe(query, protocol, false, names)
 }
 
+// Why is Probe with the kernels' own reasons.
+func (l *Lab) Why(query path.Query, names ...string) *path.Document {
+	l.t.Helper()
+	return l.probe(query, "icmp", true, names)
+}
+
 func (l *Lab) probe(query path.Query, protocol string, why bool, names []string) *path.Document {
 	l.t.Helper()
 	world, document := l.trace(&query, names)
 	p, err := probe.New(document, protocol)
 	check.Must(l.t, err)
-	p.Name = world.NameOf
+	p.Name, p.Explain = world.NameOf, drops.Explain
 	nodes := map[string]inspect.Watcher{}
 	for _, name := range names {
 		nodes[name] = watcher{l, name}
