@@ -28,6 +28,8 @@ type fault struct {
 	finding []string // words of what inspect says of b
 	query   func(f *between) path.Query
 	path    func(f *between, d *path.Document) // what path says
+	size    int                                // of the packet that is lost; 0 is for all
+	probe   func(f *between) []string          // words of what a probe with the kernels' reasons says of it
 }
 
 // run injects the fault, and demands that it is said, and that it is gone after its repair.
@@ -41,6 +43,9 @@ func (k *fault) run(f *between) {
 	d := f.path(k)
 	f.s.Logf("%s: %q; path:\n%s", k.name, node.Findings(f.s, b), window.Ways(d))
 	k.path(f, d)
+	for range 2 {
+		f.probe(k)
+	}
 	repair()
 	f.s.Await("the end of: "+k.name, func() error {
 		if k.symptom(f) == nil {
@@ -55,11 +60,36 @@ func (k *fault) run(f *between) {
 
 func (f *between) path(k *fault) *path.Document {
 	f.s.Helper()
+	_, document := f.trace(k)
+	return document
+}
+
+func (f *between) trace(k *fault) (*window.World, *path.Document) {
+	f.s.Helper()
 	query := path.Query{From: f.title(f.b), To: f.title(f.a), Interface: "eth0"}
 	if k.query != nil {
 		query = k.query(f)
 	}
-	return window.Read(f.s, viewOf(f.a.Node()), viewOf(f.b.Node())).Path(query)
+	world := window.Read(f.s, viewOf(f.a.Node()), viewOf(f.b.Node()))
+	return world, world.Path(query)
+}
+
+// probe demands that packets are lost where the fault is, for the kernel's reason.
+func (f *between) probe(k *fault) {
+	f.s.Helper()
+	if k.probe == nil {
+		return
+	}
+	world, d := f.trace(k)
+	world.Probe(d)
+	f.s.Logf("%s: %q", k.name, d.Probe.Lines())
+	for _, shot := range d.Probe.Shots {
+		if k.size != 0 && shot.Size != k.size {
+			check.Equal(f.s, fmt.Sprintf("a packet of %d bytes", shot.Size), shot.Outcome, path.Answered)
+			continue
+		}
+		check.Contains(f.s, fmt.Sprintf("what became of %d bytes", shot.Size), fmt.Sprintf("%s: %s", shot.Outcome, shot.Reason), k.probe(f)...)
+	}
 }
 
 // on runs commands, a line each, on the node of b.
@@ -106,6 +136,10 @@ var faultsOfFlannel = []fault{
 		path: func(f *between, d *path.Document) {
 			check.Contains(f.s, "ways", window.Ways(d), "cni0: lost")
 		},
+		// The host end routes by itself what comes in, so packets leave; the answers find nobody behind the bridge.
+		probe: func(*between) []string {
+			return []string{"answer lost: the answer was seen at ", "and not at cni0 of node2", "NEIGH_FAILED, "}
+		},
 	},
 	{
 		name: "an FDB entry of the VTEP is gone",
@@ -120,6 +154,9 @@ var faultsOfFlannel = []fault{
 			check.Contains(f.s, "way there", window.Way(&d.There), "-routed- flannel.1: lost", "NO_TX_TARGET")
 			check.Equal(f.s, "the way back arrives", d.Back.Outcome, path.Arrives)
 		},
+		probe: func(*between) []string {
+			return []string{"packet lost: it was seen last at flannel.1 of node2", "the kernel of node2 dropped it at flannel.1", "NO_TX_TARGET, "}
+		},
 	},
 	{
 		name: "legacy iptables drops beside nftables",
@@ -131,6 +168,9 @@ var faultsOfFlannel = []fault{
 		finding: []string{"warning legacy-iptables", "legacy iptables has rules in ip filter"},
 		path: func(f *between, d *path.Document) {
 			check.Contains(f.s, "notes", strings.Join(window.Notes(&d.There, f.b.Node().Name), "; "), "flannel.1: rules of legacy iptables may drop", "ip filter")
+		},
+		probe: func(*between) []string {
+			return []string{"packet lost: it was seen at cni0 of node2, and not at flannel.1 of node2", "the kernel of node2 dropped it at cni0", "NETFILTER_DROP, "}
 		},
 	},
 	{
@@ -150,6 +190,8 @@ var faultsOfFlannel = []fault{
 		path: func(f *between, d *path.Document) {
 			check.Equal(f.s, "the narrowest hop", *d.Narrowest, path.Narrowest{Size: 1400, Node: f.b.Node().Name, Hop: "eth0", Sends: 1450})
 		},
+		size:  1450,
+		probe: func(*between) []string { return []string{"lost: ", "eth0 of node2"} },
 	},
 	{
 		name:   "strict rp_filter, and an answer by another network",
@@ -168,6 +210,9 @@ var faultsOfFlannel = []fault{
 		query:   func(f *between) path.Query { return path.Query{From: f.title(f.a), To: f.b.IP("net0").String()} },
 		path: func(f *between, d *path.Document) {
 			check.Contains(f.s, "way there", window.Way(&d.There), "net0 -child- eth1 -wire- eth1 -child- net0: lost", "from 172.31.9.1", "rp_filter is 1", "by eth0")
+		},
+		probe: func(f *between) []string {
+			return []string{"packet lost: it was seen last at net0 of pod " + f.title(f.b), "the kernel of node2 dropped it at net0", "IP_RPFILTER, "}
 		},
 	},
 }
@@ -211,5 +256,8 @@ var faultsOfCalico = []fault{{
 	path: func(f *between, d *path.Document) {
 		end := f.b.HostEnd("eth0")
 		check.Contains(f.s, "way there", window.Way(&d.There), "eth0 -pair- "+end+": lost", "proxy ARP", "169.254.1.1")
+	},
+	probe: func(f *between) []string {
+		return []string{"packet lost: it did not leave by eth0 of pod " + f.title(f.b), "NEIGH_FAILED, "}
 	},
 }}

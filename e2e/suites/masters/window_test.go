@@ -39,6 +39,7 @@ func (tr *trial) ways(a, b *cluster.Pod) {
 		check.Equal(tr.s, "the way there by "+name, window.Way(&document.There), endsIn(way, a, b))
 		check.Equal(tr.s, "the way back by "+name, window.Way(document.Back), endsIn(way, b, a))
 		check.Equal(tr.s, "more may be sent than passes by "+name, document.TooNarrow(), false)
+		world.MustPass(document)
 	}
 	world.Keep(tr.page, path.Query{From: tr.title(a), To: tr.title(b), Interface: "eth0"})
 }

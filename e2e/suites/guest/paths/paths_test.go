@@ -139,6 +139,7 @@ func TestGuestPaths(t *testing.T) {
 				check.Equal(t, "the way there by "+ifName, window.Way(&d.There), a.wayTo(b, ifName))
 				check.Equal(t, "the way back by "+ifName, window.Way(d.Back), b.wayTo(a, ifName))
 				check.Equal(t, "more may be sent than passes by "+ifName, d.TooNarrow(), false)
+				world.MustPass(d)
 			}
 			if situations[name].page {
 				world.Keep(name, path.Query{From: a.title, To: b.title, Interface: "net0"})

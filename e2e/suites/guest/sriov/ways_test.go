@@ -26,6 +26,7 @@ func (l *lab) ways() {
 		d := world.Path(path.Query{From: "default/one", To: "default/two", Interface: test.ifName})
 		check.Equal(l.t, "the way there by "+test.ifName, window.Way(&d.There), test.there)
 		check.Equal(l.t, "the way back by "+test.ifName, window.Way(d.Back), test.back)
+		world.MustPass(d)
 	}
 	world.Keep("sriov", path.Query{From: "default/one", To: "default/two", Interface: "net1"})
 }
