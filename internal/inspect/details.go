@@ -17,6 +17,7 @@ type Details struct {
 // Section is an interface with its facts, or a list.
 type Section struct {
 	Title   string
+	About   string // goes on after the title
 	Command string // what shows it by hand; "" if nothing does
 	Facts   []Detail
 	Lines   []string
@@ -62,8 +63,8 @@ type printer struct {
 }
 
 // begin begins a section.
-func (p *printer) begin(title, command string) {
-	p.sections = append(p.sections, Section{Title: title, Command: command})
+func (p *printer) begin(title, about, command string) {
+	p.sections = append(p.sections, Section{Title: title, About: about, Command: command})
 }
 
 // fact adds to the section the values that are known, and the command that shows them.
@@ -104,7 +105,7 @@ func quote(arg string) string {
 
 // heading says whose namespace it is.
 func (p *printer) heading() Section {
-	p.begin(p.report.Subject, "")
+	p.begin(p.report.Subject, "", "")
 	if p.ns.Sandbox != nil {
 		p.fact("container", "", p.ns.Sandbox.ContainerID)
 	}
@@ -156,7 +157,7 @@ func (p *printer) link(link *Link) {
 		return
 	}
 	show := p.in(p.ns, "ip -d link show dev %s", link.Name)
-	p.begin(fmt.Sprintf("%s  %s, index %d, MTU %d%s", link.Name, link.Kind, link.Index, link.MTU, prefixed(", MAC ", link.MAC)), show)
+	p.begin(link.Name, fmt.Sprintf("%s, index %d, MTU %d%s", link.Kind, link.Index, link.MTU, prefixed(", MAC ", link.MAC)), show)
 	p.recorded(link)
 	p.fact("state", show, strings.Join(link.Flags, ",")+prefixed(", ", link.OperState)+queue(link))
 	p.ethernet(p.ns, link)

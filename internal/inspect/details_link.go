@@ -313,7 +313,7 @@ func (p *printer) elsewhere() {
 			if recorded.Socket == "" || p.ns.LinkNamed(recorded.Name) != nil {
 				continue
 			}
-			p.begin(recorded.Name+"  vhost-user port, which no kernel has"+prefixed(", MAC ", recorded.MAC), "")
+			p.begin(recorded.Name, "vhost-user port, which no kernel has"+prefixed(", MAC ", recorded.MAC), "")
 			p.fact("network", "", attachment.Network+" by "+strings.Join(attachment.Plugins, ", "))
 			p.fact("socket", "ss --unix --all --processes src "+recorded.Socket, recorded.Socket)
 			for _, port := range attachment.Interfaces {

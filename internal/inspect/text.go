@@ -34,7 +34,7 @@ type text struct {
 func (t *text) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
 
 func (t *text) section(s Section) {
-	t.line("%s", s.Title)
+	t.line("%s", s.Title+prefixed("  ", s.About))
 	t.command("  ", s.Command)
 	for _, fact := range s.Facts {
 		t.fact(fact.Label, fact.Values...)
