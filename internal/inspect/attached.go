@@ -84,10 +84,11 @@ func NewAttachedList(s *Snapshot, wanted func(*Attached) bool) *AttachedList {
 
 // Wrong reports whether an attachment has a fault.
 func (l *AttachedList) Wrong() bool {
-	return slices.ContainsFunc(l.Items, func(a Attached) bool { return a.State.isFault() })
+	return slices.ContainsFunc(l.Items, func(a Attached) bool { return a.State.IsFault() })
 }
 
-func (s State) isFault() bool {
+// IsFault reports whether something has to be done about an attachment.
+func (s State) IsFault() bool {
 	return s != StateOK && s != StateUnpublished && s != StateReleased
 }
 

@@ -74,7 +74,7 @@ func (a *Attached) state(words style.Style) cell {
 	switch {
 	case a.State == StateOK:
 		return cell{text, words.Good}
-	case a.State.isFault():
+	case a.State.IsFault():
 		return cell{text, words.Bad}
 	}
 	return cell{text, words.Doubtful}

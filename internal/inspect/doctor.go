@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,10 +31,31 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// NewDoctor gives the page of a Snapshot that has the part for it: what is wrong with the node, and with its pods.
+// Errors of a Snapshot by which the node itself cannot be judged.
+var (
+	ErrNoCNI    = errors.New("the snapshot has nothing of the node's files: save it with kubectl-plexus snapshot of this version")
+	ErrRedacted = errors.New("the snapshot is redacted: the names of its files and plugins are made up, so that doctor cannot judge them; inspect and path can")
+)
+
+// Judges says why the node of a Snapshot cannot be judged; nil if it can.
+func (s *Snapshot) Judges() error {
+	switch {
+	case s.CNI == nil:
+		return ErrNoCNI
+	case s.Redacted:
+		return ErrRedacted
+	}
+	return nil
+}
+
+// NewDoctor gives the page of a Snapshot: what is wrong with the node, if it can be judged, and with its pods.
 func NewDoctor(s *Snapshot) *Doctor {
 	graph := NewGraph(s)
 	d := &Doctor{APIVersion: APIVersion, Kind: DoctorKind, Node: s.Machine.Name(), Taken: s.Machine.Taken, graph: graph, Facts: []Fact{}}
+	if s.Judges() != nil {
+		d.Findings = findings(graph, Catalogue)
+		return d
+	}
 	d.Findings = findings(graph, slices.Concat(NodeCatalogue, Catalogue))
 	eachNode(func(v *nodeView) []Finding {
 		d.Facts = v.facts()
@@ -209,10 +231,18 @@ func (d *Doctor) WriteText(w io.Writer) error {
 	return err
 }
 
-func (d *Doctor) write(text *strings.Builder, finding *Finding) {
-	where := ""
+// Where names whose network a finding is of, "" for the node's own.
+func (d *Doctor) Where(finding *Finding) string {
 	if ns := d.graph.Namespace(finding.At.Namespace); ns != nil && !ns.Host {
-		where = " (" + ns.Title() + ")"
+		return ns.Title()
+	}
+	return ""
+}
+
+func (d *Doctor) write(text *strings.Builder, finding *Finding) {
+	where := d.Where(finding)
+	if where != "" {
+		where = " (" + where + ")"
 	}
 	fmt.Fprintf(text, "%s %s%s\n  %s\n", strings.ToUpper(string(finding.Severity)), finding.ID, where, finding.Text)
 	for _, evidence := range finding.Evidence {

@@ -45,6 +45,16 @@ type Entry struct {
 	check    func(*Graph) []Finding
 }
 
+// MeaningOf says what a kind of finding means, "" for one that is in no catalogue.
+func MeaningOf(id string) string {
+	for _, entry := range slices.Concat(Catalogue, NodeCatalogue) {
+		if entry.ID == id {
+			return entry.Meaning
+		}
+	}
+	return ""
+}
+
 // Findings gives what is wrong in a Snapshot, the worst first.
 func Findings(s *Snapshot) []Finding { return findings(NewGraph(s), Catalogue) }
 

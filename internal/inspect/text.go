@@ -3,7 +3,6 @@ package inspect
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/plexus-cni/plexus/internal/style"
@@ -12,122 +11,72 @@ import (
 // WriteText writes a report for reading: findings first, then every interface. With commands, each
 // fact has below it what shows it by hand.
 func (r *Report) WriteText(w io.Writer, commands bool) error {
-	p := &printer{report: r, graph: r.graph, ns: r.Namespace, commands: commands, style: style.Of(w)}
-	p.heading()
-	p.findings()
-	for i := range r.Namespace.Links {
-		p.link(&r.Namespace.Links[i])
+	t, details := &text{commands: commands, style: style.Of(w)}, r.Details()
+	t.section(details.Heading)
+	t.findings(r)
+	for _, section := range details.Sections {
+		t.section(section)
 	}
-	p.elsewhere()
-	p.rest()
-	_, err := io.WriteString(w, p.text.String())
+	if len(details.Unused) > 0 {
+		t.line("not used: %s", strings.Join(details.Unused, ", "))
+	}
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-type printer struct {
-	report   *Report
-	graph    *Graph
-	ns       *Namespace
+// text is a report on a terminal.
+type text struct {
+	strings.Builder
 	commands bool
-	text     strings.Builder
 	style    style.Style
-	unused   []string // interfaces that the kernel made
 }
 
-func (p *printer) line(format string, args ...any) { fmt.Fprintf(&p.text, format+"\n", args...) }
+func (t *text) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
 
-// fact writes a line of an interface: the label once, then each value below the other, then the
-// command that shows them.
-func (p *printer) fact(label, command string, values ...string) {
-	written := false
+func (t *text) section(s Section) {
+	t.line("%s", s.Title+prefixed("  ", s.About))
+	t.command("  ", s.Command)
+	for _, fact := range s.Facts {
+		t.fact(fact.Label, fact.Values...)
+		t.command("              ", fact.Command)
+	}
+	for _, line := range s.Lines {
+		t.line("  %s", line)
+	}
+	t.line("")
+}
+
+// fact writes the label once, then each value below the other.
+func (t *text) fact(label string, values ...string) {
 	for _, value := range values {
-		if value != "" {
-			p.line("  %-11s %s", label, value)
-			label, written = "", true
+		t.line("  %-11s %s", label, value)
+		label = ""
+	}
+}
+
+func (t *text) command(indent, command string) {
+	if t.commands && command != "" {
+		t.line("%s$ %s", indent, command)
+	}
+}
+
+func (t *text) findings(r *Report) {
+	if len(r.Findings) == 0 {
+		t.line("%s\n", t.style.Good(NothingWrong))
+	}
+	for _, finding := range r.Findings {
+		t.line("%s %s", finding.Severity.styled(t.style), finding.ID)
+		t.line("  %s", finding.Text)
+		for _, seen := range r.Seen(&finding) {
+			t.fact("seen", seen)
 		}
-	}
-	if written {
-		p.command("              ", command)
-	}
-}
-
-func (p *printer) command(indent, command string) {
-	if p.commands && command != "" {
-		p.line("%s$ %s", indent, command)
+		t.fact("do", finding.Do)
+		t.line("")
 	}
 }
 
-// in gives a command that runs in a namespace; "" if it has no path to enter it by. A shell takes each
-// argument as it is: a pod names its own interfaces.
-func (p *printer) in(ns *Namespace, format string, args ...string) string {
-	quoted := make([]any, len(args))
-	for i, arg := range args {
-		quoted[i] = quote(arg)
-	}
-	command := fmt.Sprintf(format, quoted...)
-	switch {
-	case ns == nil || !ns.Host && len(ns.Paths) == 0:
-		return ""
-	case ns.Host:
-		return command
-	}
-	return "nsenter --net=" + quote(ns.Paths[0]) + " " + command
-}
-
-// plain is what no shell changes.
-var plain = regexp.MustCompile(`^[\w./:@%+=,-]+$`)
-
-func quote(arg string) string {
-	if plain.MatchString(arg) {
-		return arg
-	}
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-}
-
-func (p *printer) heading() {
-	p.line("%s", p.report.Subject)
-	if p.ns.Sandbox != nil {
-		p.fact("container", "", p.ns.Sandbox.ContainerID)
-	}
-	p.fact("namespace", p.idCommand(), strings.Join(p.ns.Paths, " "), p.nsid())
-	if p.ns.Brief {
-		p.fact("read", "", "only the interfaces and their addresses")
-	}
-	for _, note := range p.report.Notes {
-		p.fact("not read", "", note.About+": "+note.Text)
-	}
-	p.line("")
-}
-
-func (p *printer) idCommand() string {
-	if len(p.ns.Paths) == 0 {
-		return ""
-	}
-	return "stat -c %i " + p.ns.Paths[0] + "; ip netns list-id"
-}
-
-func (p *printer) nsid() string {
-	text := fmt.Sprintf("inode %d", p.ns.Inode)
-	if p.ns.NSID != nil {
-		text += fmt.Sprintf(", netnsid %d on the node", *p.ns.NSID)
-	}
-	return text
-}
-
-func (p *printer) findings() {
-	if len(p.report.Findings) == 0 {
-		p.line("%s\n", p.style.Good("Nothing is wrong."))
-	}
-	for _, finding := range p.report.Findings {
-		p.line("%s %s", finding.Severity.styled(p.style), finding.ID)
-		p.line("  %s", finding.Text)
-		for _, evidence := range finding.Evidence {
-			p.fact("seen", "", p.nameOf(evidence.At)+" "+evidence.Field+" = "+evidence.Value)
-		}
-		p.fact("do", "", finding.Do)
-		p.line("")
-	}
-}
+// NothingWrong is said where there is no finding.
+const NothingWrong = "Nothing is wrong."
 
 // styled gives the word of a severity.
 func (s Severity) styled(words style.Style) string {
@@ -139,119 +88,4 @@ func (s Severity) styled(words style.Style) string {
 		return words.Doubtful(text)
 	}
 	return words.Note(text)
-}
-
-// nameOf names an interface, and where it is unless that is here.
-func (p *printer) nameOf(ref Ref) string {
-	link, ns := p.graph.Link(ref), p.graph.Namespace(ref.Namespace)
-	switch {
-	case link == nil && (ns == nil || ref.Index != 0):
-		return fmt.Sprintf("an unknown interface of index %d", ref.Index)
-	case link == nil:
-		return ns.Title()
-	case ref.Namespace == p.ns.Inode:
-		return link.Name
-	}
-	return link.Name + " (" + ns.Title() + ")"
-}
-
-func (p *printer) link(link *Link) {
-	ref := Ref{p.ns.Inode, link.Index}
-	if !link.Up && len(link.Addresses) == 0 && p.graph.attachmentOf(p.ns, link.Name) == nil && !IsPair(link.Kind) && !IsChild(link.Kind) {
-		p.unused = append(p.unused, link.Name)
-		return
-	}
-	show := p.in(p.ns, "ip -d link show dev %s", link.Name)
-	p.line("%s  %s, index %d, MTU %d%s", link.Name, link.Kind, link.Index, link.MTU, prefixed(", MAC ", link.MAC))
-	p.command("  ", show)
-	p.recorded(link)
-	p.fact("state", show, strings.Join(link.Flags, ",")+prefixed(", ", link.OperState)+queue(link))
-	p.ethernet(p.ns, link)
-	p.fact("addresses", p.in(p.ns, "ip address show dev %s", link.Name), addressLines(link)...)
-	p.connections(ref, link)
-	p.kind(ref, link)
-	p.queues("qdisc", ref, link)
-	p.fact("BPF", p.in(p.ns, "bpftool net show dev %s", link.Name), programLines(link)...)
-	p.fact("packets", p.in(p.ns, "ss --packet --processes"), p.packetSockets(p.ns, link.Index)...)
-	p.fact("neighbours", p.in(p.ns, "ip neigh show dev %s", link.Name), p.neighbours(ref)...)
-	p.fact("counters", p.in(p.ns, "ip -s link show dev %s", link.Name), counterLines(link)...)
-	p.fact("sysctls", p.in(p.ns, "sysctl -a --pattern %s", `^net\.ipv[46]\.conf\.`+sysctlPattern(link.Name)+`\.`), p.sysctls(link.Name))
-	p.line("")
-}
-
-// sysctlPattern gives the name of an interface as sysctl shows it, as an expression.
-func sysctlPattern(name string) string { return strings.ReplaceAll(name, ".", "/") }
-
-// recorded writes what the journal has of an interface, and whether the kernel still has it so.
-func (p *printer) recorded(link *Link) {
-	for _, record := range p.graph.RecordsOf(p.ns) {
-		for i := range record.Attachments {
-			attachment := &record.Attachments[i]
-			if attachment != p.graph.attachmentOf(p.ns, link.Name) {
-				continue
-			}
-			p.fact("network", "", attachment.Network+" by "+strings.Join(attachment.Plugins, ", "))
-			state, why := stateOf(p.ns, record, attachment)
-			if state == StateOK || state == StateUnpublished {
-				why = "as it was attached"
-			}
-			p.fact("record", "", why)
-		}
-	}
-}
-
-func prefixed(prefix, text string) string {
-	if text == "" {
-		return ""
-	}
-	return prefix + text
-}
-
-func queue(link *Link) string {
-	if link.TxQueue == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", queue of %d", link.TxQueue)
-}
-
-func addressLines(link *Link) []string {
-	var lines []string
-	for _, address := range link.Addresses {
-		lines = append(lines, address.Address+" "+address.Scope)
-	}
-	return lines
-}
-
-func (p *printer) neighbours(ref Ref) []string {
-	var lines []string
-	for _, n := range p.ns.Neighbours {
-		if n.Index == ref.Index {
-			lines = append(lines, n.Address+prefixed(" ", n.MAC)+prefixed(" ", n.State))
-		}
-	}
-	return lines
-}
-
-func counterLines(link *Link) []string {
-	s := link.Statistics
-	if s == nil {
-		return nil
-	}
-	return []string{
-		fmt.Sprintf("received %d packets, %d bytes, %d errors, %d dropped", s.RxPackets, s.RxBytes, s.RxErrors, s.RxDropped),
-		fmt.Sprintf("sent %d packets, %d bytes, %d errors, %d dropped", s.TxPackets, s.TxBytes, s.TxErrors, s.TxDropped),
-	}
-}
-
-// sysctls gives those of an interface that are not 0.
-func (p *printer) sysctls(link string) string {
-	var set []string
-	for _, family := range []string{"ipv4", "ipv6"} {
-		for _, setting := range []string{"forwarding", "rp_filter", "proxy_arp", "proxy_ndp", "arp_ignore", "arp_announce", "disable_ipv6"} {
-			if value := p.ns.SysctlOf(family, link, setting); value != "" && value != "0" {
-				set = append(set, fmt.Sprintf("%s %s %s", family, setting, value))
-			}
-		}
-	}
-	return strings.Join(set, ", ")
 }

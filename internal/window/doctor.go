@@ -9,11 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
-	"github.com/plexus-cni/plexus/k8sclient"
 )
 
 // maxNodes is how many nodes are read at once.
@@ -29,16 +26,15 @@ type remoteNodes interface {
 
 // doctor is one call of the command.
 type doctor struct {
-	local    nodeFlags
-	cluster  *genericclioptions.ConfigFlags
-	remote   remoteNodes
-	node     string
-	all      bool
-	endpoint string
+	local  nodeFlags
+	beside beside
+	remote remoteNodes
+	node   string
+	all    bool
 }
 
 func newDoctor(cluster *genericclioptions.ConfigFlags, remote remoteNodes) *cobra.Command {
-	d := &doctor{cluster: cluster, remote: remote}
+	d := &doctor{beside: beside{cluster: cluster}, remote: remote}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say on one page what is wrong with a node",
@@ -64,7 +60,7 @@ With --from it reads a saved snapshot instead.`,
 	d.local.here = true
 	d.local.addFrom(cmd)
 	d.local.addConfDir(cmd)
-	cmd.Flags().StringVar(&d.endpoint, "runtime-endpoint", "", "`address` of the container runtime, as unix:///run/containerd/containerd.sock; without it, those of containerd and CRI-O are tried")
+	d.beside.add(cmd)
 	cmd.Flags().StringVar(&d.node, "node", "", "the `node` of the cluster to look at, through a window pod; without it, the one that this runs on")
 	cmd.Flags().BoolVarP(&d.all, "all-nodes", "A", false, "a row for each node of the cluster, at most five read at once")
 	d.local.addPods(cmd)
@@ -112,30 +108,21 @@ func (d *doctor) runOne(cmd *cobra.Command, out *output) error {
 	return nil
 }
 
-// errNoCNI is the error for a saved snapshot without the part that doctor reads.
-var errNoCNI = errors.New("the snapshot has nothing of the node's files: save it with kubectl-plexus snapshot of this version")
-
-// errRedacted is the error for a snapshot whose names are made up: nothing could be found by them.
-var errRedacted = errors.New("the snapshot is redacted: the names of its files and plugins are made up, so that doctor cannot judge them; inspect and path can")
-
 // snapshot reads a node, and what else is known of it from here.
 func (d *doctor) snapshot(cmd *cobra.Command) (*inspect.Snapshot, error) {
 	if d.node != "" {
 		return d.readRemote(cmd.Context(), d.node)
 	}
 	snapshot, err := d.local.read(cmd, inspect.Request{CNI: true})
-	switch {
-	case err != nil:
-		return nil, err
-	case snapshot.CNI == nil:
-		return nil, errNoCNI
-	case snapshot.Redacted:
-		return nil, errRedacted
-	case d.local.from != "":
-		return snapshot, nil
+	if err == nil {
+		err = snapshot.Judges()
 	}
-	addRuntime(cmd.Context(), snapshot, d.endpoint)
-	d.addAPI(cmd.Context(), snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if d.local.from == "" {
+		d.beside.ask(cmd.Context(), snapshot, true)
+	}
 	return snapshot, nil
 }
 
@@ -149,41 +136,12 @@ func (d *doctor) readRemote(ctx context.Context, name string) (*inspect.Snapshot
 	if err := errors.Join(err, node.Close()); err != nil {
 		return nil, err
 	}
-	if snapshot.CNI == nil {
-		return nil, errNoCNI
-	}
-	snapshot.Machine.Node = cmp.Or(snapshot.Machine.Node, name)
-	d.addAPI(ctx, snapshot)
-	return snapshot, nil
-}
-
-// addAPI asks the API server that the flags name, or else the one of plexus-once's kubeconfig.
-func (d *doctor) addAPI(ctx context.Context, snapshot *inspect.Snapshot) {
-	config, err := d.restConfig(snapshot)
-	switch {
-	case err != nil:
-		snapshot.API = &inspect.API{Error: err.Error()}
-	case config != nil:
-		node := snapshot.Machine.Node
-		if agent := snapshot.CNI.Agent; node == "" && agent != nil {
-			node = agent.Node
-		}
-		snapshot.API = askAPI(ctx, config, node)
-	}
-}
-
-func (d *doctor) restConfig(snapshot *inspect.Snapshot) (*rest.Config, error) {
-	raw, err := d.cluster.ToRawKubeConfigLoader().RawConfig()
-	if err != nil {
+	if err := snapshot.Judges(); err != nil {
 		return nil, err
 	}
-	if !api.IsConfigEmpty(&raw) || *d.cluster.APIServer != "" {
-		return d.cluster.ToRESTConfig()
-	}
-	if c := snapshot.CNI.Credentials; c != nil && c.Fault == "" && d.node == "" && !d.all {
-		return k8sclient.LoadConfig(c.File)
-	}
-	return nil, nil
+	snapshot.Machine.Node = cmp.Or(snapshot.Machine.Node, name)
+	d.beside.ask(ctx, snapshot, false)
+	return snapshot, nil
 }
 
 // runAll reads every node, several at once.

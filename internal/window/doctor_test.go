@@ -79,7 +79,7 @@ func TestDoctorOfAllNodes(t *testing.T) {
 		}
 		names, err := nodes.Names(t.Context())
 		check.Must(t, err)
-		d := &doctor{remote: nodes, cluster: withoutCluster(), all: true}
+		d := &doctor{remote: nodes, beside: beside{cluster: withoutCluster()}, all: true}
 		done := make(chan *inspect.DoctorList, 1)
 		go func() { done <- inspect.NewDoctorList(d.pages(t.Context(), names)) }()
 		synctest.Wait() // until all that may be open are

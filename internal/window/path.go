@@ -26,17 +26,19 @@ const maxQuestions = 200
 type pathOptions struct {
 	node     nodeFlags
 	froms    []string
-	saved    map[string]string // the files of --from, by node
 	save     string
 	query    path.Query
 	probe    probeFlags
 	width    int
 	output   *output
 	fallback *string // the namespace of a pod that is named without one
+	// openNode opens a node of the cluster.
+	openNode func(ctx context.Context, name string) (inspect.Node, error)
 }
 
 func newPath(cluster *genericclioptions.ConfigFlags) *cobra.Command {
-	o := &pathOptions{fallback: cluster.Namespace, saved: map[string]string{}}
+	o := &pathOptions{fallback: cluster.Namespace}
+	o.openNode = o.node.openNode
 	cmd := &cobra.Command{
 		Use:   "path NAMESPACE/POD [-i INTERFACE] to NAMESPACE/POD|ADDRESS[:PORT]",
 		Short: "Say which way packets take from a pod to another, and back",
@@ -197,15 +199,11 @@ func (o *pathOptions) subject(name string) string {
 // open gives the nodes that are known before anything is read: saved ones, or this machine. What was
 // opened has to be closed also after an error.
 func (o *pathOptions) open(cmd *cobra.Command) (nodes []inspect.Node, err error) {
-	for _, file := range o.froms {
-		snapshot, err := load(cmd, file)
-		if err != nil {
-			return nodes, err
-		}
-		if twice := o.saved[snapshot.Machine.Name()]; twice != "" {
-			return nodes, misuse(fmt.Errorf("--from: %s and %s are both of %s: give one snapshot of each node", twice, file, snapshot.Machine.Name()))
-		}
-		o.saved[snapshot.Machine.Name()] = file
+	snapshots, err := loadEach(cmd, o.froms)
+	if err != nil {
+		return nil, err
+	}
+	for _, snapshot := range snapshots {
 		nodes = append(nodes, savedNode{snapshot})
 	}
 	if err := windowpod.CheckKeep(o.node.keep); err != nil {
@@ -249,7 +247,7 @@ func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 		if err != nil {
 			return err
 		}
-		node, err := o.node.openNode(ctx, name)
+		node, err := o.openNode(ctx, name)
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func TestPathLeavesOtherMachinesOut(t *testing.T) {
 	check.Must(t, err)
 	for from, stays := range map[string]bool{"shop/elsewhere": false, "default/web": true} {
 		flags, _ := command(t)
-		o := &pathOptions{node: *flags, query: path.Query{From: from, To: "shop/other"}}
+		o := &pathOptions{node: *flags, openNode: flags.openNode, query: path.Query{From: from, To: "shop/other"}}
 		o.node.connect = func() (*clients, error) { return nil, errNoCluster }
 		here := &closing{savedNode: savedNode{snapshot}}
 		v := &visited{}

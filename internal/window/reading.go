@@ -251,6 +251,24 @@ func load(cmd *cobra.Command, path string) (*inspect.Snapshot, error) {
 	return snapshot, nil
 }
 
+// loadEach reads saved snapshots, one a node.
+func loadEach(cmd *cobra.Command, files []string) (snapshots []*inspect.Snapshot, err error) {
+	known := map[string]string{}
+	for _, file := range files {
+		snapshot, err := load(cmd, file)
+		if err != nil {
+			return nil, err
+		}
+		name := snapshot.Machine.Name()
+		if twice := known[name]; twice != "" {
+			return nil, misuse(fmt.Errorf("--from: %s and %s are both of %s: give one snapshot of each node", twice, file, name))
+		}
+		known[name] = file
+		snapshots = append(snapshots, snapshot)
+	}
+	return snapshots, nil
+}
+
 // absolute gives the path as the snapshot has it.
 func absolute(path string) string {
 	if full, err := filepath.Abs(path); err == nil {

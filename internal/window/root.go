@@ -118,7 +118,7 @@ func addCommands(root *cobra.Command, cluster *genericclioptions.ConfigFlags) {
 	for _, cmd := range alone {
 		hideClusterFlags(cmd)
 	}
-	root.AddCommand(append(alone, newValidate(cluster), newExplain(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newCapture(cluster), newSnapshot(cluster), newDoctor(cluster, nil))...)
+	root.AddCommand(append(alone, newValidate(cluster), newExplain(cluster), newGet(cluster), newInspect(cluster), newPath(cluster), newCapture(cluster), newSnapshot(cluster), newDoctor(cluster, nil), newUI(cluster))...)
 }
 
 // hideClusterFlags leaves the flags that say how to reach a cluster out of the help of a command

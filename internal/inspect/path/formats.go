@@ -7,11 +7,17 @@ import (
 
 // HTML gives a page of its own, which has the picture for wide and for narrow windows.
 func (d *Document) HTML() string {
+	wide, narrow := d.Pictures(narrowWidth)
 	return fmt.Sprintf(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title>
 <style>:root{color-scheme:light dark}body{margin:0}.narrow{display:none}@media (max-width:%dpx){.wide{display:none}.narrow{display:block}}</style></head>
 <body><div class="wide">%s</div><div class="narrow">%s</div></body></html>
-`, escape(d.Title()), wideWidth-1, d.SVG(wideWidth), strings.ReplaceAll(d.SVG(narrowWidth), `"title"`, `"title-narrow"`))
+`, escape(d.Title()), wideWidth-1, wide, narrow)
+}
+
+// Pictures gives two pictures that can stand on one page: for windows of 888 pixels, and of a narrower width.
+func (d *Document) Pictures(width int) (wide, narrow string) {
+	return d.SVG(wideWidth), strings.ReplaceAll(d.SVG(width), `"title"`, `"title-narrow"`)
 }
 
 // Mermaid gives the path as a flowchart of Mermaid, for pages that draw those.

@@ -2,7 +2,6 @@ package path
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,9 +9,6 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 )
-
-// ErrChoose is the error for two pods that are on several networks together.
-var ErrChoose = errors.New("choose the interface with -i")
 
 // Query is which path is asked for.
 type Query struct {
@@ -296,11 +292,11 @@ func shared(q Query, from, to *end) (own, far *inspect.Attachment, err error) {
 	case 1:
 		return pairs[0][0], pairs[0][1], nil
 	}
-	var choices []string
+	several := &SeveralError{From: from.Subject, To: to.Subject}
 	for _, pair := range pairs {
-		choices = append(choices, fmt.Sprintf("%s (-i %s)", pair[0].Network, pair[0].Interface))
+		several.Choices = append(several.Choices, Choice{pair[0].Network, pair[0].Interface})
 	}
-	return nil, nil, fmt.Errorf("%s and %s are on %d networks together: %s: %w", from.Subject, to.Subject, len(pairs), strings.Join(choices, ", "), ErrChoose)
+	return nil, nil, several
 }
 
 // settle gives an end its interface and address: of a name, or the first that has an address. The first wish

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// style is for light and dark alike; colours say nothing that a sign or a shape does not.
-const style = `
+// Style is in every picture. It is for light and dark alike; colours say nothing that a sign or a shape does not.
+const Style = `
 svg{--paper:#fff;--ink:#1f2328;--soft:#59636e;--edge:#818b98;--box:#f6f8fa;--pod:#ddf4ff;--wire:#fff8c5;--bad:#c21c2c;--warn:#8a5a00}
 @media (prefers-color-scheme:dark){svg{--paper:#0d1117;--ink:#e6edf3;--soft:#9da7b3;--edge:#6e7681;--box:#161b22;--pod:#0c2d4d;--wire:#3a2d05;--bad:#ff7b72;--warn:#e3b341}}
 text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink);white-space:pre}
@@ -59,7 +59,7 @@ func (d *Document) SVG(width int) string {
 	y = c.ending(width, y)
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-labelledby="title">`+"\n", width, y+8, width, y+8)
-	fmt.Fprintf(&out, "<title id=\"title\">%s</title>\n<style>%s</style>\n<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n%s</svg>\n", escape(d.Title()+": "+d.There.Summary()), style, width, y+8, c.String())
+	fmt.Fprintf(&out, "<title id=\"title\">%s</title>\n<style>%s</style>\n<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n%s</svg>\n", escape(d.Title()+": "+d.There.Summary()), Style, width, y+8, c.String())
 	return out.String()
 }
 

@@ -313,7 +313,7 @@ func (p *printer) elsewhere() {
 			if recorded.Socket == "" || p.ns.LinkNamed(recorded.Name) != nil {
 				continue
 			}
-			p.line("%s  vhost-user port, which no kernel has%s", recorded.Name, prefixed(", MAC ", recorded.MAC))
+			p.begin(recorded.Name, "vhost-user port, which no kernel has"+prefixed(", MAC ", recorded.MAC), "")
 			p.fact("network", "", attachment.Network+" by "+strings.Join(attachment.Plugins, ", "))
 			p.fact("socket", "ss --unix --all --processes src "+recorded.Socket, recorded.Socket)
 			for _, port := range attachment.Interfaces {
@@ -324,7 +324,6 @@ func (p *printer) elsewhere() {
 			for _, address := range attachment.Addresses {
 				p.fact("address", "", address.Address)
 			}
-			p.line("")
 		}
 	}
 }

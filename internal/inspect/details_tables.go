@@ -16,24 +16,15 @@ func (p *printer) rest() {
 	p.list("netfilter", p.in(p.ns, "nft list ruleset")+both+p.in(p.ns, "iptables-legacy-save")+both+p.in(p.graph.Host(), "nft list ruleset; iptables-legacy-save"), p.netfilter())
 	p.list("counters", p.in(p.ns, "nstat -asz"), p.counters())
 	p.list("packet sockets of all interfaces", p.in(p.ns, "ss --packet --processes"), p.packetSockets(p.ns, 0))
-	if len(p.unused) > 0 {
-		p.line("not used: %s", strings.Join(p.unused, ", "))
-	}
 }
 
 // both is between two commands.
 const both = "; "
 
 func (p *printer) list(title, command string, lines []string) {
-	if len(lines) == 0 {
-		return
+	if len(lines) > 0 {
+		p.sections = append(p.sections, Section{Title: title, Command: strings.Trim(command, both), Lines: lines})
 	}
-	p.line("%s", title)
-	p.command("  ", strings.Trim(command, both))
-	for _, line := range lines {
-		p.line("  %s", line)
-	}
-	p.line("")
 }
 
 func (p *printer) rules() []string {
