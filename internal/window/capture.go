@@ -38,7 +38,8 @@ type captureOptions struct {
 }
 
 func newCapture(cluster *genericclioptions.ConfigFlags) *cobra.Command {
-	o := &captureOptions{path: pathOptions{fallback: cluster.Namespace, saved: map[string]string{}}}
+	o := &captureOptions{path: pathOptions{fallback: cluster.Namespace}}
+	o.path.openNode = o.path.node.openNode
 	cmd := &cobra.Command{
 		Use:   "capture NAMESPACE/POD [-i INTERFACE]... [--path [to NAMESPACE/POD|ADDRESS]] [FILTER]",
 		Short: "Capture the packets of a pod, or those along a path of it",
