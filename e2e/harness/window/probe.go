@@ -58,6 +58,11 @@ func (n *Node) serve(t testing.TB) *stream.Client {
 // kernels' reasons if a packet was lost.
 func (w *World) Probe(d *path.Document) {
 	w.t.Helper()
+	w.probe(d, true)
+}
+
+func (w *World) probe(d *path.Document, why bool) {
+	w.t.Helper()
 	p, err := probe.New(d, "icmp")
 	check.Must(w.t, err)
 	p.Name, p.Explain = path.NewWorld(w.snapshots...).NameOf, drops.Explain
@@ -69,13 +74,13 @@ func (w *World) Probe(d *path.Document) {
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	check.Must(w.t, p.Run(ctx, nodes, patience, true))
+	check.Must(w.t, p.Run(ctx, nodes, patience, why))
 }
 
 // MustPass demands that packets which fit go the way that was traced, and are answered by the way back.
 func (w *World) MustPass(d *path.Document) {
 	w.t.Helper()
-	w.Probe(d)
+	w.probe(d, false)
 	for i, shot := range d.Probe.Shots {
 		if shot.Size <= d.Narrowest.Size {
 			check.Equal(w.t, fmt.Sprintf("a packet of %d bytes (%s)", shot.Size, shot.Reason), shot.Outcome, path.Answered)
