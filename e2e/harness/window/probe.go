@@ -68,10 +68,13 @@ func (w *World) probe(d *path.Document, why bool) {
 	p.Name, p.Explain = path.NewWorld(w.snapshots...).NameOf, drops.Explain
 	nodes := map[string]inspect.Watcher{}
 	for _, n := range w.nodes {
-		client := n.serve(w.t)
-		defer func() { _ = client.Close() }()
-		nodes[n.Name] = client
+		nodes[n.Name] = n.serve(w.t)
 	}
+	defer func() {
+		for _, node := range nodes {
+			_ = node.Close()
+		}
+	}()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	check.Must(w.t, p.Run(ctx, nodes, patience, why))
