@@ -176,6 +176,8 @@ func addCompletion(root *cobra.Command, cluster *genericclioptions.ConfigFlags) 
 			cmd.ValidArgsFunction = atMost(1, words(c.pods))
 		case "snapshot":
 			cmd.ValidArgsFunction = words(c.pods)
+		case "ui":
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		case "path":
 			cmd.ValidArgsFunction = c.path
 		case "capture":
