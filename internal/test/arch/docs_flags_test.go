@@ -87,6 +87,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 		{"kubectl-plexus inspect", "docs/inspect.md", "### Flags of inspect"},
 		{"kubectl-plexus snapshot", "docs/inspect.md", "### Flags of snapshot"},
 		{"kubectl-plexus path", "docs/path.md", "### Flags of path"},
+		{"kubectl-plexus ui", "docs/ui.md", "### Flags of ui"},
 		{"kubectl-plexus doctor", "docs/doctor.md", "### Flags of doctor"},
 		{"kubectl-plexus gc", "docs/doctor.md", "### Flags of gc"},
 		{"kubectl-plexus release", "docs/doctor.md", "### Flags of release"},
