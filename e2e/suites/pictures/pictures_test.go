@@ -64,12 +64,12 @@ func TestE2EPicturesMeasure(t *testing.T) {
 		return `<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100" viewBox="0 0 200 100">` + inner + `</svg>`
 	}
 	got := browse(t, page(map[string]string{
-		"long":    svg(`<rect x="10" y="10" width="50" height="30"/><text x="15" y="30">much too long for its box</text>`),
+		"long":    svg(`<rect x="10" y="10" width="50" height="30"/><text x="15" y="30">too long for its box</text>`),
 		"crossed": svg(`<text x="10" y="30">one text</text><text x="20" y="32">another</text>`),
 		"outside": svg(`<text x="180" y="30">beyond the edge</text>`),
 	}))
 	check.Equal(t, "found", got.Found, []string{
-		"crossed: one text crosses another", "long: leaves its box: much too long for its box", "outside: outside of the picture: beyond the edge",
+		"crossed: one text crosses another", "long: leaves its box: too long for its box", "outside: outside of the picture: beyond the edge",
 	})
 }
 
