@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -27,12 +28,13 @@ func assets() http.Handler {
 	})
 }
 
-// templates are the pages by their names, each within the frame.
-var templates = parseAll("overview", "node", "pod", "path", "problem")
+// templates are the pages by their names, each within the frame. Only who serves them waits for that: every other
+// command starts with this package too.
+var templates = sync.OnceValue(parseAll)
 
-func parseAll(names ...string) map[string]*template.Template {
+func parseAll() map[string]*template.Template {
 	all := map[string]*template.Template{}
-	for _, name := range names {
+	for _, name := range []string{"overview", "node", "pod", "path", "problem"} {
 		one := template.New("frame.html").Funcs(template.FuncMap{
 			"clock": clock, "date": date, "state": stateClass, "join": strings.Join, "nothingWrong": func() string { return inspect.NothingWrong },
 			"spans": spans, "odd": func(i int) bool { return i%2 == 1 },
@@ -65,7 +67,7 @@ func stateClass(state inspect.State) string {
 // render writes a page. Control characters in it are shown: a pod names its own interfaces.
 func render(w http.ResponseWriter, status int, name string, page any) {
 	var text bytes.Buffer
-	if err := templates[name].Execute(&text, page); err != nil {
+	if err := templates()[name].Execute(&text, page); err != nil {
 		http.Error(w, "The page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
