@@ -31,6 +31,7 @@ func TestNetnsUI(t *testing.T) {
 	check.Must(t, err)
 	cmd.Stderr = os.Stderr
 	n.Do(cmd.Start)
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // of a test that failed before it ended well
 	page := enter(t, out, &http.Transport{DialContext: func(ctx context.Context, network, address string) (connection net.Conn, err error) {
 		n.Do(func() error {
 			connection, err = new(net.Dialer).DialContext(ctx, network, address)
