@@ -80,7 +80,7 @@ changed. Whoever may use it sees what all pods of a node send (docs/window.md).`
 }
 
 // parse takes the pod, the far end, and what is left as the filter.
-func (o *captureOptions) parse(_ *cobra.Command, args []string) error {
+func (o *captureOptions) parse(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return errors.New("capture takes a pod, as NAMESPACE/POD")
 	}
@@ -89,7 +89,7 @@ func (o *captureOptions) parse(_ *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			return errors.New(`"to" takes the far end, as NAMESPACE/POD or ADDRESS`)
 		}
-		if err := o.path.parse(nil, []string{o.path.query.From, args[1]}); err != nil {
+		if err := o.path.parse(cmd, []string{o.path.query.From, args[1]}); err != nil {
 			return err
 		}
 		args = args[2:]
@@ -105,6 +105,8 @@ func (o *captureOptions) check() error {
 		return errors.New(`"to" is the far end of --path: give that flag`)
 	case o.along && len(o.interfaces) > 1:
 		return errors.New("--path begins at one interface: give -i once")
+	case o.path.query.Port != 0:
+		return fmt.Errorf("the far end has no port here: write it into the filter, as %q", fmt.Sprintf("port %d", o.path.query.Port))
 	case o.along && o.path.query.To == "" && len(o.interfaces) == 0:
 		return errors.New("--path takes the far end, as --path to NAMESPACE/POD, or the interface whose gateway it is, with -i")
 	case o.program != "" && o.chooser.Text != "":
@@ -218,13 +220,13 @@ func (o *captureOptions) toGateway(v *visited) error {
 // open gives what takes the packets, and what closes that.
 func (o *captureOptions) open(cmd *cobra.Command, v *visited, points []capture.Point) (capture.Sink, func() error, error) {
 	format := capture.Format{
-		Section: pcapng.Section{Application: program + " " + version.Version, Comment: strings.Join(os.Args[1:], " ")},
+		Section: pcapng.Section{Application: program + " " + version.Version, Comment: "capture of pod " + o.path.query.From},
 		Names:   capture.Names(v.snapshots), Filter: cmp.Or(o.chooser.Text, o.program), Keep: o.keep,
 	}
 	nothing := func() error { return nil }
 	switch o.write {
 	case "":
-		return capture.Lines(cmd.OutOrStdout()), nothing, nil
+		return capture.Lines(styled(cmd.OutOrStdout())), nothing, nil
 	case "-":
 		if isTerminal(cmd.OutOrStdout()) {
 			return nil, nil, misuse(errors.New("-w - would write a binary file to the terminal: give a file, or a pipe"))
@@ -232,15 +234,34 @@ func (o *captureOptions) open(cmd *cobra.Command, v *visited, points []capture.P
 		sink, err := capture.File(cmd.OutOrStdout(), format, points)
 		return sink, nothing, err
 	}
-	file, err := os.OpenFile(filepath.Clean(o.write), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) // it has what pods say
+	file, err := os.OpenFile(filepath.Clean(o.write), os.O_CREATE|os.O_WRONLY, 0o600) // it has what pods say
 	if err != nil {
 		return nil, nil, fmt.Errorf("-w: %w", err)
 	}
-	sink, err := capture.File(file, format, points)
+	sink, err := capture.File(&replacing{file: file}, format, points)
 	if err != nil {
 		_ = file.Close()
 	}
 	return sink, file.Close, err
+}
+
+// replacing is a file whose old content stays until there is something new: a capture that cannot begin
+// takes nothing away.
+type replacing struct {
+	file  *os.File
+	begun bool
+}
+
+func (r *replacing) Write(p []byte) (int, error) {
+	if !r.begun {
+		r.begun = true
+		if info, err := r.file.Stat(); err == nil && info.Mode().IsRegular() {
+			if err := r.file.Truncate(0); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return r.file.Write(p)
 }
 
 // follow captures until it is told to stop, or has enough. One node that fails ends it.
@@ -255,12 +276,8 @@ func (o *captureOptions) follow(ctx context.Context, v *visited, tasks []capture
 	var all sync.WaitGroup
 	errs := make([]error, len(tasks))
 	for i := range tasks {
-		watcher := v.watcher(tasks[i].Node)
-		if watcher == nil {
-			return fmt.Errorf("no packet can be watched on %s: its node is not there", tasks[i].Node)
-		}
 		all.Go(func() {
-			errs[i] = watcher.Watch(ctx, tasks[i].Watch, func(s inspect.Sighting) error {
+			errs[i] = v.watch(ctx, &tasks[i], func(s inspect.Sighting) error {
 				mu.Lock()
 				defer mu.Unlock()
 				err := recorder.Saw(&tasks[i], s)

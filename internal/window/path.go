@@ -15,6 +15,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/capture"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/windowpod"
 )
@@ -103,7 +104,7 @@ func (o *pathOptions) draw(w io.Writer, document *path.Document) error {
 	return err
 }
 
-func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
+func (o *pathOptions) parse(cmd *cobra.Command, args []string) error {
 	if len(args) == 3 && args[1] == "to" {
 		args = []string{args[0], args[2]}
 	}
@@ -123,7 +124,7 @@ func (o *pathOptions) parse(_ *cobra.Command, args []string) error {
 	if o.width < 0 {
 		return fmt.Errorf("--width: %d is below 0", o.width)
 	}
-	return o.probe.check(o)
+	return o.probe.check(cmd, o)
 }
 
 // parsePort takes the port off the far end: of an address, or of a pod, whose name has no colon.
@@ -302,6 +303,15 @@ func (v *visited) watcher(name string) inspect.Watcher {
 		}
 	}
 	return nil
+}
+
+// watch has a node watch.
+func (v *visited) watch(ctx context.Context, task *capture.Task, saw func(inspect.Sighting) error) error {
+	watcher := v.watcher(task.Node)
+	if watcher == nil {
+		return fmt.Errorf("no packet can be watched on %s: its node is not there", task.Node)
+	}
+	return watcher.Watch(ctx, task.Watch, saw)
 }
 
 func (v *visited) close() error {

@@ -42,7 +42,7 @@ func (f *probeFlags) add(cmd *cobra.Command) {
 }
 
 // check refuses flags that say nothing together.
-func (f *probeFlags) check(o *pathOptions) error {
+func (f *probeFlags) check(cmd *cobra.Command, o *pathOptions) error {
 	if f.why && f.protocol == "" {
 		f.protocol = "icmp"
 	}
@@ -58,7 +58,7 @@ func (f *probeFlags) check(o *pathOptions) error {
 	case f.wait <= 0 || f.wait > maxWait:
 		return fmt.Errorf("--wait: %s is not between 0 and %s", f.wait, maxWait)
 	}
-	if f.why && f.wait == defaultWait {
+	if f.why && !cmd.Flags().Changed("wait") {
 		f.wait = whyWait
 	}
 	return nil

@@ -9,18 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gopacket/gopacket/layers"
-
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/packetline"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/inspect/pcapng"
 )
-
-// vxlanOfLinux is the port that the kernel takes if none is given, as Flannel does; gopacket knows the assigned one.
-const vxlanOfLinux = 8472
-
-func init() { layers.RegisterUDPPortLayerType(vxlanOfLinux, layers.LayerTypeVXLAN) }
 
 // Sink takes what is captured.
 type Sink interface {
@@ -71,6 +64,11 @@ func (r *Recorder) Full() bool { return r.Most > 0 && r.taken >= r.Most }
 
 // Saw takes what a node says of a task.
 func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
+	if s.Ready {
+		if err := r.sink.Flush(); err != nil {
+			return err
+		}
+	}
 	for _, packet := range s.Packets {
 		i := r.index(task.Node, packet.Point)
 		if i < 0 || r.Full() || task.Inner != nil && !task.Inner(packet.Data) {
@@ -222,7 +220,8 @@ type Format struct {
 	Keep    int           // bytes of each packet; 0 is for all
 }
 
-// File is a Sink that writes pcapng. It begins with the names, and with every point.
+// File is a Sink that writes pcapng. It begins with the names, and with every point; nothing is written
+// before its first Flush.
 func File(w io.Writer, format Format, points []Point) (Sink, error) {
 	f := &file{w: pcapng.New(w, format.Section), filter: format.Filter, keep: format.Keep, numbers: map[described]int{}}
 	if err := f.w.Names(format.Names...); err != nil {
@@ -233,7 +232,7 @@ func File(w io.Writer, format Format, points []Point) (Sink, error) {
 			return nil, err
 		}
 	}
-	return f, f.Flush()
+	return f, nil
 }
 
 // number gives that of an interface, which is written before its first packet.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/filter"
+	"github.com/plexus-cni/plexus/internal/inspect/headers"
 )
 
 // Chooser says which packets are captured: by a text, or by a program. The zero value captures all.
@@ -75,21 +76,10 @@ func (c Chooser) of(p *Point) ([]inspect.Instruction, func([]byte) bool, error) 
 	}, nil
 }
 
-func decode(data []byte, link int) []gopacket.Layer {
-	var first gopacket.Decoder = layers.LayerTypeEthernet
-	if link == filter.RawIP {
-		first = layers.LayerTypeIPv4
-		if len(data) > 0 && data[0]>>4 == 6 {
-			first = layers.LayerTypeIPv6
-		}
-	}
-	return gopacket.NewPacket(data, first, gopacket.DecodeOptions{NoCopy: true}).Layers()
-}
-
 // within gives the innermost frame that a tunnel carries, nil if there is none.
 func within(data []byte, link int) (frame []byte, kind int) {
 	networks := 0
-	for _, layer := range decode(data, link) {
+	for _, layer := range headers.Of(data, link) {
 		switch layer.(type) {
 		case *layers.Ethernet:
 			if networks > 0 {
@@ -110,7 +100,7 @@ func whole(layer gopacket.Layer) []byte {
 
 // ends gives the addresses of the innermost packet.
 func ends(data []byte, link int) (from, to netip.Addr) {
-	for _, layer := range decode(data, link) {
+	for _, layer := range headers.Of(data, link) {
 		switch layer := layer.(type) {
 		case *layers.IPv4:
 			from, _ = netip.AddrFromSlice(layer.SrcIP)

@@ -18,9 +18,10 @@ import (
 
 // Sizes of a packet socket, in bytes.
 const (
-	// defaultBuffer is the kernel's for each point. It counts what its own structures take: for a
-	// packet of a hundred bytes some eight hundred.
+	// defaultBuffer is the kernel's for each point, and allBuffers that of all. It counts what its own
+	// structures take: for a packet of a hundred bytes some eight hundred.
 	defaultBuffer = 16 << 20
+	allBuffers    = 128 << 20
 	maxBuffer     = 64 << 20
 	// maxPacket is the largest packet that an interface hands over whole, with its link-layer header.
 	maxPacket = 1 << 18
@@ -80,7 +81,7 @@ func (s *packetSocket) prepare(fd int, watch *inspect.Watch) error {
 	if err := attachFilter(fd, watch.Filter); err != nil {
 		return err
 	}
-	size := defaultBuffer
+	size := min(defaultBuffer, allBuffers/len(watch.Points))
 	if watch.Buffer > 0 {
 		size = min(watch.Buffer, maxBuffer)
 	}

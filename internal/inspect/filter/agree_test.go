@@ -41,8 +41,8 @@ var agreed = []string{
 	"ether host 02:00:0a:00:00:01", "ether src 02:00:0a:00:00:01", "ether dst 2:0:a:0:0:2", "ether dst 02-00-0A-00-00-02", "ether broadcast", "broadcast", "ether multicast", "multicast",
 	"ether src 02:00:0a:00:00:01 and ether dst 01:00:5e:00:00:05", "ether host 02:00:0a:00:00:02 or 01:00:5e:00:00:05", "ip multicast", "ip6 multicast",
 	"vlan", "vlan 100", "vlan 200", "not vlan", "vlan and ip", "vlan 100 and tcp", "vlan 100 and vlan 200", "vlan 100 and vlan 200 and host 10.0.0.1", "vlan and vlan and vlan",
-	"vlan 7 and vlan 100 and vlan 300 and udp port 53", "vlan and ip6", "vlan and arp", "vlan and port 80", "vlan 100 or vlan 200", "ip or vlan 100", "vlan 100 and ip[8] = 64",
-	"vlan and ether src 02:00:0a:00:00:01", "(ip or vlan) and tcp", "vlan (100) and not ip", "vlan and net 10.0.0.0/8", "vlan and vlan and ip6 and tcp", "vlan 0xc8 and ether proto 0x800",
+	"vlan 7 and vlan 100 and vlan 300 and udp port 53", "vlan and ip6", "vlan and arp", "vlan and port 80", "tcp or vlan", "vlan 100 and (tcp or udp) and not port 80", "vlan and (ip or vlan 200)", "ip or vlan 100", "vlan 100 and ip[8] = 64",
+	"vlan and ether src 02:00:0a:00:00:01", "vlan (100) and not ip", "vlan and net 10.0.0.0/8", "vlan and vlan and ip6 and tcp", "vlan 0xc8 and ether proto 0x800",
 	"vlan and tcp[13] & 2 != 0", "not (vlan 100 and tcp)", "vlan && !ip",
 	"less 60", "greater 100", "len > 100", "len <= 60", "length = 54", "len != 54 and ip", "100 < len", "less 100 and greater 60", "not less 0x40", "(len - 14) > 100", "len >> 1 = 27",
 	"tcp[tcpflags] & tcp-syn != 0", "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn|tcp-ack", "tcp[13] = 2", "ip[8] < 3", "ip[8] >= 64", "icmp[icmptype] == icmp-echo", "icmp[icmptype] = icmp-unreach and icmp[icmpcode] = 4",
@@ -187,8 +187,14 @@ func TestNetnsRandomFiltersAgreeWithTcpdump(t *testing.T) {
 	packets, whole := corpus(t)
 	file := newFile(t, Ethernet, packets, whole)
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 80 {
-		file.agrees(t, randomFilter(random, 3))
+	for compared := 0; compared < 80; {
+		filter := randomFilter(random, 3)
+		if _, err := Compile(filter, Ethernet); err != nil {
+			check.Error(t, err, "behind a tag that not every packet has")
+			continue
+		}
+		file.agrees(t, filter)
+		compared++
 	}
 }
 

@@ -32,7 +32,7 @@ func TestLongJumps(t *testing.T) {
 
 // TestTagOfTheKernel looks at what a virtual machine does not have: the tag that the kernel took off.
 func TestTagOfTheKernel(t *testing.T) {
-	for text, tagged := range map[string]bool{"": false, "ip": false, "vlan": true, "not vlan 5": true, "tcp or vlan and ip": true} {
+	for text, tagged := range map[string]bool{"": false, "ip": false, "vlan": true, "not vlan 5": true, "tcp and vlan and ip": true} {
 		program, err := Compile(text, Ethernet)
 		check.Must(t, err)
 		first := bpf.RawInstruction(program[0]).Disassemble()

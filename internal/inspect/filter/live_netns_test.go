@@ -20,12 +20,11 @@ import (
 	"github.com/plexus-cni/plexus/internal/test/node"
 )
 
-// live are filters that are tried on a live interface. "(ip or vlan) and tcp" is none of them: after an "or",
-// tcpdump looks for TCP behind a tag only if it came to the word, and we always, as tcpdump does in a file.
+// live are filters that are tried on a live interface.
 var live = []string{
 	"ip", "tcp", "ip6 and udp", "arp", "port 80", "host 10.0.0.1 and not port 53", "ether proto 0x8100", "ether[12:2] = 0x8100", "len > 100",
 	"vlan", "not vlan", "vlan 100", "vlan 200", "vlan 300", "vlan 100 and tcp", "vlan and ip6", "vlan 100 and vlan 200", "vlan 7 and vlan 100 and vlan 300 and udp",
-	"vlan and vlan", "vlan 100 and vlan 200 and host 10.0.0.1", "vlan 100 or vlan 200", "vlan and arp[6:2] = 1", "ip or vlan 200", "vlan and ip[8] = 64 and port 53",
+	"vlan and vlan", "vlan 100 and vlan 200 and host 10.0.0.1", "tcp or vlan 100", "vlan and (ip or vlan 200)", "vlan and arp[6:2] = 1", "ip or vlan 200", "vlan and ip[8] = 64 and port 53",
 	"vlan and not ip", "vlan and tcp[tcpflags] & tcp-syn != 0", "not (vlan 100 and port 80)", "vlan and ether src 02:00:0a:00:00:01 and multicast",
 	// Both halves of its program are longer than a conditional jump.
 	"vlan and (host 10.9.0.1 or 10.9.0.2 or 10.9.0.3 or 10.9.0.4 or 10.9.0.5 or 10.9.0.6 or 10.9.0.7 or 10.9.0.8 or 10.9.0.9 or 10.9.0.10 or " +

@@ -12,6 +12,7 @@ type parser struct {
 	next   int
 	link   int
 	vlans  int // how many times the word was there
+	sure   int // how many of those tags each packet has that comes to where the parser is
 	terms  int
 	depth  int
 	err    error
@@ -110,7 +111,13 @@ func (p *parser) deeper() func() {
 }
 
 // leaf is one condition of the text, where it is.
+//
+// It is looked for behind the tags of the words before it. A packet that need not have them would be read at the
+// wrong place, and may pass for what is not true of it.
 func (p *parser) leaf(make func(layout) condition) condition {
+	if p.vlans > p.sure {
+		p.fail(p.tokens[max(p.next-1, 0)], `this would be looked for behind a tag that not every packet has here: write it before "vlan", "vlan and (…)", or capture "vlan" alone`)
+	}
 	if p.terms++; p.terms > maxInstructions {
 		p.fail(p.peek(), "more than %d conditions", maxInstructions)
 	}
@@ -119,11 +126,18 @@ func (p *parser) leaf(make func(layout) condition) condition {
 
 // chain reads conditions with "and" and "or" between them. Neither binds tighter: the left one comes first.
 func (p *parser) chain(given *qualifiers) value {
+	before := p.sure
 	left := p.term(given)
 	for p.at("and", "or") {
 		left = p.condition(left, given)
-		op := p.take()
+		op, otherwise := p.take(), p.sure
+		if op.name == "or" {
+			p.sure = before
+		}
 		right := p.condition(p.term(left.words), left.words)
+		if op.name == "or" {
+			p.sure = min(p.sure, otherwise)
+		}
 		left = value{condition: join(op.name, left.condition, right.condition), words: right.words}
 	}
 	return left
@@ -164,6 +178,7 @@ func (p *parser) term(given *qualifiers) value {
 	defer p.deeper()()
 	switch {
 	case p.accept("not"):
+		defer func(sure int) { p.sure = sure }(p.sure)
 		v := p.condition(p.term(given), given)
 		return value{condition: not{v.condition}, words: v.words}
 	case p.accept("("):

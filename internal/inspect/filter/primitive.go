@@ -108,6 +108,7 @@ func (p *parser) vlan(first token) condition {
 	}
 	n := p.leaf(func(l layout) condition { return l.tag(id) })
 	p.vlans++
+	p.sure++
 	return n
 }
 

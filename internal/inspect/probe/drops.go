@@ -8,11 +8,9 @@ import (
 	"strings"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/headers"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 )
-
-// linkIP is the LINKTYPE of a packet without a link-layer header.
-const linkIP = 101
 
 func (p *Probe) names() []string { return slices.Sorted(maps.Keys(p.nodes)) }
 
@@ -22,7 +20,7 @@ func (p *Probe) addDrops(shot *path.Shot) {
 	for _, node := range p.names() {
 		for i := range p.nodes[node].drops {
 			drop := &p.nodes[node].drops[i]
-			f, found := p.read(drop.Data, linkIP)
+			f, found := p.read(drop.Data, headers.RawIP)
 			if found && (f.answer != answer || f.rejects != "" || f.size != shot.Size && shot.Size >= small) || !p.concerns(node, drop) {
 				continue
 			}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/plexus-cni/plexus/internal/inspect/headers"
 )
 
 // frame is one of the probe's packets, as it was seen at an interface.
@@ -172,7 +173,7 @@ func isError(kind [3]byte) bool {
 // Texts of rejections that something is decided by.
 const (
 	tooLarge   = "it is too large"
-	closedPort = "nothing listens to the port"
+	closedPort = "nothing listens to the port, or a rule rejects it"
 )
 
 // rejections are what ICMP errors mean, by the version of IP, type and code.
@@ -186,18 +187,8 @@ var rejections = map[[3]byte]string{
 
 // readAround says which headers are before the packet.
 func (f *frame) readAround(data []byte, link int) {
-	first := gopacket.Decoder(layers.LayerTypeEthernet)
-	if link != linkEthernet {
-		if len(data) == 0 {
-			return
-		}
-		first = layers.LayerTypeIPv4
-		if data[0]>>4 == 6 {
-			first = layers.LayerTypeIPv6
-		}
-	}
 	carrier := ""
-	for _, layer := range gopacket.NewPacket(data, first, gopacket.DecodeOptions{NoCopy: true}).Layers() {
+	for _, layer := range headers.Of(data, link) {
 		switch layer := layer.(type) {
 		case *layers.Dot1Q:
 			f.around = append(f.around, fmt.Sprintf("VLAN %d", layer.VLANIdentifier))
@@ -227,5 +218,3 @@ func (f *frame) carried(what, carrier string) {
 	}
 	f.around = append(f.around, what+", "+carrier)
 }
-
-const linkEthernet = 1

@@ -150,7 +150,7 @@ func (p *Probe) judge(i int) path.Shot {
 	}
 	answer := p.answer(shot.Size)
 	switch {
-	case answer != nil && (answer.rejects == "" || answer.rejects == closedPort && p.arrived(shot.Size)):
+	case answer != nil && (answer.rejects == "" || p.arrivedAtClosedPort(answer, shot.Size)):
 		shot.Outcome, shot.Reason, shot.Took = path.Answered, answer.rejects, since(p.sent[i].Time, answer.Time)
 		return shot
 	case answer != nil:
@@ -159,6 +159,12 @@ func (p *Probe) judge(i int) path.Shot {
 	p.findGap(&shot)
 	p.addDrops(&shot)
 	return shot
+}
+
+// arrivedAtClosedPort reports whether a packet of UDP came to its end, where nobody had to listen. A rule may
+// say the same of any packet, on the way.
+func (p *Probe) arrivedAtClosedPort(answer *seen, size int) bool {
+	return p.protocol == "udp" && answer.rejects == closedPort && (p.arrived(size) || answer.from == inspect.ParseIP(p.document.To.Address))
 }
 
 // arrived reports whether a packet was seen at the last hop of the way there.

@@ -19,9 +19,11 @@ func (p *Probe) Run(ctx context.Context, nodes map[string]inspect.Watcher, patie
 	}
 	r := &run{Probe: p, changed: make(chan struct{}, 1)}
 	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
 	wait := r.watch(watching, nodes, why)
-	defer wait()
+	defer func() {
+		cancel() // before it waits: they watch until then
+		wait()
+	}()
 	if err := r.onNode(p.document.From.Node).fault; err != nil {
 		return err
 	}

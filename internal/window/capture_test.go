@@ -1,0 +1,56 @@
+package window
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/plexus-cni/plexus/internal/test/check"
+)
+
+// What says nothing, or not all, is refused before anything is looked at.
+func TestCaptureRefusals(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	check.Must(t, os.WriteFile(program, []byte("1\n6 0 0 262144\n"), 0o600))
+	for want, args := range map[string][]string{
+		"capture takes a pod, as NAMESPACE/POD":           {"capture"},
+		`filter: column 1: "prot" is not known`:           {"capture", "shop/web", "prot 5"},
+		"\"to\" is the far end of --path":                 {"capture", "shop/web", "to", "shop/db"},
+		`"to" takes the far end`:                          {"capture", "shop/web", "--path", "to"},
+		"--path begins at one interface":                  {"capture", "shop/web", "--path", "-i", "net0", "-i", "net1", "to", "shop/db"},
+		"--path takes the far end, as --path to":          {"capture", "shop/web", "--path"},
+		`write it into the filter, as "port 80"`:          {"capture", "shop/web", "--path", "to", "shop/db:80"},
+		`--bpf and the filter "icmp" both choose packets`: {"capture", "shop/web", "--bpf", program, "icmp"},
+		"--bpf /none: open /none":                         {"capture", "shop/web", "--bpf", "/none"},
+		"--count, --duration and --snapshot-length":       {"capture", "shop/web", "-c", "-1"},
+		`"tcp:tcp": "tcp" is no port`:                     {"path", "shop/web", "to", "tcp:tcp"},
+		"--probe: there is no probe of \"sctp\"":          {"path", "shop/web", "to", "shop/db", "--probe=sctp"},
+		"--probe=tcp takes a port of the far end":         {"path", "shop/web", "to", "shop/db", "--probe=tcp"},
+		"--probe sends packets on the nodes, and --from":  {"path", "shop/web", "to", "shop/db", "--probe", "--from", "x.json"},
+		"--wait: 2m0s is not between 0 and 1m0s":          {"path", "shop/web", "to", "shop/db", "--probe", "--wait", "2m"},
+	} {
+		got := runWith(t, "", args...)
+		check.Equal(t, want+": exit code", got.code, exitUsage)
+		check.Contains(t, "error", got.stderr, want)
+	}
+}
+
+// An old capture is there until there is a new one.
+func TestReplacing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "old.pcapng")
+	check.Must(t, os.WriteFile(path, []byte("a long old capture"), 0o600))
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	check.Must(t, err)
+	r := &replacing{file: file}
+	data, err := os.ReadFile(path)
+	check.Must(t, err)
+	check.Equal(t, "before anything is written", string(data), "a long old capture")
+	for range 2 {
+		_, err = r.Write([]byte("new"))
+		check.Must(t, err)
+	}
+	check.Must(t, file.Close())
+	data, err = os.ReadFile(path)
+	check.Must(t, err)
+	check.Equal(t, "after that", string(data), "newnew")
+}
