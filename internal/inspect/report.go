@@ -116,7 +116,7 @@ func (s *Snapshot) findUnrecorded(what string, is func(*Sandbox) bool) (uint64, 
 		found = ns
 	}
 	if found == nil {
-		return 0, fmt.Errorf("%s: %w: the journal has no record of it, nor has a runtime's folder; --netns takes the path of a network namespace", what, ErrNotFound)
+		return 0, fmt.Errorf("%s: %w: the journal has no record of it, nor has a runtime's folder; the path of a network namespace, as /run/netns/NAME, can stand for a pod that Plexus has not attached", what, ErrNotFound)
 	}
 	return found.Inode, nil
 }

@@ -127,8 +127,12 @@ func (a *afar) nodeOf(ctx context.Context, pod string) (string, error) {
 	found, err := c.core.Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		return "", fmt.Errorf("pod %s: its node is not known, as %w: this needs get pods in %s, which the ClusterRole plexus-window gives; or name the node with --node, where the command has it",
-			pod, windowpod.ErrRight, namespace)
+		otherwise := ""
+		if a.cmd.Flags().Lookup("node") != nil {
+			otherwise = "; or name the node with --node"
+		}
+		return "", fmt.Errorf("pod %s: its node is not known, as %w: this needs get pods in %s, which the ClusterRole plexus-window gives%s",
+			pod, windowpod.ErrRight, namespace, otherwise)
 	case err != nil:
 		return "", fmt.Errorf("pod %s: ask the cluster for its node: %w", pod, err)
 	case found.Spec.NodeName == "":

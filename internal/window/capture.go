@@ -159,12 +159,17 @@ func (o *captureOptions) run(cmd *cobra.Command) (err error) {
 	}
 	recorder := capture.NewRecorder(sink, points, document)
 	recorder.Most = o.count
-	err = o.follow(cmd.Context(), v, tasks, recorder)
+	endsByItself(cmd.Context())
+	err = o.follow(cmd, v, tasks, recorder)
 	if errors.Is(err, syscall.EPIPE) {
 		err = nil // the reader has seen enough
 	}
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", program, recorder.Summary())
+	o.say(cmd, recorder.Summary())
 	return errors.Join(err, closeSink())
+}
+
+func (*captureOptions) say(cmd *cobra.Command, text string) {
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", program, text)
 }
 
 // points gives the interfaces of the pod, or those of the path.
@@ -265,8 +270,8 @@ func (r *replacing) Write(p []byte) (int, error) {
 }
 
 // follow captures until it is told to stop, or has enough. One node that fails ends it.
-func (o *captureOptions) follow(ctx context.Context, v *visited, tasks []capture.Task, recorder *capture.Recorder) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (o *captureOptions) follow(cmd *cobra.Command, v *visited, tasks []capture.Task, recorder *capture.Recorder) error {
+	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	if o.duration > 0 {
 		ctx, cancel = context.WithTimeout(ctx, o.duration)
@@ -274,12 +279,17 @@ func (o *captureOptions) follow(ctx context.Context, v *visited, tasks []capture
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	errs := make([]error, len(tasks))
+	errs, deaf := make([]error, len(tasks)), len(tasks)
 	for i := range tasks {
 		all.Go(func() {
 			errs[i] = v.watch(ctx, &tasks[i], func(s inspect.Sighting) error {
 				mu.Lock()
 				defer mu.Unlock()
+				if s.Ready {
+					if deaf--; deaf == 0 {
+						o.say(cmd, recorder.Begins())
+					}
+				}
 				err := recorder.Saw(&tasks[i], s)
 				if recorder.Full() {
 					cancel()

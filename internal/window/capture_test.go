@@ -27,6 +27,9 @@ func TestCaptureRefusals(t *testing.T) {
 		"--probe: there is no probe of \"sctp\"":          {"path", "shop/web", "to", "shop/db", "--probe=sctp"},
 		"--probe=tcp takes a port of the far end":         {"path", "shop/web", "to", "shop/db", "--probe=tcp"},
 		"--probe sends packets on the nodes, and --from":  {"path", "shop/web", "to", "shop/db", "--probe", "--from", "x.json"},
+		"--why sends packets on the nodes, and --from":    {"path", "shop/web", "to", "shop/db", "--why", "--from", "x.json"},
+		"a probe of icmp has no port":                     {"path", "shop/web", "to", "shop/db:80", "--probe"},
+		"the protocol of a probe is written --probe=udp":  {"path", "shop/web", "to", "shop/db", "--probe", "udp"},
 		"--wait: 2m0s is not between 0 and 1m0s":          {"path", "shop/web", "to", "shop/db", "--probe", "--wait", "2m"},
 	} {
 		got := runWith(t, "", args...)

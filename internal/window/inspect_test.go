@@ -53,7 +53,7 @@ func TestInspect(t *testing.T) {
 		"a pod without one":          {[]string{"default/db"}, exitFine, "Nothing is wrong.", ""},
 		"a pod of the namespace":     {[]string{"db", "-n", "default"}, exitFine, "pod default/db", ""},
 		"a pod of default":           {[]string{"db"}, exitFine, "pod default/db", ""},
-		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node: the journal has no record of it, nor has a runtime's folder; --netns takes the path of a network namespace (--from -)"},
+		"a pod of no namespace":      {[]string{"db", "-n", "shop"}, exitBlind, "", "pod shop/db: not found on this node: the journal has no record of it, nor has a runtime's folder; the path of a network namespace, as /run/netns/NAME, can stand for a pod that Plexus has not attached (--from -)"},
 		"a container":                {[]string{"--container", "w"}, exitWrong, "pod default/web", ""},
 		"a path":                     {[]string{"--netns", "/run/netns/db"}, exitFine, "pod default/db", ""},
 		"a path that is not there":   {[]string{"--netns", "/run/netns/x"}, exitBlind, "", "network namespace /run/netns/x: not found"},

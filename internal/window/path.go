@@ -109,7 +109,7 @@ func (o *pathOptions) parse(cmd *cobra.Command, args []string) error {
 		args = []string{args[0], args[2]}
 	}
 	if len(args) != 2 || args[0] == "to" || args[1] == "to" {
-		return fmt.Errorf("path takes two ends, as NAMESPACE/POD to NAMESPACE/POD or ADDRESS, got %q", args)
+		return fmt.Errorf("path takes two ends, as NAMESPACE/POD to NAMESPACE/POD or ADDRESS, got %q; the protocol of a probe is written --probe=udp", args)
 	}
 	o.query.From, o.query.To = args[0], args[1]
 	if err := o.parsePort(args[1]); err != nil {

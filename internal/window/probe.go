@@ -2,7 +2,6 @@ package window
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,8 +42,9 @@ func (f *probeFlags) add(cmd *cobra.Command) {
 
 // check refuses flags that say nothing together.
 func (f *probeFlags) check(cmd *cobra.Command, o *pathOptions) error {
+	flag := "--probe"
 	if f.why && f.protocol == "" {
-		f.protocol = "icmp"
+		flag, f.protocol = "--why", "icmp"
 	}
 	switch {
 	case f.protocol == "":
@@ -52,7 +52,9 @@ func (f *probeFlags) check(cmd *cobra.Command, o *pathOptions) error {
 	case !slices.Contains(probe.Protocols, f.protocol):
 		return fmt.Errorf("--probe: there is no probe of %q: give one of %s, as --probe=udp", f.protocol, strings.Join(probe.Protocols, ", "))
 	case len(o.froms) > 0:
-		return errors.New("--probe sends packets on the nodes, and --from reads saved snapshots: give one of the two")
+		return fmt.Errorf("%s sends packets on the nodes, and --from reads saved snapshots: give one of the two", flag)
+	case f.protocol == "icmp" && o.query.Port != 0:
+		return fmt.Errorf("a probe of icmp has no port: give --probe=tcp or --probe=udp for port %d of %s", o.query.Port, o.query.To)
 	case f.protocol == "tcp" && o.query.Port == 0:
 		return fmt.Errorf("--probe=tcp takes a port of the far end: path %s to %s:PORT --probe=tcp", o.query.From, o.query.To)
 	case f.wait <= 0 || f.wait > maxWait:

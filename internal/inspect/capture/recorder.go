@@ -154,6 +154,11 @@ func (r *Recorder) place(p *Point, packet inspect.Packet) (comment string, hop i
 	return "", 0
 }
 
+// Begins says that what passes from now on is captured.
+func (r *Recorder) Begins() string {
+	return "capturing on " + counted(len(r.points), "interface") + "; Ctrl-C ends it"
+}
+
 // Summary says how much was captured, and what was lost at which points.
 func (r *Recorder) Summary() string {
 	text := counted(r.taken, "packet") + " of " + counted(len(r.points), "interface")

@@ -98,15 +98,17 @@ func (p *Probe) Lines() (lines []string) {
 // SetProbed gives a hop the states of each packet, and the whole of them.
 func (h *Hop) SetProbed(probed []Probed) {
 	h.Probed = probed
-	before := h.State
-	h.State = Seen
-	if before == IsLost || before == IsUnknown {
-		h.State = before // it came here, and what comes next is as it was
+	has := func(state State) bool {
+		return slices.ContainsFunc(probed, func(p Probed) bool { return p.State == state })
 	}
-	for _, state := range []State{Changed, NotSeen} {
-		if slices.ContainsFunc(probed, func(p Probed) bool { return p.State == state }) {
-			h.State = state
-		}
+	switch {
+	case has(NotSeen):
+		h.State = NotSeen
+	case h.State == IsLost || h.State == IsUnknown: // it came here, and what comes next is as it was
+	case has(Changed):
+		h.State = Changed
+	default:
+		h.State = Seen
 	}
 }
 
@@ -127,8 +129,13 @@ func (h *Hop) stateText() string {
 			}
 		}
 	}
-	if len(missing) > 0 && len(missing) < len(h.Probed) {
-		text = "not seen: the packet of " + strings.Join(missing, " and ") + " bytes"
+	switch some := len(missing) > 0 && len(missing) < len(h.Probed); {
+	case some && len(changes) > 0:
+		return "not seen: the packet of " + strings.Join(missing, " and ") + " bytes; the others: " + strings.Join(changes, ", ")
+	case some:
+		return "not seen: the packet of " + strings.Join(missing, " and ") + " bytes"
+	case h.State == IsLost:
+		text += ", after it was seen here"
 	}
 	if len(changes) > 0 {
 		text += ": " + strings.Join(changes, ", ")

@@ -48,6 +48,9 @@ func (d *Document) Size() string {
 	case d.Narrowest.Told:
 		return fmt.Sprintf("packets of up to %d bytes pass whole; the ends may send %d, and the routing before %s tells them", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
 	}
+	if d.Probe != nil && d.Probe.wrong() {
+		return fmt.Sprintf("by the MTUs, packets of up to %d bytes pass whole", d.Narrowest.Size)
+	}
 	return fmt.Sprintf("packets of up to %d bytes pass whole", d.Narrowest.Size)
 }
 

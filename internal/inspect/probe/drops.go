@@ -35,11 +35,18 @@ func (p *Probe) addDrops(shot *path.Shot) {
 		return
 	}
 	shot.Reason += fmt.Sprintf("; the kernel of %s dropped it%s: %s", near.Node, at(near), near.Reason)
+	if near.Reason == unspecified {
+		shot.Do = cmp.Or(shot.Do, near.Do)
+		return
+	}
 	if near.Text != "" {
 		shot.Reason += ", " + strings.TrimSuffix(near.Text, ".")
 	}
 	shot.Do = cmp.Or(near.Do, shot.Do)
 }
+
+// unspecified is the kernel's name for no reason: what path says of the place tells more.
+const unspecified = "NOT_SPECIFIED"
 
 func at(d *path.Dropped) (text string) {
 	if d.Interface != "" {

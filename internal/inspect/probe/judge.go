@@ -154,11 +154,19 @@ func (p *Probe) judge(i int) path.Shot {
 		shot.Outcome, shot.Reason, shot.Took = path.Answered, answer.rejects, since(p.sent[i].Time, answer.Time)
 		return shot
 	case answer != nil:
-		shot.Outcome, shot.Reason = path.Rejected, fmt.Sprintf("%s says: %s", answer.from, answer.rejects)
+		shot.Outcome, shot.Reason = path.Rejected, fmt.Sprintf("%s says: %s", answer.from, p.rejection(answer))
 	}
 	p.findGap(&shot)
 	p.addDrops(&shot)
 	return shot
+}
+
+// rejection says what a rejection means for a packet of the protocol: only UDP has ports that may be closed.
+func (p *Probe) rejection(answer *seen) string {
+	if answer.rejects == closedPort && p.protocol != "udp" {
+		return "a rule rejects it"
+	}
+	return answer.rejects
 }
 
 // arrivedAtClosedPort reports whether a packet of UDP came to its end, where nobody had to listen. A rule may

@@ -75,7 +75,8 @@ func New(document *path.Document, protocol string) (*Probe, error) {
 	return p, nil
 }
 
-// sizes gives the packets: a small one, one that just passes the narrowest hop, and the largest that the ends may send.
+// sizes gives the packets: a small one, one that just passes the narrowest hop, the largest that both ends may send, and
+// the largest that the sender may.
 func (p *Probe) sizes() []inspect.Shot {
 	sizes := []int{small}
 	switch narrowest := p.document.Narrowest; {
@@ -84,7 +85,7 @@ func (p *Probe) sizes() []inspect.Shot {
 	case p.protocol == "tcp":
 		sizes = []int{synSize6}
 	case narrowest != nil:
-		sizes = append(sizes, narrowest.Size, narrowest.Sends)
+		sizes = append(sizes, narrowest.Size, narrowest.Sends, p.document.There.Hops[0].MTU)
 	}
 	slices.Sort(sizes)
 	var shots []inspect.Shot

@@ -214,7 +214,7 @@ func TestProbeRejections(t *testing.T) {
 		"no route":   {3, 0, 0, path.Rejected, "10.0.0.254 says: it has no route"},
 		"a new code": {3, 99, 0, path.Rejected, "10.0.0.254 says: ICMP type 3, code 99"},
 		"a loop":     {11, 0, 0, path.Rejected, "its TTL came to 0"},
-		"a rule":     {3, 3, 0, path.Rejected, "nothing listens to the port, or a rule rejects it"},
+		"a rule":     {3, 3, 0, path.Rejected, "10.0.0.254 says: a rule rejects it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := twoHops()
