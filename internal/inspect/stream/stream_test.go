@@ -195,6 +195,19 @@ func TestStreamWatch(t *testing.T) {
 	})
 }
 
+// An hour in which nothing passes ends no watch.
+func TestStreamWatchSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := connected(t, &fakeNode{})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Hour, cancel)
+		var last inspect.Sighting
+		check.Must(t, c.Watch(ctx, inspect.Watch{Points: []inspect.Ref{{}}}, func(s inspect.Sighting) error { last = s; return nil }))
+		check.Equal(t, "what came at the end", last.Counts, []inspect.Count{{Seen: 5, Lost: 2}})
+		check.Must(t, c.Close())
+	})
+}
+
 // A node that says nothing at the end does not keep whoever watches.
 func TestStreamWatchLastWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
