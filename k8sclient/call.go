@@ -22,6 +22,9 @@ const (
 	maxObject    = 16 << 20
 	// grace is how long a request may take to notice the end of its context.
 	grace = 100 * time.Millisecond
+	// tooShort is for an attempt that was cut by the end of the call's time: it tells less of the server than
+	// the one before it.
+	tooShort = time.Second
 )
 
 // call is one request to the API server, which may take several attempts.
@@ -43,11 +46,17 @@ func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	begin := time.Now()
+	var before error
 	for attempt := 1; ; attempt++ {
+		tried := time.Now()
 		body, err := c.attempt(ctx, call)
 		if err == nil {
 			return body, nil
 		}
+		if before != nil && ctx.Err() != nil && time.Since(tried) < tooShort {
+			err = before
+		}
+		before = err
 		again := worthRetrying(err) || graphIsBehind(err) && time.Since(begin) < call.graphPatience
 		if !again || !pause(ctx, delay(attempt, err)) {
 			return nil, &callError{what: call.what, server: c.server.Redacted(), attempts: attempt, took: time.Since(begin), err: err}

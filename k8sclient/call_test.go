@@ -133,6 +133,28 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// The reason of a failed call is that of the last attempt which had time to fail by itself.
+func TestReasonWhenTimeRunsOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		time   time.Duration
+		reason string
+	}{
+		"the last attempt had hardly begun": {time.Second, "connection refused"},
+		"the last attempt had its time":     {5 * time.Second, "no answer within 4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := scripted(answer{err: refused}, answer{err: refused}, answer{hang: true})
+				ctx, cancel := context.WithTimeout(t.Context(), test.time)
+				defer cancel()
+				_, err := c.do(ctx, &call{what: "read pod ns/p", method: http.MethodGet})
+				check.Error(t, err, "gave up after 3 attempts", test.reason)
+				check.Equal(t, "attempts", len(s.requests), 3)
+			})
+		})
+	}
+}
+
 func TestFactsKeepTheCallersTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(answer{hang: true})
