@@ -26,7 +26,11 @@ type testState struct {
 	parent   bool            // has subtests
 	outcomes map[string]bool // of its subtests
 	ended    bool
+	slow     []string // of a package: its tests that took long, and how long
 }
+
+// slow is how many seconds a test may take without being named: those together are the time of CI.
+const slow = 20
 
 // collector turns the events of one run into results, and prints the output of
 // what failed and one line for each package.
@@ -115,6 +119,10 @@ func (c *collector) begin(e event) {
 func (c *collector) endTest(e event) {
 	t := c.test(e.Package, e.Test)
 	t.ended = true
+	if e.Elapsed >= slow && !strings.Contains(e.Test, "/") {
+		pkg := c.test(e.Package, "")
+		pkg.slow = append(pkg.slow, fmt.Sprintf("%s %.0fs", e.Test, e.Elapsed))
+	}
 	c.parent(e.Package, e.Test).outcomes[e.Action] = true
 	if e.Action == failed || c.logs && e.Action == passed {
 		fmt.Fprint(c.out, t.output.String())
@@ -145,6 +153,9 @@ func (c *collector) endPackage(e event) {
 	}
 	if e.Action == passed && pkg.parent {
 		fmt.Fprintf(c.out, "ok    %s  %.2fs\n", e.Package, e.Elapsed)
+	}
+	if len(pkg.slow) > 0 {
+		fmt.Fprintf(c.out, "      %s\n", strings.Join(pkg.slow, ", "))
 	}
 	delete(c.packages, e.Package)
 }

@@ -126,3 +126,22 @@ func TestCollectPassesOtherLinesOn(t *testing.T) {
 		t.Errorf("printed %q", out.String())
 	}
 }
+
+// What takes the time of a run is named: the tests that took long, and not their subtests.
+func TestCollectNamesWhatIsSlow(t *testing.T) {
+	var out bytes.Buffer
+	events := `{"Action":"run","Package":"p","Test":"A"}
+{"Action":"run","Package":"p","Test":"A/x"}
+{"Action":"pass","Package":"p","Test":"A/x","Elapsed":29}
+{"Action":"pass","Package":"p","Test":"A","Elapsed":31.4}
+{"Action":"run","Package":"p","Test":"B"}
+{"Action":"pass","Package":"p","Test":"B","Elapsed":19}
+{"Action":"pass","Package":"p","Elapsed":51}
+`
+	if err := newCollector("e2e", &out).read(strings.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "ok    p  51.00s\n      A 31s\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", out.String(), want)
+	}
+}
