@@ -66,12 +66,14 @@ const (
 ip link set br1 up
 ip link set up0 master br1
 `
+	// Each node takes the other one's links down for a moment: the primary brings both back to the same link.
 	bonded = `ip link add bond0 type bond mode active-backup miimon 100
 ip link set up1 down
 ip link set up1 master bond0
 ip link set up2 down
 ip link set up2 master bond0
 ip link set bond0 up
+ip link set bond0 type bond primary up1
 `
 	children    = "net0 -child- up0 -wire- up0 -child- net0: arrives"
 	ofCluster   = "eth0 -pair- FROM -bridged- cbr0 -routed- up0 -wire- up0 -routed- cbr0 -bridged- TO -pair- eth0: arrives"
