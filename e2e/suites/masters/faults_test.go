@@ -258,6 +258,7 @@ var faultsOfCalico = []fault{{
 		check.Contains(f.s, "way there", window.Way(&d.There), "eth0 -pair- "+end+": lost", "proxy ARP", "169.254.1.1")
 	},
 	probe: func(f *between) []string {
-		return []string{"packet lost: it did not leave by eth0 of pod " + f.title(f.b), "NEIGH_FAILED, "}
+		pod := "pod " + f.title(f.b)
+		return []string{"rejected: " + pod + " (", "says: the next hop does not answer", "dropped it at eth0 of " + pod, "NEIGH_FAILED, "}
 	},
 }}

@@ -16,16 +16,9 @@ func (p *Probe) names() []string { return slices.Sorted(maps.Keys(p.nodes)) }
 
 // addDrops adds what kernels say of a packet, or of its answer, to where it was lost.
 func (p *Probe) addDrops(shot *path.Shot) {
-	answer := shot.Outcome == path.AnswerGone
 	for _, node := range p.names() {
-		for i := range p.nodes[node].drops {
-			drop := &p.nodes[node].drops[i]
-			f, found := p.read(drop.Data, headers.RawIP)
-			if found && (f.answer != answer || f.rejects != "" || f.size != shot.Size && shot.Size >= small) || !p.concerns(node, drop) {
-				continue
-			}
-			dropped := p.dropped(node, drop)
-			if !slices.Contains(shot.Drops, dropped) {
+		for _, drop := range p.drops(node, shot.Size, shot.Outcome == path.AnswerGone) {
+			if dropped := p.dropped(node, drop); !slices.Contains(shot.Drops, dropped) {
 				shot.Drops = append(shot.Drops, dropped)
 			}
 		}
@@ -45,12 +38,43 @@ func (p *Probe) addDrops(shot *path.Shot) {
 	shot.Do = cmp.Or(near.Do, shot.Do)
 }
 
+// drops gives what the kernel of a node says of a packet, or of its answer.
+func (p *Probe) drops(node string, size int, answer bool) (drops []*inspect.Drop) {
+	for i := range p.nodes[node].drops {
+		drop := &p.nodes[node].drops[i]
+		f, found := p.read(drop.Data, headers.RawIP)
+		if found && (f.answer != answer || f.rejects != "" || f.size != size && size >= small) || !p.concerns(node, drop) {
+			continue
+		}
+		drops = append(drops, drop)
+	}
+	return drops
+}
+
+// wantsReasons reports whether a packet was rejected, and no kernel has said yet that it dropped it: the
+// rejection may come first.
+func (p *Probe) wantsReasons() bool {
+	said := func(size int) bool {
+		return slices.ContainsFunc(p.names(), func(node string) bool { return len(p.drops(node, size, false)) > 0 })
+	}
+	return slices.ContainsFunc(p.shots, func(shot inspect.Shot) bool {
+		answer := p.answer(shot.Size)
+		return answer != nil && answer.rejects != "" && !p.arrivedAtClosedPort(answer, shot.Size) && !said(shot.Size)
+	})
+}
+
 // unspecified is the kernel's name for no reason: what path says of the place tells more.
 const unspecified = "NOT_SPECIFIED"
+
+// hostTitle is that of a node's own namespace: the node is named already.
+var hostTitle = (&inspect.Namespace{Host: true}).Title()
 
 func at(d *path.Dropped) (text string) {
 	if d.Interface != "" {
 		text += " at " + d.Interface
+		if d.In != "" && d.In != hostTitle {
+			text += " of " + d.In
+		}
 	}
 	if d.Where != "" {
 		text += " in " + d.Where + "()"

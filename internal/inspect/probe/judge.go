@@ -154,11 +154,22 @@ func (p *Probe) judge(i int) path.Shot {
 		shot.Outcome, shot.Reason, shot.Took = path.Answered, answer.rejects, since(p.sent[i].Time, answer.Time)
 		return shot
 	case answer != nil:
-		shot.Outcome, shot.Reason = path.Rejected, fmt.Sprintf("%s says: %s", answer.from, p.rejection(answer))
+		shot.Outcome, shot.Reason = path.Rejected, p.rejecter(answer)+" says: "+p.rejection(answer)
 	}
 	p.findGap(&shot)
 	p.addDrops(&shot)
 	return shot
+}
+
+// rejecter names who rejects a packet: an address of the path by what it belongs to.
+func (p *Probe) rejecter(answer *seen) string {
+	address := answer.from.String()
+	for _, end := range []*path.End{&p.document.From, &p.document.To} {
+		if answer.from == inspect.ParseIP(end.Address) {
+			return fmt.Sprintf("%s (%s)", cmp.Or(end.Subject, address), address)
+		}
+	}
+	return address
 }
 
 // rejection says what a rejection means for a packet of the protocol: only UDP has ports that may be closed.

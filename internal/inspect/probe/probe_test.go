@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"cmp"
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -207,28 +209,36 @@ func TestProbeRejections(t *testing.T) {
 	for name, test := range map[string]struct {
 		kind, code uint8
 		mtu        uint16
-		want       path.ShotOutcome
+		from       string // "" for a router on the way
 		reason     string
 	}{
-		"too large":  {3, 4, 1400, path.Rejected, "10.0.0.254 says: it is too large: the next link takes 1400 bytes"},
-		"no route":   {3, 0, 0, path.Rejected, "10.0.0.254 says: it has no route"},
-		"a new code": {3, 99, 0, path.Rejected, "10.0.0.254 says: ICMP type 3, code 99"},
-		"a loop":     {11, 0, 0, path.Rejected, "its TTL came to 0"},
-		"a rule":     {3, 3, 0, path.Rejected, "10.0.0.254 says: a rule rejects it"},
+		"too large":         {3, 4, 1400, "", "10.0.0.254 says: it is too large: the next link takes 1400 bytes"},
+		"no route":          {3, 0, 0, "", "10.0.0.254 says: it has no route"},
+		"a new code":        {3, 99, 0, "", "10.0.0.254 says: ICMP type 3, code 99"},
+		"a loop":            {11, 0, 0, "", "its TTL came to 0"},
+		"a rule":            {3, 3, 0, "", "10.0.0.254 says: a rule rejects it"},
+		"the sender itself": {3, 1, 0, "10.0.0.1", "pod shop/web (10.0.0.1) says: the next hop does not answer"},
+		"the far end":       {3, 3, 0, "10.0.0.2", "pod shop/db (10.0.0.2) says: a rule rejects it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := twoHops()
 			p := started(t, d)
 			p.see(t, across(200)[:2]...)
-			inner := icmp(t, p.mark, "10.0.0.1", "10.0.0.2", 63, layers.ICMPv4TypeEchoRequest, 200)[14:]
-			outer := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: []byte{10, 0, 0, 254}, DstIP: []byte{10, 0, 0, 1}}
-			data := made(t, ethernet(), outer, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(test.kind, test.code), Seq: test.mtu}, gopacket.Payload(inner))
+			data := rejection(t, p.mark, cmp.Or(test.from, "10.0.0.254"), 200, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(test.kind, test.code), Seq: test.mtu})
 			p.Saw("n1", inspect.Sighting{Packets: []inspect.Packet{{Point: d.From.Ref, Time: time.Unix(1, 9000), Link: 1, Data: data}}})
 			p.Finish()
-			check.Equal(t, "outcome", d.Probe.Shots[0].Outcome, test.want)
+			check.Equal(t, "outcome", d.Probe.Shots[0].Outcome, path.Rejected)
 			check.Contains(t, "reason", d.Probe.Shots[0].Reason, test.reason)
 		})
 	}
+}
+
+// rejection is what a router, or an end, says of a packet of a size.
+func rejection(t *testing.T, mark [8]byte, from string, size int, why *layers.ICMPv4) []byte {
+	t.Helper()
+	inner := icmp(t, mark, "10.0.0.1", "10.0.0.2", 63, layers.ICMPv4TypeEchoRequest, size)[14:]
+	outer := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: net.ParseIP(from).To4(), DstIP: []byte{10, 0, 0, 1}}
+	return made(t, ethernet(), outer, why, gopacket.Payload(inner))
 }
 
 func TestProbeRefusals(t *testing.T) {

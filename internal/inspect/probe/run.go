@@ -34,7 +34,7 @@ func (p *Probe) Run(ctx context.Context, nodes map[string]inspect.Watcher, patie
 	r.mu.Lock()
 	p.Sent(sent)
 	r.mu.Unlock()
-	err = r.await(ctx, patience)
+	err = r.await(ctx, patience, why)
 	cancel()
 	wait()
 	if err == nil {
@@ -101,16 +101,21 @@ func (r *run) onNode(name string) observed {
 	return *r.on(name)
 }
 
+// reasonsMayTake is how much longer it waits for the kernel's reason when the rejection of a packet is there already.
+const reasonsMayTake = 500 * time.Millisecond
+
 // await waits until each packet was answered, or for as long as it may take.
-func (r *run) await(ctx context.Context, patience time.Duration) error {
-	late := time.NewTimer(patience)
+func (r *run) await(ctx context.Context, patience time.Duration, why bool) error {
+	late, shortened := time.NewTimer(patience), false
 	defer late.Stop()
 	for {
-		r.mu.Lock()
-		done := r.Done()
-		r.mu.Unlock()
-		if done {
+		done, wants := r.state(why)
+		switch {
+		case done && !wants:
 			return nil
+		case done && !shortened:
+			shortened = true
+			late.Reset(min(reasonsMayTake, patience))
 		}
 		select {
 		case <-r.changed:
@@ -120,4 +125,11 @@ func (r *run) await(ctx context.Context, patience time.Duration) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// state reports whether each packet was answered, and whether a reason for a rejection is still to come.
+func (r *run) state(why bool) (done, wants bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Done(), why && r.wantsReasons()
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gopacket/gopacket/layers"
+
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -113,6 +115,21 @@ func TestRunWaits(t *testing.T) {
 		begun = time.Now()
 		check.Must(t, p.Run(t.Context(), map[string]inspect.Watcher{"n1": &answers, "n2": &fakeNode{}}, time.Minute, false))
 		check.Equal(t, "it waited until the answer", time.Since(begun), time.Second)
+
+		for why, longer := range map[bool]time.Duration{false: 0, true: reasonsMayTake} {
+			p, err = New(onTwoNodes(), "icmp")
+			check.Must(t, err)
+			rejects := fakeNode{answer: func(_ context.Context, saw func(inspect.Sighting) error) error {
+				var packets []inspect.Packet
+				for _, shot := range p.shots {
+					packets = append(packets, inspect.Packet{Point: inspect.Ref{Namespace: 2, Index: 2}, Data: rejection(t, p.mark, "10.0.0.1", shot.Size, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)}), Link: 1})
+				}
+				return saw(inspect.Sighting{Packets: packets})
+			}}
+			begun = time.Now()
+			check.Must(t, p.Run(t.Context(), map[string]inspect.Watcher{"n1": &rejects, "n2": &fakeNode{}}, time.Minute, why))
+			check.Equal(t, "it waited for the kernel's reason", time.Since(begun), longer)
+		}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(2*time.Second, cancel)
