@@ -100,7 +100,7 @@ var Catalogue = []Entry{
 	},
 	{
 		"forwarding-off", Warning,
-		"A pod's default route leads to the node, and the node does not forward what comes in there.",
+		"A pod's default route leads to the node, and the node does not forward what comes in there. Where the host end answers for the gateway by proxy ARP, as with Calico, it no longer even answers.",
 		"Set the sysctl to 1 on the node, and look for who sets it to 0: a file in /etc/sysctl.d, or a firewall.",
 		eachSubject(forwardingOff),
 	},

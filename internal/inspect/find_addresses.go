@@ -198,6 +198,9 @@ func forwardingOff(s subject) []Finding {
 			continue
 		}
 		_, owner := s.OwnerOf(peer.Namespace, route.Via)
+		if owner == nil && route.Family == 4 && node.SysctlOf("ipv4", end.Name, "proxy_arp") == "1" {
+			owner = end // which answers for the gateway, as long as it forwards
+		}
 		if owner == nil {
 			continue
 		}

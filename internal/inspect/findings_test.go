@@ -153,6 +153,10 @@ var findingCases = map[string]struct {
 		func(s *Snapshot) { s.ns(hostNS).Sysctls["net.ipv4.conf.cbr0.forwarding"] = "0" },
 		[]string{"warning forwarding-off: pod default/a, eth0", "warning forwarding-off: pod default/b, eth0"},
 	},
+	"forwarding off at a host end that answers by proxy ARP": {func(s *Snapshot) {
+		nobodysGateway(s)
+		s.ns(hostNS).Sysctls["net.ipv4.conf.veth5.forwarding"] = "0"
+	}, []string{"warning forwarding-off: pod default/a, eth0"}},
 	"forwarding of IPv6 off": {func(s *Snapshot) {
 		s.at(hostNS, "cbr0").Addresses = append(s.at(hostNS, "cbr0").Addresses, Address{"fd00::1/64", "global"})
 		s.ns(podA).Routes = append(s.ns(podA).Routes, Route{Table: mainTable, Family: 6, To: "default", Via: "fd00::1", Index: 2})

@@ -83,7 +83,7 @@ func (f *probeFlags) run(ctx context.Context, v *visited, document *path.Documen
 	if err != nil {
 		return err
 	}
-	p.Name, p.Explain = v.world.NameOf, drops.Explain
+	p.Name, p.Owner, p.Explain = v.world.NameOf, v.world.OwnerOf, drops.Explain
 	nodes := map[string]inspect.Watcher{}
 	for _, snapshot := range v.snapshots {
 		name := snapshot.Machine.Name()

@@ -96,6 +96,24 @@ func (w *World) owners(address string) []point {
 	return all
 }
 
+// OwnerOf names the node or the pod that has an address, "" for none and for several.
+func (w *World) OwnerOf(address string) string {
+	owners := w.owners(address)
+	if len(owners) == 0 {
+		return ""
+	}
+	ns := w.namespace(owners[0])
+	for _, p := range owners[1:] {
+		if w.namespace(p) != ns {
+			return ""
+		}
+	}
+	if ns.Host {
+		return w.machines[owners[0].machine].name()
+	}
+	return ns.Title()
+}
+
 func hasAddress(link *inspect.Link, address string) bool {
 	want := inspect.ParseIP(address)
 	return want.IsValid() && slices.ContainsFunc(link.Addresses, func(a inspect.Address) bool { return inspect.ParseIP(a.Address) == want })

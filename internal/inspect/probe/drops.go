@@ -51,15 +51,10 @@ func (p *Probe) drops(node string, size int, answer bool) (drops []*inspect.Drop
 	return drops
 }
 
-// wantsReasons reports whether a packet was rejected, and no kernel has said yet that it dropped it: the
-// rejection may come first.
-func (p *Probe) wantsReasons() bool {
-	said := func(size int) bool {
-		return slices.ContainsFunc(p.names(), func(node string) bool { return len(p.drops(node, size, false)) > 0 })
-	}
-	return slices.ContainsFunc(p.shots, func(shot inspect.Shot) bool {
-		answer := p.answer(shot.Size)
-		return answer != nil && answer.rejects != "" && !p.arrivedAtClosedPort(answer, shot.Size) && !said(shot.Size)
+// explained reports whether a kernel has said that it dropped a packet, or its answer.
+func (p *Probe) explained(size int) bool {
+	return slices.ContainsFunc(p.names(), func(node string) bool {
+		return len(p.drops(node, size, false)) > 0 || len(p.drops(node, size, true)) > 0
 	})
 }
 

@@ -161,12 +161,17 @@ func (p *Probe) judge(i int) path.Shot {
 	return shot
 }
 
-// rejecter names who rejects a packet: an address of the path by what it belongs to.
+// rejecter names who rejects a packet.
 func (p *Probe) rejecter(answer *seen) string {
 	address := answer.from.String()
 	for _, end := range []*path.End{&p.document.From, &p.document.To} {
-		if answer.from == inspect.ParseIP(end.Address) {
-			return fmt.Sprintf("%s (%s)", cmp.Or(end.Subject, address), address)
+		if answer.from == inspect.ParseIP(end.Address) && end.Subject != "" {
+			return fmt.Sprintf("%s (%s)", end.Subject, address)
+		}
+	}
+	if p.Owner != nil {
+		if owner := p.Owner(address); owner != "" {
+			return fmt.Sprintf("%s (%s)", owner, address)
 		}
 	}
 	return address

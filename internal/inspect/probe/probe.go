@@ -36,6 +36,8 @@ type Probe struct {
 	nodes    map[string]*observed
 	// Name gives the namespace and the name of an interface of a node; nil where nobody knows.
 	Name func(node string, ref inspect.Ref) (in, name string)
+	// Owner names who has an address, "" where that is not one alone; nil where nobody knows.
+	Owner func(address string) string
 	// Explain says what a kernel's reason means, and what to do about it; nil where nobody knows.
 	Explain func(reason string) (text, do string)
 }
@@ -176,16 +178,6 @@ func (p *Probe) on(node string) *observed {
 
 // Sent takes what became of the packets at the sender's own kernel.
 func (p *Probe) Sent(sent []inspect.Sent) { p.sent = sent }
-
-// Done reports whether there is nothing left to wait for: each packet was answered, or not accepted.
-func (p *Probe) Done() bool {
-	for i, shot := range p.shots {
-		if p.refused(i) == "" && p.answer(shot.Size) == nil {
-			return false
-		}
-	}
-	return true
-}
 
 func (p *Probe) refused(shot int) string {
 	if shot >= len(p.sent) {

@@ -217,6 +217,7 @@ func TestProbeRejections(t *testing.T) {
 		"a new code":        {3, 99, 0, "", "10.0.0.254 says: ICMP type 3, code 99"},
 		"a loop":            {11, 0, 0, "", "its TTL came to 0"},
 		"a rule":            {3, 3, 0, "", "10.0.0.254 says: a rule rejects it"},
+		"a node":            {3, 1, 0, "192.0.2.7", "n1 (192.0.2.7) says: the next hop does not answer"},
 		"the sender itself": {3, 1, 0, "10.0.0.1", "pod shop/web (10.0.0.1) says: the next hop does not answer"},
 		"the far end":       {3, 3, 0, "10.0.0.2", "pod shop/db (10.0.0.2) says: a rule rejects it"},
 	} {
@@ -224,6 +225,7 @@ func TestProbeRejections(t *testing.T) {
 			d := twoHops()
 			p := started(t, d)
 			p.see(t, across(200)[:2]...)
+			p.Owner = func(address string) string { return map[string]string{"192.0.2.7": "n1"}[address] }
 			data := rejection(t, p.mark, cmp.Or(test.from, "10.0.0.254"), 200, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(test.kind, test.code), Seq: test.mtu})
 			p.Saw("n1", inspect.Sighting{Packets: []inspect.Packet{{Point: d.From.Ref, Time: time.Unix(1, 9000), Link: 1, Data: data}}})
 			p.Finish()

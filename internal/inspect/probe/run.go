@@ -101,21 +101,22 @@ func (r *run) onNode(name string) observed {
 	return *r.on(name)
 }
 
-// reasonsMayTake is how much longer it waits for the kernel's reason when the rejection of a packet is there already.
-const reasonsMayTake = 500 * time.Millisecond
+// lastWords is how much longer it waits where all may not be said: a kernel's reason may come after the rejection,
+// and what was dropped may have been a copy, whose original is answered.
+const lastWords = time.Second
 
-// await waits until each packet was answered, or for as long as it may take.
+// await waits until it is known of each packet what became of it, or for as long as it may take.
 func (r *run) await(ctx context.Context, patience time.Duration, why bool) error {
 	late, shortened := time.NewTimer(patience), false
 	defer late.Stop()
 	for {
-		done, wants := r.state(why)
+		known, sure := r.progress(why)
 		switch {
-		case done && !wants:
+		case known && sure:
 			return nil
-		case done && !shortened:
+		case known && !shortened:
 			shortened = true
-			late.Reset(min(reasonsMayTake, patience))
+			late.Reset(min(lastWords, patience))
 		}
 		select {
 		case <-r.changed:
@@ -127,9 +128,22 @@ func (r *run) await(ctx context.Context, patience time.Duration, why bool) error
 	}
 }
 
-// state reports whether each packet was answered, and whether a reason for a rejection is still to come.
-func (r *run) state(why bool) (done, wants bool) {
+// progress reports whether it is known of each packet what became of it, and whether nothing can change that.
+func (r *run) progress(why bool) (known, sure bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Done(), why && r.wantsReasons()
+	sure = true
+	for i, shot := range r.shots {
+		answer, explained := r.answer(shot.Size), why && r.explained(shot.Size)
+		switch {
+		case r.refused(i) != "", answer != nil && (answer.rejects == "" || r.arrivedAtClosedPort(answer, shot.Size)):
+		case answer != nil:
+			sure = sure && (explained || !why)
+		case explained:
+			sure = false
+		default:
+			return false, false
+		}
+	}
+	return true, sure
 }

@@ -116,21 +116,6 @@ func TestRunWaits(t *testing.T) {
 		check.Must(t, p.Run(t.Context(), map[string]inspect.Watcher{"n1": &answers, "n2": &fakeNode{}}, time.Minute, false))
 		check.Equal(t, "it waited until the answer", time.Since(begun), time.Second)
 
-		for why, longer := range map[bool]time.Duration{false: 0, true: reasonsMayTake} {
-			p, err = New(onTwoNodes(), "icmp")
-			check.Must(t, err)
-			rejects := fakeNode{answer: func(_ context.Context, saw func(inspect.Sighting) error) error {
-				var packets []inspect.Packet
-				for _, shot := range p.shots {
-					packets = append(packets, inspect.Packet{Point: inspect.Ref{Namespace: 2, Index: 2}, Data: rejection(t, p.mark, "10.0.0.1", shot.Size, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)}), Link: 1})
-				}
-				return saw(inspect.Sighting{Packets: packets})
-			}}
-			begun = time.Now()
-			check.Must(t, p.Run(t.Context(), map[string]inspect.Watcher{"n1": &rejects, "n2": &fakeNode{}}, time.Minute, why))
-			check.Equal(t, "it waited for the kernel's reason", time.Since(begun), longer)
-		}
-
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(2*time.Second, cancel)
 		p, err = New(onTwoNodes(), "icmp")
@@ -141,4 +126,51 @@ func TestRunWaits(t *testing.T) {
 		check.Must(t, err)
 		check.Error(t, p.Run(t.Context(), map[string]inspect.Watcher{"n2": &fakeNode{}}, time.Minute, false), "no packet can be sent from pod shop/web")
 	})
+}
+
+// It waits for the last words of kernels as long as they may take: where a rejection has no reason yet, and where
+// what a kernel dropped may have been a copy.
+func TestRunWaitsForLastWords(t *testing.T) {
+	reject := func(t *testing.T, p *Probe, size int) inspect.Sighting {
+		data := rejection(t, p.mark, "10.0.0.1", size, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 1)})
+		return inspect.Sighting{Packets: []inspect.Packet{{Point: inspect.Ref{Namespace: 2, Index: 2}, Data: data, Link: 1}}}
+	}
+	dropped := func(t *testing.T, p *Probe, size int) inspect.Sighting {
+		data := icmp(t, p.mark, "10.0.0.1", "10.0.0.2", 64, layers.ICMPv4TypeEchoRequest, size)[14:]
+		return inspect.Sighting{Drops: []inspect.Drop{{Reason: "NETFILTER_DROP", Data: data}}}
+	}
+	both := func(t *testing.T, p *Probe, size int) inspect.Sighting {
+		s := reject(t, p, size)
+		s.Drops = dropped(t, p, size).Drops
+		return s
+	}
+	for name, test := range map[string]struct {
+		why  bool
+		says func(*testing.T, *Probe, int) inspect.Sighting
+		want time.Duration
+	}{
+		"rejected, and reasons are not asked for": {false, reject, 0},
+		"rejected, and no reason yet":             {true, reject, lastWords},
+		"rejected for a reason":                   {true, both, 0},
+		"dropped, and it may have been a copy":    {true, dropped, lastWords},
+		"dropped, and reasons are not asked for":  {false, dropped, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, err := New(onTwoNodes(), "icmp")
+				check.Must(t, err)
+				near := fakeNode{answer: func(_ context.Context, saw func(inspect.Sighting) error) error {
+					for _, shot := range p.shots {
+						if err := saw(test.says(t, p, shot.Size)); err != nil {
+							return err
+						}
+					}
+					return nil
+				}}
+				begun := time.Now()
+				check.Must(t, p.Run(t.Context(), map[string]inspect.Watcher{"n1": &near, "n2": &fakeNode{}}, time.Minute, test.why))
+				check.Equal(t, "it waited", time.Since(begun), test.want)
+			})
+		})
+	}
 }

@@ -34,7 +34,7 @@ func (l *Lab) probe(query path.Query, protocol string, why bool, names []string)
 	world, document := l.trace(&query, names)
 	p, err := probe.New(document, protocol)
 	check.Must(l.t, err)
-	p.Name, p.Explain = world.NameOf, drops.Explain
+	p.Name, p.Owner, p.Explain = world.NameOf, world.OwnerOf, drops.Explain
 	nodes := map[string]inspect.Watcher{}
 	for _, name := range names {
 		nodes[name] = watcher{l, name}
