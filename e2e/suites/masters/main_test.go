@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
 func TestE2EFlannelVXLAN(t *testing.T) {
 	tr := flannelTrial("vxlan", "dev flannel.1")
 	tr.way = overVXLAN("-bridged- cni0 -routed- ", "flannel.1", " -routed- cni0 -bridged-")
-	tr.faults = faultsOfFlannel
+	tr.faults = faultsOfVXLAN
 	tr.run(t)
 }
 
@@ -23,6 +23,7 @@ func TestE2EFlannelVXLAN(t *testing.T) {
 func TestE2EFlannelHostGW(t *testing.T) {
 	tr := flannelTrial("host-gw", "via 10.199.0.12 dev eth0")
 	tr.way = "eth0 -pair- FROM -bridged- cni0 -routed- eth0 -wire- eth0 -routed- cni0 -bridged- TO -pair- eth0: arrives"
+	tr.faults = faultsOfHostGW
 	tr.run(t)
 }
 
@@ -52,7 +53,7 @@ func TestE2ECalico(t *testing.T) {
 func TestE2ECanal(t *testing.T) {
 	tr := calicoTrial(masters.Canal{}, masters.CalicoVar, masters.FlannelVar)
 	tr.missing, tr.conf, tr.route = masters.CalicoKubeconfig, masters.CanalConf, "dev flannel.1"
-	tr.way, tr.page = overVXLAN("-routed- ", "flannel.1", " -routed-"), "canal"
+	tr.way, tr.page, tr.faults = overVXLAN("-routed- ", "flannel.1", " -routed-"), "canal", faultsOfCanal
 	tr.run(t)
 }
 

@@ -2,6 +2,7 @@ package weave
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/e2e/harness/window"
@@ -22,11 +23,65 @@ func verifyWays(t *testing.T, pods [2]*pod) {
 	d := world.Path(query)
 	check.Contains(t, "the way there by eth0", window.Way(&d.There), pods[0].toSwitch(), "unknown", "Open vSwitch")
 	check.Contains(t, "the way back by eth0", window.Way(d.Back), pods[1].toSwitch(), "unknown", "Open vSwitch")
+	world.MustPass(d)
 	query.Interface = "net0"
 	d = world.Path(query)
+	world.MustPass(d)
 	check.Equal(t, "the ways by net0", window.Ways(d), "net0 -child- eth1 -wire- eth1 -child- net0: arrives\nnet0 -child- eth1 -wire- eth1 -child- net0: arrives")
 	query.Interface = "eth0"
 	world.Keep("weave", query)
+	for name, f := range faults {
+		f.verify(t, name, pods[1], views, path.Query{From: "default/" + pods[1].PodName, To: "default/" + pods[0].PodName, Interface: "eth0"})
+	}
+}
+
+// fault is something that goes wrong on the node of the pod that sends.
+type fault struct {
+	commands [2]string // that make it, and that mend it; HOSTEND is the other end of eth0
+	way      []string  // words of what path says
+	probe    []string  // words of what a probe with the kernel's reason says
+}
+
+var faults = map[string]fault{
+	"the cable to the switch is down": {
+		commands: [2]string{"ip link set vethwe-bridge down", "ip link set vethwe-bridge up"},
+		way:      []string{"vethwe-bridge", "lost"}, probe: []string{"lost"},
+	},
+	"a firewall forwards nothing on bridges": {
+		commands: [2]string{
+			"nft add table bridge hardened\nnft add chain bridge hardened forward { type filter hook forward priority 0 ; policy drop ; }",
+			"nft delete table bridge hardened",
+		},
+		probe: []string{"NETFILTER_DROP, "},
+	},
+}
+
+// verify demands twice that a probe says where packets are lost, for which reason, and then that they pass again.
+func (f fault) verify(t *testing.T, name string, from *pod, views []*window.Node, query path.Query) {
+	t.Helper()
+	from.host.all(f.commands[0])
+	for range 2 {
+		world := window.Read(t, views...)
+		d := world.Path(query)
+		check.Contains(t, name+": the way there", window.Way(&d.There), f.way...)
+		world.Probe(d)
+		t.Logf("%s: %s\n%q", name, window.Way(&d.There), d.Probe.Lines())
+		for _, shot := range d.Probe.Shots {
+			check.Contains(t, name+": the probe", string(shot.Outcome)+": "+shot.Reason, f.probe...)
+		}
+	}
+	from.host.all(f.commands[1])
+	world := window.Read(t, views...)
+	world.MustPass(world.Path(query))
+}
+
+// all runs commands on the host, a line each.
+func (h *host) all(commands string) {
+	h.t.Helper()
+	for line := range strings.Lines(commands) {
+		words := strings.Fields(line)
+		h.Run(words[0], words[1:]...)
+	}
 }
 
 // toSwitch gives the way from the pod to the switch.
