@@ -97,11 +97,8 @@ func (p *Probe) dropped(node string, drop *inspect.Drop) path.Dropped {
 // nearest gives the kernel's word that fits best to where the packet was lost: of the node that should have
 // had it next or had it last; nil if there is none.
 func (p *Probe) nearest(shot *path.Shot) *path.Dropped {
-	if len(shot.Drops) == 0 {
-		return nil
-	}
 	if shot.Gap == nil {
-		return &shot.Drops[0]
+		return original(shot.Drops)
 	}
 	way := &p.document.There
 	if shot.Gap.Back {
@@ -117,11 +114,24 @@ func (p *Probe) nearest(shot *path.Shot) *path.Dropped {
 			}
 		}
 	}
-	return &shot.Drops[0]
+	return original(shot.Drops)
 }
 
-// elsewhere says at which interfaces beside the path the packets were seen, too.
+// original gives the first drop that need not be that of a copy, which a bridge sent to whom it is not for.
+func original(drops []path.Dropped) *path.Dropped {
+	i := slices.IndexFunc(drops, func(d path.Dropped) bool { return d.Reason != "OTHERHOST" })
+	if i < 0 {
+		return nil
+	}
+	return &drops[i]
+}
+
+// elsewhere says at which interfaces beside the path the packets were seen, too, or beyond the end of it.
 func (p *Probe) elsewhere() (notes []string) {
+	where := "beside the path"
+	if slices.ContainsFunc(p.ways(), func(way *path.Way) bool { return way.Outcome == path.Unknown }) {
+		where = "where the way is not known"
+	}
 	for _, node := range p.names() {
 		var names []string
 		for i := range p.nodes[node].packets {
@@ -129,20 +139,25 @@ func (p *Probe) elsewhere() (notes []string) {
 			if s.rejects != "" || p.onPath(node, s) {
 				continue
 			}
-			in, name := "", fmt.Sprint(s.Point.Index)
-			if p.Name != nil {
-				in, name = p.Name(node, s.Point)
-			}
-			if text := strings.TrimSpace(name + " of " + cmp.Or(in, node)); !slices.Contains(names, text) {
-				names = append(names, text)
+			if name := p.nameOf(node, s.Point); !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 		if len(names) > 0 {
 			slices.Sort(names)
-			notes = append(notes, "it was also seen beside the path on "+node+", at "+strings.Join(names, ", "))
+			notes = append(notes, "it was also seen "+where+" on "+node+", at "+strings.Join(names, ", "))
 		}
 	}
 	return notes
+}
+
+// nameOf names an interface of a node.
+func (p *Probe) nameOf(node string, ref inspect.Ref) string {
+	in, name := "", fmt.Sprint(ref.Index)
+	if p.Name != nil {
+		in, name = p.Name(node, ref)
+	}
+	return strings.TrimSpace(name + " of " + cmp.Or(in, node))
 }
 
 func (p *Probe) onPath(node string, s *seen) bool {

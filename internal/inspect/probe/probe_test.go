@@ -166,6 +166,22 @@ func TestProbeJudges(t *testing.T) {
 				p.see(t, all...)
 			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen beside the path on n1, at other0 of the node",
 		},
+		"it goes on where the path ends": {
+			func(p *Probe) {
+				p.document.There.Outcome = path.Unknown
+				all := append(across(200), across(1500)...)
+				all[2].ref, all[10].ref = inspect.Ref{Namespace: 1, Index: 9}, inspect.Ref{Namespace: 1, Index: 9}
+				p.see(t, all...)
+			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen where the way is not known on n1, at other0 of the node",
+		},
+		"a copy went to whom it is not for": {
+			func(p *Probe) {
+				p.see(t, append(across(200), across(1500)[:2]...)...)
+				copied := drop(p, false)
+				copied.Reason = "OTHERHOST"
+				p.Saw("n1", inspect.Sighting{Drops: []inspect.Drop{copied, drop(p, false)}})
+			}, path.Answered, path.PacketGone, "and not at h2 of n1; the kernel of n1 dropped it at other0 in ip_forward(): NETFILTER_DROP", "seen seen not seen not seen", "TTL 64 → 63", "seen seen changed seen", "",
+		},
 		"a watcher had no room": {
 			func(p *Probe) {
 				p.see(t, append(across(200), across(1500)...)...)

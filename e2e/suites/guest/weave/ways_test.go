@@ -45,14 +45,16 @@ type fault struct {
 var faults = map[string]fault{
 	"the cable to the switch is down": {
 		commands: [2]string{"ip link set vethwe-bridge down", "ip link set vethwe-bridge up"},
-		way:      []string{"vethwe-bridge", "lost"}, probe: []string{"lost"},
+		way:      []string{"weave: lost", "the port vethwe-bridge of weave is disabled"},
+		probe:    []string{"rejected: pod default/p2 (", "says: the next hop does not answer", "NEIGH_FAILED, "},
 	},
-	"a firewall forwards nothing on bridges": {
+	"a firewall lets no IP pass on bridges": {
 		commands: [2]string{
-			"nft add table bridge hardened\nnft add chain bridge hardened forward { type filter hook forward priority 0 ; policy drop ; }",
+			"nft add table bridge hardened\nnft add chain bridge hardened forward { type filter hook forward priority 0 ; }\nnft add rule bridge hardened forward ether type ip drop",
 			"nft delete table bridge hardened",
 		},
-		probe: []string{"NETFILTER_DROP, "},
+		way:   []string{"unknown", "Open vSwitch"}, // netfilter's rules are not judged
+		probe: []string{"packet lost: it was seen at ", "and not at vethwe-bridge of node2", "NETFILTER_DROP, "},
 	},
 }
 
@@ -61,6 +63,8 @@ func (f fault) verify(t *testing.T, name string, from *pod, views []*window.Node
 	t.Helper()
 	from.host.all(f.commands[0])
 	for range 2 {
+		_, err := from.Run("ip", "neigh", "flush", "dev", "eth0")
+		check.Must(t, err)
 		world := window.Read(t, views...)
 		d := world.Path(query)
 		check.Contains(t, name+": the way there", window.Way(&d.There), f.way...)
