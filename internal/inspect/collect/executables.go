@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -101,7 +102,9 @@ func ownVersion(path string, info *buildinfo.BuildInfo) string {
 	return ""
 }
 
-var stamp = regexp.MustCompile(regexp.QuoteMeta(version.StampMark) + `([0-9A-Za-z.+-]{1,100});`)
+var stamp = sync.OnceValue(func() *regexp.Regexp { // every command would wait a millisecond for it
+	return regexp.MustCompile(regexp.QuoteMeta(version.StampMark) + `([0-9A-Za-z.+-]{1,100});`)
+})
 
 // maxExecutable is more than any of our executables has, in bytes.
 const maxExecutable = 256 << 20
@@ -116,7 +119,7 @@ func stampOf(path string) string {
 	if err != nil {
 		return ""
 	}
-	if found := stamp.FindSubmatch(data); found != nil {
+	if found := stamp().FindSubmatch(data); found != nil {
 		return string(found[1])
 	}
 	return ""
