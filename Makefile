@@ -198,7 +198,7 @@ e2e: need-root deps-net deps-e2e build $(TESTSUM) ## scenarios on real clusters;
 
 .PHONY: e2e-ci
 e2e-ci: need-root deps-net deps-e2e build $(TESTSUM) ## the scenarios that the continuous integration runs (root)
-	@export PLEXUS_E2E_VOLUME=$${PLEXUS_E2E_VOLUME:-40}; $(call run_e2e,e2e,-run '^TestE2E' -skip "^($$(sed '/^#/d; s/ .*//' $(E2E_LEFT_OUT) | paste -sd '|'))$$")
+	@$(call run_e2e,e2e,-run '^TestE2E' -skip "^($$(sed '/^#/d; s/ .*//' $(E2E_LEFT_OUT) | paste -sd '|'))$$")
 
 .PHONY: e2e-list
 e2e-list: ## every scenario, and why the continuous integration leaves it out

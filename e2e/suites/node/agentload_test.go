@@ -179,26 +179,43 @@ func (n *node) askAgent(name string, pod *corev1.Pod) (*types.Facts, error) {
 // about other pods, makes it take more memory than its DaemonSet gives it, or keeps a fresh
 // agent from being ready. What is too much for the agent is left to plexus-once.
 func TestKubeAgentUnderLoad(t *testing.T) {
-	const mega = 1_000_000
-	letters := func(int) string { return strings.Repeat("x", mega) }
-	escaped := func(int) string { return strings.Repeat("\x01", 60<<10) }
-	for name, load := range map[string]struct {
-		make  func(n *node, namespace string)
-		names int // networks that the question of the load names
-	}{
+	agentUnder(t, map[string]load{
 		"letters":      {func(n *node, ns string) { n.loadNetworks(ns, 128, letters) }, 64},
-		"read live":    {func(n *node, ns string) { n.loadNetworks(ns, 8, letters) }, 1},
 		"at the limit": {func(n *node, ns string) { n.loadNetworks(ns, 30, func(int) string { return noise(60 << 10) }) }, 30},
-		"noise":        {func(n *node, ns string) { n.loadNetworks(ns, 64, func(int) string { return noise(mega) }) }, 64},
-		"middling":     {func(n *node, ns string) { n.loadNetworks(ns, 1000, func(int) string { return noise(60 << 10) }) }, 64},
-		"escapes":      {func(n *node, ns string) { n.loadNetworks(ns, 128, escaped) }, 64},
-		"finished pods": {func(n *node, ns string) {
-			n.loadPods(ns, 250, corev1.PodSucceeded, map[string]string{types.AnnotationNetworks: noise(250_000)})
-		}, 1},
 		"running pods": {func(n *node, ns string) {
 			n.loadPods(ns, 250, corev1.PodRunning, map[string]string{types.AnnotationNetworks: noise(125_000), types.AnnotationNetworkStatus: noise(125_000)})
 		}, 1},
-	} {
+	})
+}
+
+// TestE2EAgentUnderFurtherLoads is TestKubeAgentUnderLoad with what takes several minutes more.
+func TestE2EAgentUnderFurtherLoads(t *testing.T) {
+	agentUnder(t, map[string]load{
+		"read live": {func(n *node, ns string) { n.loadNetworks(ns, 8, letters) }, 1},
+		"noise":     {func(n *node, ns string) { n.loadNetworks(ns, 64, func(int) string { return noise(mega) }) }, 64},
+		"middling":  {func(n *node, ns string) { n.loadNetworks(ns, 1000, func(int) string { return noise(60 << 10) }) }, 64},
+		"escapes":   {func(n *node, ns string) { n.loadNetworks(ns, 128, escaped) }, 64},
+		"finished pods": {func(n *node, ns string) {
+			n.loadPods(ns, 250, corev1.PodSucceeded, map[string]string{types.AnnotationNetworks: noise(250_000)})
+		}, 1},
+	})
+}
+
+const mega = 1_000_000
+
+func letters(int) string { return strings.Repeat("x", mega) }
+
+func escaped(int) string { return strings.Repeat("\x01", 60<<10) }
+
+// load is what a tenant gives the API server.
+type load struct {
+	make  func(n *node, namespace string)
+	names int // networks that the question of the load names
+}
+
+func agentUnder(t *testing.T, loads map[string]load) {
+	t.Helper()
+	for name, load := range loads {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)
 			namespace := "load-" + strings.ReplaceAll(name, " ", "-")
