@@ -19,7 +19,7 @@ type beside struct {
 }
 
 func (b *beside) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&b.endpoint, "runtime-endpoint", "", "`address` of the container runtime, as unix:///run/containerd/containerd.sock; without it, those of containerd and CRI-O are tried")
+	cmd.Flags().StringVar(&b.endpoint, "runtime-endpoint", "", "`address` of the container runtime, as unix:///run/containerd/containerd.sock; without it, those of containerd, CRI-O and k3s are tried")
 }
 
 // ask adds what they know to a Snapshot that has the part for doctor. Only this machine has a runtime, and
