@@ -18,8 +18,8 @@ func (t *tracer) bridge(bridge point, from int) error {
 	} else if own := ownPVID(link); own != 0 && len(t.tags) == 0 {
 		t.tags = append(t.tags, own)
 	}
-	if from != 0 && t.forBridge(bridge, link) {
-		t.step = Step{Bridged, "the bridge's own MAC"}
+	if text, own := t.forBridge(bridge, link, from); own {
+		t.step = Step{Bridged, text}
 		t.hop(bridge)
 		if child, found := t.child(bridge); found {
 			return t.receive(child)
@@ -83,15 +83,23 @@ func carries(port *inspect.Link, vlan int) bool {
 	return port.Port != nil && slices.ContainsFunc(port.Port.VLANs, func(v inspect.PortVLAN) bool { return v.ID == vlan })
 }
 
-// forBridge reports whether a frame is for the bridge's own interface, and takes its VLAN's tag off.
-func (t *tracer) forBridge(bridge point, link *inspect.Link) bool {
-	if !t.isOfBridge(bridge, link) {
-		return false
+// forBridge reports whether a frame from a port is for the bridge's own interface, says why, and takes its VLAN's tag off.
+// The kernel takes the MAC of the port that it comes in by for the bridge's, and not those of other ports.
+func (t *tracer) forBridge(bridge point, link *inspect.Link, from int) (text string, own bool) {
+	switch {
+	case from == 0:
+		return "", false
+	case t.isOfBridge(bridge, link):
+		text = "the bridge's own MAC"
+	case t.mac != "" && t.world.link(bridge.beside(from)).MAC == t.mac:
+		text, t.mac = "the MAC of its port", link.MAC
+	default:
+		return "", false
 	}
 	if own := ownPVID(link); own != 0 && len(t.tags) > 0 && t.tags[len(t.tags)-1] == own {
 		t.tags = t.tags[:len(t.tags)-1]
 	}
-	return true
+	return text, true
 }
 
 // ownPVID gives the VLAN of what the node itself sends by a bridge without a tag, 0 if it filters none.

@@ -100,6 +100,12 @@ func TestTraceOfBrokenHops(t *testing.T) {
 		"a tunnel whose ends come with each packet": {
 			"flannel-vxlan", func(s *inspect.Snapshot) { link(t, s, "flannel.1").VXLAN.External = true }, path.Unknown, "takes the other end from a route or a program",
 		},
+		"a neighbour with the MAC of the port that the frame comes in by": {
+			"flannel-vxlan", func(s *inspect.Snapshot) { meansHostEnd(t, s, peerOf(t, s, "eth0")) }, path.Arrives, "",
+		},
+		"a neighbour with the MAC of nobody": {
+			"flannel-vxlan", func(s *inspect.Snapshot) { meansHostEnd(t, s, "") }, path.Lost, "no port of cni0 leads to 10.244.0.1 (02:00:00:00:00:77)",
+		},
 		"a packet socket where nobody else takes the frame": {
 			"bridge", func(s *inspect.Snapshot) {
 				host := &s.Namespaces[0]
@@ -115,8 +121,51 @@ func TestTraceOfBrokenHops(t *testing.T) {
 			d, asked, err := path.NewWorld(snapshots...).Trace(query)
 			check.Must(t, err)
 			check.Equal(t, "questions", len(asked), 0)
-			check.Equal(t, "outcome", d.There.Outcome, test.outcome)
+			check.Equal(t, "outcome ("+d.There.Reason+")", d.There.Outcome, test.outcome)
 			check.Contains(t, "reason", d.There.Reason, test.reason)
+		})
+	}
+}
+
+// meansHostEnd has every pod send what is for its gateway to the MAC of an interface of the node, or to one of nobody.
+func meansHostEnd(t *testing.T, s *inspect.Snapshot, name string) {
+	t.Helper()
+	mac := "02:00:00:00:00:77"
+	if name != "" {
+		mac = link(t, s, name).MAC
+	}
+	for i := range s.Namespaces {
+		for j := range s.Namespaces[i].Neighbours {
+			if entry := &s.Namespaces[i].Neighbours[j]; !s.Namespaces[i].Host && entry.Address == "10.244.0.1" {
+				entry.MAC = mac
+			}
+		}
+	}
+}
+
+// A program that is not bound may send from another address of the interface, which has another fate.
+func TestTraceNotesTheSourceOfOthers(t *testing.T) {
+	for name, test := range map[string]struct {
+		source string
+		notes  string
+	}{
+		"the kernel's choice is the address of the path": {"10.244.0.2", ""},
+		"it is another":   {"172.31.9.1", "does not bind its socket to 10.244.0.2 sends from 172.31.9.1"},
+		"it is not known": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			snapshots, query := ofDocs(t, "flannel-vxlan")
+			for i, answer := range snapshots[0].Answers {
+				if answer.From == "" && answer.To == "10.244.1.2" && answer.Input == 0 {
+					snapshots[0].Answers[i].Route.Source = test.source
+				}
+			}
+			d, _, err := path.NewWorld(snapshots...).Trace(query)
+			check.Must(t, err)
+			check.Equal(t, "notes", len(d.Notes), map[bool]int{true: 1}[test.notes != ""])
+			if test.notes != "" {
+				check.Contains(t, "note", d.Notes[0].Text, test.notes)
+			}
 		})
 	}
 }

@@ -111,12 +111,22 @@ func (w *World) compareUnbound(q Query, d *Document, from, to *end) []Asked {
 	if !found {
 		return []Asked{{from.machine, question}}
 	}
-	if answer.Route != nil && answer.Route.Index != d.There.Hops[0].Ref.Index {
-		if link := w.link(from.beside(answer.Route.Index)); link != nil {
-			d.note(d.From.Subject, "a program that does not bind its socket to "+d.There.Hops[0].Name+" or to its address sends by "+link.Name)
-		}
+	if answer.Route != nil {
+		w.noteUnbound(d, from, answer.Route)
 	}
 	return nil
+}
+
+func (w *World) noteUnbound(d *Document, from *end, route *inspect.Route) {
+	first := d.There.Hops[0]
+	link := w.link(from.beside(route.Index))
+	switch {
+	case link == nil:
+	case route.Index != first.Ref.Index:
+		d.note(d.From.Subject, "a program that does not bind its socket to "+first.Name+" or to its address sends by "+link.Name)
+	case route.Source != "" && route.Source != d.There.From:
+		d.note(d.From.Subject, fmt.Sprintf("a program that does not bind its socket to %s sends from %s, which may fare otherwise", d.There.From, route.Source))
+	}
 }
 
 func (d *Document) note(about, text string) {
