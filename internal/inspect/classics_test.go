@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,20 @@ func TestDebuggingPage(t *testing.T) {
 	_, after, ended := strings.Cut(rest, "\n## ")
 	check.Equal(t, "the page has the table", found && ended, true)
 	check.Golden(t, debugging, []byte(before+title+ClassicsTable()+"\n## "+after))
+}
+
+// Each of the six faults leads to a finding, which the page shows as inspect says it.
+func TestDebuggingPageShowsFindings(t *testing.T) {
+	data, err := os.ReadFile(debugging)
+	check.Must(t, err)
+	var ids []string
+	for _, example := range regexp.MustCompile(`(?m)^(?:ERROR|WARNING) ([a-z-]+)$`).FindAllStringSubmatch(string(data), -1) {
+		ids = append(ids, example[1])
+		if MeaningOf(example[1]) == "" {
+			t.Errorf("the page shows %s, which is in no catalogue", example[1])
+		}
+	}
+	check.Equal(t, "findings", ids, []string{"host-end-off-bridge", "vtep-fdb-missing", "legacy-iptables", "overlay-mtu", "proxy-arp-without-route", "rp-filter-strict"})
 }
 
 // The text of inspect has each part that the page names.

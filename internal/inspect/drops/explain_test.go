@@ -1,6 +1,8 @@
 package drops_test
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,20 @@ func TestExplain(t *testing.T) {
 		check.Contains(t, "text of "+reason, text, part)
 		check.Equal(t, "there is something to do about "+reason, do != "", true)
 	}
+}
+
+// The examples of docs/debugging.md are those of real kernels; what they say of a reason is what is said today.
+func TestExamplesExplain(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/debugging.md")
+	check.Must(t, err)
+	examples := regexp.MustCompile(`(?m)^probe: .* in [a-z0-9_]+\(\): ([A-Z0-9_]+), (.*)$`).FindAllStringSubmatch(string(page), -1)
+	reasons := map[string]bool{}
+	for _, example := range examples {
+		text, _ := drops.Explain(example[1])
+		check.Equal(t, "what the page says of "+example[1], example[2], text)
+		reasons[example[1]] = true
+	}
+	check.Equal(t, "reasons", len(reasons), 3) // NEIGH_FAILED, NO_TX_TARGET, NETFILTER_DROP
 }
 
 // A text is a clause behind the reason's name, and what to do is a sentence.
