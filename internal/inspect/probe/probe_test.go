@@ -159,6 +159,12 @@ func TestProbeJudges(t *testing.T) {
 				p.Saw("n1", inspect.Sighting{Drops: []inspect.Drop{drop(p, true), drop(p, false), {Reason: "OTHERHOST", Point: inspect.Ref{Namespace: 77}, Data: drop(p, false).Data}}})
 			}, path.Answered, path.PacketGone, "; the kernel of n1 dropped it at other0 in ip_forward(): NETFILTER_DROP", "seen seen not seen not seen", "TTL 64 → 63", "seen seen changed seen", "",
 		},
+		"a kernel drops a copy": {
+			func(p *Probe) {
+				p.see(t, append(across(200), across(1500)[:4]...)...)
+				p.Saw("n1", inspect.Sighting{Drops: []inspect.Drop{{Reason: "OTHERHOST", Point: inspect.Ref{Namespace: 1, Index: 9}, Data: drop(p, false).Data}}})
+			}, path.Answered, path.Unanswered, "it came to eth0 of pod shop/db, and no answer was seen", "seen seen changed seen", "TTL 64 → 63", "seen seen changed seen", "",
+		},
 		"it goes another way": {
 			func(p *Probe) {
 				all := append(across(200), across(1500)...)
@@ -198,6 +204,7 @@ func TestProbeJudges(t *testing.T) {
 			check.Equal(t, "the small one", d.Probe.Shots[0].Outcome, test.small)
 			check.Equal(t, "the large one", d.Probe.Shots[1].Outcome, test.large)
 			check.Contains(t, "reason", d.Probe.Shots[1].Reason, test.reason)
+			check.Equal(t, "a copy is named", strings.Contains(d.Probe.Shots[1].Reason, "OTHERHOST"), false)
 			check.Equal(t, "there", states(&d.There), test.states)
 			check.Equal(t, "back", states(d.Back), test.back)
 			check.Contains(t, "notes", strings.Join(d.Probe.Notes, "\n"), test.notes)
