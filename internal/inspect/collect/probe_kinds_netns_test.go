@@ -31,7 +31,7 @@ func (s *situation) becomes(t *testing.T, l *lab.Lab) {
 	l.Script(s.do)
 	defer l.Script(s.undo)
 	query := path.Query{From: "p1", To: or(s.to, "p2"), Port: s.port}
-	how := lab.Probing{Protocol: or(s.protocol, "icmp"), Why: true, Patience: 300 * time.Millisecond}
+	how := lab.Probing{Protocol: or(s.protocol, "icmp"), Why: strings.Contains(strings.Join(s.shots, ""), "the kernel of "), Patience: 300 * time.Millisecond}
 	for range 2 {
 		d := l.Send(query, how, strings.Fields(or(s.nodes, "n1 n2"))...)
 		lines := d.Probe.Lines()
@@ -148,7 +148,7 @@ const (
 	closed       = "answered after … nothing listens to the port, or a rule rejects it"
 	resetOnWay   = "answered elsewhere: the connection was reset before it came to … , as a rule does: "
 	silent       = "unanswered: it came to eth0 of … , and no answer was seen"
-	tooLargeForR = "rejected: fd00:191::1 says: it is too large: the next link takes 1400 bytes"
+	tooLargeForR = "fd00:191::1 … says: it is too large: the next link takes 1400 bytes"
 )
 
 // twice is the same for the small packet and the large one.
@@ -161,26 +161,26 @@ var throughRouter = map[string]situation{
 	"icmp, router read":             {nodes: everywhere, shots: twice("answered after"), changes: "TTL 64 → 63, TTL 63 → 62, TTL 62 → 61"},
 	"icmp of IPv6":                  {to: pod6, shots: twice("answered after"), changes: "TTL 64 → 63"},
 	"icmp of IPv6, router read":     {to: pod6, nodes: everywhere, shots: twice("answered after"), changes: "TTL 64 → 63, TTL 63 → 62, TTL 62 → 61"},
-	"too large for the router":      {to: pod6, do: narrow, undo: wide, shots: []string{"answered", tooLargeForR}},
-	"too large, router read":        {to: pod6, do: narrow, undo: wide, nodes: everywhere, shots: []string{"answered", "1400 bytes: answered", tooLargeForR + "; the kernel of r dropped it at e2 in ip6_forward(): PKT_TOO_BIG"}},
+	"too large for the router":      {to: pod6, do: narrow, undo: wide, shots: []string{"answered", "rejected: … " + tooLargeForR}},
+	"too large, router read":        {to: pod6, do: narrow, undo: wide, nodes: everywhere, shots: []string{"answered", "1400 bytes: answered", "rejected: r … " + tooLargeForR + "; the kernel of r dropped it at e2 in ip6_forward(): PKT_TOO_BIG"}},
 	"too large, and nobody says so": {to: pod6, do: "n2 ip link set eth0 mtu 1400", undo: "n2 ip link set eth0 mtu 1500", shots: []string{"answered", "1400 bytes: answered", "packet lost: it was seen at eth0 of n1, and nowhere on n2"}},
 	"the router has no route":       {to: pod6, do: "r ip -6 route del fd00:242::/64", undo: "r ip -6 route add fd00:242::/64 via fd00:192::2", shots: twice("rejected: fd00:191::1 says: it has no route")},
 	"the router read has no route": {
 		to: pod6, do: "r ip -6 route del fd00:242::/64", undo: "r ip -6 route add fd00:242::/64 via fd00:192::2", nodes: everywhere,
-		shots: twice("rejected: fd00:191::1 says: it has no route; the kernel of r dropped it at e1 in ip6_pkt_discard(): IP_INNOROUTES"),
+		shots: twice("rejected: r (fd00:191::1) says: it has no route; the kernel of r dropped it at e1 in ip6_pkt_discard(): IP_INNOROUTES"),
 	},
 	"a neighbour of the router is silent": {
 		to:   pod6,
 		do:   "r sysctl -qw net.ipv6.neigh.e2.retrans_time_ms=10\nr ip -6 route replace fd00:242::/64 via fd00:192::99",
 		undo: "r ip -6 route replace fd00:242::/64 via fd00:192::2", nodes: everywhere,
-		shots: twice("rejected: fd00:191::1 says: the next hop does not answer; the kernel of r dropped it at e2 in neigh_invalidate()"),
+		shots: twice("rejected: r (fd00:191::1) says: the next hop does not answer; the kernel of r dropped it at e2 in neigh_invalidate()"),
 	},
 	"the pod's gateway is silent": {
 		to: pod6, do: "p1 ip -6 route replace default via fd00:241::99", undo: "p1 ip -6 route replace default via fd00:241::1",
 		shots: twice("packet lost: it did not leave by eth0 of … , as if nobody answered for its next hop: no port of cni0 leads to fd00:241::99"),
 	},
 	"nft drops it":         {to: pod6, do: rule("n2", "forward", "ip6 daddr fd00:242::2 drop"), undo: noRules("n2"), shots: twice(lostByRule)},
-	"nft rejects it":       {to: pod6, do: rule("n2", "forward", "reject with icmpv6 admin-prohibited"), undo: noRules("n2"), shots: twice("rejected: fd00:192::2 says: it is forbidden; " + byRule)},
+	"nft rejects it":       {to: pod6, do: rule("n2", "forward", "reject with icmpv6 admin-prohibited"), undo: noRules("n2"), shots: twice("rejected: n2 (fd00:192::2) says: it is forbidden; " + byRule)},
 	"nft drops the answer": {to: pod6, do: rule("n2", "forward", "ip6 saddr fd00:242::2 drop"), undo: noRules("n2"), shots: twice("answer lost: the answer was seen at cni0 of n2, and not at eth0 of n2; the kernel of n2 dropped it at cni0 in nft_do_chain(): NETFILTER_DROP")},
 	"a later rule drops the answer": {
 		do: rule("n1", "forward", "ip daddr 10.244.1.2 drop"), undo: noRules("n1"),
@@ -198,14 +198,14 @@ var throughRouter = map[string]situation{
 	"udp, dropped":               {protocol: "udp", port: 5353, do: rule("n2", "forward", "udp dport 5353 drop"), undo: noRules("n2"), shots: twice(lostByRule)},
 	"udp, dropped in the pod":    {protocol: "udp", port: 5353, do: rule("p2", "input", "udp dport 5353 drop"), undo: noRules("p2"), shots: twice("packet lost: it came to eth0 of … the kernel of n2 dropped it at eth0 of … NETFILTER_DROP")},
 	"udp, rejected in the pod":   {protocol: "udp", port: 5353, do: rule("p2", "input", "udp dport 5353 reject"), undo: noRules("p2"), shots: twice(closed)},
-	"udp, rejected":              {protocol: "udp", port: 5353, do: rule("n2", "forward", "udp dport 5353 reject"), undo: noRules("n2"), shots: twice("rejected: 192.0.2.2 says: a rule rejects it; " + byRule)},
+	"udp, rejected":              {protocol: "udp", port: 5353, do: rule("n2", "forward", "udp dport 5353 reject"), undo: noRules("n2"), shots: twice("rejected: n2 (192.0.2.2) says: a rule rejects it; " + byRule)},
 	"udp, rejected by the router": {
 		protocol: "udp", port: 5353, do: rule("r", "forward", "udp dport 5353 reject"), undo: noRules("r"), shots: twice("rejected: 192.0.1.1 says: a rule rejects it"),
 	},
-	"udp, rejected as forbidden":     {protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx admin-prohibited"), undo: noRules("n2"), shots: twice("rejected: 192.0.2.2 says: it is forbidden; " + byRule)},
-	"udp, rejected as unreachable":   {protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx host-unreachable"), undo: noRules("n2"), shots: twice("rejected: 192.0.2.2 says: the next hop does not answer; " + byRule)},
-	"udp of IPv6, rejected":          {to: pod6, protocol: "udp", port: 5353, do: rule("n2", "forward", "udp dport 5353 reject"), undo: noRules("n2"), shots: twice("rejected: fd00:192::2 says: a rule rejects it; " + byRule)},
-	"udp of IPv6, rejected, no way":  {to: pod6, protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx no-route"), undo: noRules("n2"), shots: twice("rejected: fd00:192::2 says: it has no route; " + byRule)},
+	"udp, rejected as forbidden":     {protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx admin-prohibited"), undo: noRules("n2"), shots: twice("rejected: n2 (192.0.2.2) says: it is forbidden; " + byRule)},
+	"udp, rejected as unreachable":   {protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx host-unreachable"), undo: noRules("n2"), shots: twice("rejected: n2 (192.0.2.2) says: the next hop does not answer; " + byRule)},
+	"udp of IPv6, rejected":          {to: pod6, protocol: "udp", port: 5353, do: rule("n2", "forward", "udp dport 5353 reject"), undo: noRules("n2"), shots: twice("rejected: n2 (fd00:192::2) says: a rule rejects it; " + byRule)},
+	"udp of IPv6, rejected, no way":  {to: pod6, protocol: "udp", port: 5353, do: rule("n2", "forward", "reject with icmpx no-route"), undo: noRules("n2"), shots: twice("rejected: n2 (fd00:192::2) says: it has no route; " + byRule)},
 	"udp, too large":                 {protocol: "udp", port: 5354, do: narrow, undo: wide, shots: []string{closed, "rejected: 192.0.1.1 says: it is too large: the next link takes 1400 bytes"}},
 	"udp of IPv6, router, too large": {to: pod6, protocol: "udp", port: 5354, do: narrow, undo: wide, nodes: everywhere, shots: []string{closed, "1400 bytes: " + closed, tooLargeForR}},
 
@@ -215,7 +215,7 @@ var throughRouter = map[string]situation{
 	"tcp of IPv6, closed":     {to: pod6, protocol: "tcp", port: 8081, nodes: everywhere, shots: []string{"answered after … nothing listens to the port, or a rule resets the connection"}},
 	"tcp, dropped":            {protocol: "tcp", port: 8080, do: rule("n2", "forward", "tcp dport 8080 drop"), undo: noRules("n2"), shots: []string{lostByRule}},
 	"tcp of IPv6, dropped":    {to: pod6, protocol: "tcp", port: 8080, do: rule("n2", "forward", "tcp dport 8080 drop"), undo: noRules("n2"), shots: []string{lostByRule}},
-	"tcp, rejected":           {protocol: "tcp", port: 8080, do: rule("n2", "forward", "tcp dport 8080 reject"), undo: noRules("n2"), shots: []string{"rejected: 192.0.2.2 says: a rule rejects it; " + byRule}},
+	"tcp, rejected":           {protocol: "tcp", port: 8080, do: rule("n2", "forward", "tcp dport 8080 reject"), undo: noRules("n2"), shots: []string{"rejected: n2 (192.0.2.2) says: a rule rejects it; " + byRule}},
 	"tcp, reset by a node":    {protocol: "tcp", port: 8080, do: rule("n2", "forward", "tcp dport 8080 reject with tcp reset"), undo: noRules("n2"), shots: []string{resetOnWay + "it was seen last at eth0 of n2; " + byRule}},
 	"tcp, reset by a router":  {protocol: "tcp", port: 8080, do: rule("r", "forward", "tcp dport 8080 reject with tcp reset"), undo: noRules("r"), shots: []string{resetOnWay + "it was seen at eth0 of n1, and nowhere on n2"}},
 	"tcp, reset by r read":    {protocol: "tcp", port: 8080, do: rule("r", "forward", "tcp dport 8080 reject with tcp reset"), undo: noRules("r"), nodes: everywhere, shots: []string{resetOnWay + "it was seen at e1 of r, and not at e2 of r; the kernel of r dropped it at e1 in nft_do_chain(): NETFILTER_DROP"}},

@@ -137,7 +137,7 @@ var overWires = map[string]situation{
 	},
 	"a service without a pod": {
 		to: service, protocol: "tcp", port: 80, do: rule("n1", "forward", "ip daddr 10.96.0.10 reject"), undo: noRules("n1"),
-		shots: []string{"rejected: 10.244.1.1 says: a rule rejects it; the kernel of n1 dropped it at cni0 in nft_do_chain(): NETFILTER_DROP"},
+		shots: []string{"rejected: n1 (10.244.1.1) says: a rule rejects it; the kernel of n1 dropped it at cni0 in nft_do_chain(): NETFILTER_DROP"},
 	},
 	"another port of the pod": {
 		protocol: "tcp", port: 80, do: nat("n2", "pre ip daddr 10.244.2.2 tcp dport 80 dnat to :8080"), undo: noRules("n2"), shots: []string{"answered after"}, changes: "destination port 80 → 8080",
