@@ -16,7 +16,9 @@ func (p *Probe) endOf(way *path.Way) path.End {
 		return p.document.To
 	}
 	end := p.document.From
-	end.Ref = p.document.There.Hops[0].Ref // that of the sender may be left to its routing
+	if hops := p.document.There.Hops; len(hops) > 0 {
+		end.Ref = hops[0].Ref // that of the sender may be left to its routing
+	}
 	return end
 }
 
@@ -52,7 +54,7 @@ func (p *Probe) answererElsewhere(answer *seen) string {
 // the end; known is false where nobody can tell.
 func (p *Probe) beyond(way *path.Way, size int) (where string, came, known bool) {
 	end := p.endOf(way)
-	if way.Outcome != path.Leaves || !p.watched(end) || way.Hops[len(way.Hops)-1].Node == end.Node {
+	if way.Outcome != path.Leaves || len(way.Hops) == 0 || !p.watched(end) || way.Hops[len(way.Hops)-1].Node == end.Node {
 		return "", false, false
 	}
 	for _, hop := range p.otherWay(way).Hops { // from the end on, so that the first one is the last that it came to

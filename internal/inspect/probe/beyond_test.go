@@ -119,6 +119,13 @@ func TestProbeDisproves(t *testing.T) {
 	p.Finish()
 	check.Equal(t, "there", states(&d.There), "seen seen changed seen")
 	check.Contains(t, "notes", strings.Join(d.Probe.Notes, "\n"), "it was answered, though the kernels' answers have it lost")
+
+	d = twoHops()
+	d.There.Outcome, d.There.Hops, d.Narrowest = path.Lost, nil, nil // there was no route, and then there was one
+	p = started(t, d)
+	p.see(t, append(across(200), across(1500)...)...)
+	p.Finish()
+	check.Contains(t, "notes", strings.Join(d.Probe.Notes, "\n"), "it was answered, though the kernels' answers have it lost")
 }
 
 // Where NAT changed the destination, the note says to what.

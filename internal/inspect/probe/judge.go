@@ -28,8 +28,10 @@ func (p *Probe) disproved(result *path.Probe) []string {
 	if there.Outcome != path.Lost || slices.ContainsFunc(result.Shots, func(s path.Shot) bool { return s.Outcome != path.Answered }) {
 		return nil
 	}
-	if last := len(there.Hops) - 1; there.Hops[last].State == path.IsLost {
-		there.Hops[last].State = path.Passes
+	for i := range there.Hops {
+		if there.Hops[i].State == path.IsLost {
+			there.Hops[i].State = path.Passes
+		}
 	}
 	return []string{"it was answered, though the kernels' answers have it lost: a rule changed it on the way, or they changed since"}
 }

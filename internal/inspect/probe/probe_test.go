@@ -106,11 +106,11 @@ func across(size int) []sighting {
 
 func TestProbeJudges(t *testing.T) {
 	drop := func(p *Probe, answer bool) inspect.Drop {
-		kind, from, to := uint8(layers.ICMPv4TypeEchoRequest), "10.0.0.1", "10.0.0.2"
+		kind, from, to, reason := uint8(layers.ICMPv4TypeEchoRequest), "10.0.0.1", "10.0.0.2", "NETFILTER_DROP"
 		if answer {
-			kind, from, to = layers.ICMPv4TypeEchoReply, to, from
+			kind, from, to, reason = layers.ICMPv4TypeEchoReply, to, from, "IP_RPFILTER"
 		}
-		return inspect.Drop{Reason: "NETFILTER_DROP", Where: "ip_forward", Point: inspect.Ref{Namespace: 1, Index: 5}, Data: icmp(t, p.mark, from, to, 64, kind, 1500)[14:]}
+		return inspect.Drop{Reason: reason, Where: "ip_forward", Point: inspect.Ref{Namespace: 1, Index: 5}, Data: icmp(t, p.mark, from, to, 64, kind, 1500)[14:]}
 	}
 	for name, test := range map[string]struct {
 		saw     func(p *Probe)

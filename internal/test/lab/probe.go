@@ -5,8 +5,12 @@ package lab
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -56,6 +60,25 @@ func (l *Lab) Send(query path.Query, how Probing, names ...string) *path.Documen
 	}
 	check.Must(l.t, p.Run(l.t.Context(), nodes, cmp.Or(how.Patience, patience), how.Why))
 	return document
+}
+
+// KeepProbe writes what became of a probe, by other names, for a picture of the docs if -keep-paths is set. It gives
+// that by these names.
+func (l *Lab) KeepProbe(document *path.Document, names map[string]string, file string) *path.Document {
+	l.t.Helper()
+	data, err := json.MarshalIndent(document, "", "  ")
+	check.Must(l.t, err)
+	text := string(data)
+	for from, to := range names {
+		text = strings.ReplaceAll(text, from, to)
+	}
+	if *keepPaths {
+		check.Must(l.t, os.MkdirAll(filepath.Dir(file), 0o755))
+		check.Must(l.t, os.WriteFile(file, []byte(text+"\n"), 0o644))
+	}
+	var named path.Document
+	check.Must(l.t, json.Unmarshal([]byte(text), &named))
+	return &named
 }
 
 // Serve opens a socket of a namespace, until the test ends, that takes what comes and says nothing: "udp" or "tcp".
