@@ -185,5 +185,5 @@ func TestNetnsProbeOverlayAndNAT(t *testing.T) {
 	}
 	how := lab.Probing{Protocol: "icmp", Why: true, Patience: 300 * time.Millisecond, Between: func() { l.Script("n2 ip link del veth2") }}
 	d := l.Send(path.Query{From: "p1", To: "p2"}, how, "n1", "n2")
-	check.Contains(t, "while the far pod is deleted", strings.Join(d.Probe.Lines(), "\n"), "lost: it was seen at flannel.1 of n2, and not at ")
+	check.Contains(t, "while the far pod is deleted", strings.Join(d.Probe.Lines(), "\n"), "lost: it was seen at ", " of n2, and not at ")
 }
