@@ -299,7 +299,7 @@ promises: need-root deps-net build ## break every promise of internal/test/mutat
 
 .PHONY: paths
 paths: ## draw the pictures of docs/paths from their snapshots, and the examples of their pages
-	@go test ./internal/inspect/path -run '^TestPicturesOfDocs$$' -update
+	@go test ./internal/inspect/path -run '^TestPicturesOf(Docs|Probes)$$' -update
 
 .PHONY: clean
 clean: ## remove bin/ and out/; never the cache (that is clean-cache)

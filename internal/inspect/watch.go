@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 )
 
@@ -97,6 +98,9 @@ type Send struct {
 	Shots     []Shot  `json:"shots"`
 	Mark      [8]byte `json:"mark"` // repeated in the payload; of TCP, its first four bytes are the sequence number
 }
+
+// SourcePort gives the port that packets of UDP and TCP come from: one that is nobody's by rule.
+func (s *Send) SourcePort() uint16 { return binary.BigEndian.Uint16(s.Mark[:]) | 1<<15 }
 
 // Shot is one packet that is sent. None may be cut into fragments.
 type Shot struct {

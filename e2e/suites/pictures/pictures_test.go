@@ -107,11 +107,11 @@ func browse(t *testing.T, text string) (m measured) {
 func pictures(t *testing.T) map[string]string {
 	t.Helper()
 	drawn := map[string]string{}
-	draw := func(name, folder string, query path.Query) {
-		d := document(t, folder, query)
+	paint := func(name string, d *path.Document) {
 		drawn[name+" wide"] = strings.ReplaceAll(d.SVG(0), `id="title"`, "")
 		drawn[name+" narrow"] = strings.ReplaceAll(d.SVG(360), `id="title"`, "")
 	}
+	draw := func(name, folder string, query path.Query) { paint(name, document(t, folder, query)) }
 	questions, err := filepath.Glob(filepath.Join(docs, "*", "question*.json"))
 	check.Must(t, err)
 	for _, file := range questions {
@@ -121,6 +121,15 @@ func pictures(t *testing.T) map[string]string {
 		check.Must(t, json.Unmarshal(data, &query))
 		folder := filepath.Dir(file)
 		draw(filepath.Base(folder)+" "+filepath.Base(file), folder, query)
+	}
+	probes, err := filepath.Glob(filepath.Join(docs, "*", "probed*.json"))
+	check.Must(t, err)
+	for _, file := range probes {
+		var d path.Document
+		data, err := os.ReadFile(file)
+		check.Must(t, err)
+		check.Must(t, json.Unmarshal(data, &d))
+		paint(filepath.Base(file), &d)
 	}
 	files, err := filepath.Glob(filepath.Join(testdata, "*", "*.json"))
 	check.Must(t, err)

@@ -171,8 +171,7 @@ func (s *shooter) packet(shot inspect.Shot) ([]byte, error) {
 
 // headers gives what is above IP.
 func (s *shooter) headers(shot inspect.Shot) []gopacket.SerializableLayer {
-	id := binary.BigEndian.Uint16(s.Mark[:])
-	source := id | 1<<15 // of a port that is nobody's by rule
+	id, source := binary.BigEndian.Uint16(s.Mark[:]), s.SourcePort()
 	switch s.Protocol {
 	case "udp":
 		udp := &layers.UDP{SrcPort: layers.UDPPort(source), DstPort: layers.UDPPort(s.Port)}

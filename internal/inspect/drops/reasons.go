@@ -183,8 +183,8 @@ var reasons = map[string]meaning{
 
 	// Tunnels.
 	"NO_TX_TARGET": {
-		"the VXLAN interface does not know to which node it should go: its FDB has no entry for the destination MAC",
-		"Restart the agent of the cluster's network on this node, which writes the entry; `bridge fdb show dev DEV` has those that there are.",
+		"the VXLAN interface does not know to which node it should go: its FDB has no entry for the destination MAC; or the bridge has no port to send it by",
+		"Restart the agent of the cluster's network on this node, which writes the entry of a VXLAN interface; `bridge fdb show dev DEV` has those that there are, and `bridge link` the ports.",
 	},
 	"VXLAN_VNI_NOT_FOUND": {
 		"it came through VXLAN with a VNI that no interface of this node has",

@@ -32,6 +32,24 @@ func TestPicturesOfDocs(t *testing.T) {
 	}
 }
 
+// A probe's picture of the docs is what became of packets that were sent. `make paths` draws them.
+func TestPicturesOfProbes(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(docs, "*", "probed*.json"))
+	check.Must(t, err)
+	if len(files) == 0 {
+		t.Fatal("there are no pictures")
+	}
+	for _, file := range files {
+		var document path.Document
+		data, err := os.ReadFile(file)
+		check.Must(t, err)
+		check.Must(t, json.Unmarshal(data, &document))
+		numbered, err := document.Numbered()
+		check.Must(t, err)
+		check.Golden(t, filepath.Dir(file)+strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "probed"), ".json")+".svg", []byte(numbered.SVG(0)))
+	}
+}
+
 // documented traces the path that a file of the docs asks for.
 func documented(t *testing.T, question string) *path.Document {
 	t.Helper()

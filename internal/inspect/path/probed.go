@@ -20,12 +20,13 @@ type ShotOutcome string
 
 // The outcomes of a packet.
 const (
-	Answered    ShotOutcome = "answered"    // the sender has the answer
-	Unanswered  ShotOutcome = "unanswered"  // it came as far as anybody sees, and no answer was seen
-	AnswerGone  ShotOutcome = "answer lost" // there was an answer, which did not come back
-	PacketGone  ShotOutcome = "packet lost" // it did not come to the next hop
-	Rejected    ShotOutcome = "rejected"    // somebody told the sender that it does not go on
-	NotAccepted ShotOutcome = "not sent"    // the sender's own kernel did not take it
+	Answered    ShotOutcome = "answered"           // the sender has the answer
+	Unanswered  ShotOutcome = "unanswered"         // it came as far as anybody sees, and no answer was seen
+	AnswerGone  ShotOutcome = "answer lost"        // there was an answer, which did not come back
+	PacketGone  ShotOutcome = "packet lost"        // it did not come to the next hop
+	Elsewhere   ShotOutcome = "answered elsewhere" // it did not come to the far end, and something on the way answered
+	Rejected    ShotOutcome = "rejected"           // somebody told the sender that it does not go on
+	NotAccepted ShotOutcome = "not sent"           // the sender's own kernel did not take it
 )
 
 // Shot is one packet.

@@ -46,12 +46,17 @@ func (d *Document) Size() string {
 	case d.TooNarrow():
 		return fmt.Sprintf("packets of more than %d bytes do not pass whole, and the ends may send %d: %s is too narrow", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
 	case d.Narrowest.Told:
-		return fmt.Sprintf("packets of up to %d bytes pass whole; the ends may send %d, and the routing before %s tells them", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
+		return d.byMTUs() + fmt.Sprintf("packets of up to %d bytes pass whole; the ends may send %d, and the routing before %s tells them", d.Narrowest.Size, d.Narrowest.Sends, d.Narrowest.place())
 	}
+	return d.byMTUs() + fmt.Sprintf("packets of up to %d bytes pass whole", d.Narrowest.Size)
+}
+
+// byMTUs says that a probe showed otherwise, if it did.
+func (d *Document) byMTUs() string {
 	if d.Probe != nil && d.Probe.wrong() {
-		return fmt.Sprintf("by the MTUs, packets of up to %d bytes pass whole", d.Narrowest.Size)
+		return "by the MTUs, "
 	}
-	return fmt.Sprintf("packets of up to %d bytes pass whole", d.Narrowest.Size)
+	return ""
 }
 
 func (n *Narrowest) place() string {

@@ -27,6 +27,9 @@ func (p *Probe) addDrops(shot *path.Shot) {
 	if near == nil {
 		return
 	}
+	if shot.Outcome == path.Unanswered && near.Reason != noSocket && near.Reason != unspecified {
+		shot.Outcome = path.PacketGone // nobody has to answer a packet of UDP, and this one was not taken
+	}
 	shot.Reason += fmt.Sprintf("; the kernel of %s dropped it%s: %s", near.Node, at(near), near.Reason)
 	if near.Reason == unspecified {
 		shot.Do = cmp.Or(shot.Do, near.Do)
@@ -40,11 +43,15 @@ func (p *Probe) addDrops(shot *path.Shot) {
 
 // drops gives what the kernel of a node says of a packet, or of its answer.
 func (p *Probe) drops(node string, size int, answer bool) (drops []*inspect.Drop) {
+	came := !answer && p.inNamespace(p.document.To, size, false) != nil
 	for i := range p.nodes[node].drops {
 		drop := &p.nodes[node].drops[i]
 		f, found := p.read(drop.Data, headers.RawIP)
 		if found && (f.answer != answer || f.rejects != "" || f.size != size && size >= small) || !p.concerns(node, drop) {
 			continue
+		}
+		if found && came && drop.Point.Namespace != 0 && drop.Point.Namespace != p.document.To.Ref.Namespace {
+			continue // a copy: the packet itself came to its end
 		}
 		drops = append(drops, drop)
 	}
@@ -58,8 +65,11 @@ func (p *Probe) explained(size int) bool {
 	})
 }
 
-// unspecified is the kernel's name for no reason: what path says of the place tells more.
-const unspecified = "NOT_SPECIFIED"
+// Names of the kernel's that something is decided by.
+const (
+	unspecified = "NOT_SPECIFIED" // no reason: what path says of the place tells more
+	noSocket    = "NO_SOCKET"     // it came to its end, where no program listens
+)
 
 // hostTitle is that of a node's own namespace: the node is named already.
 var hostTitle = (&inspect.Namespace{Host: true}).Title()
@@ -124,47 +134,4 @@ func original(drops []path.Dropped) *path.Dropped {
 		return nil
 	}
 	return &drops[i]
-}
-
-// elsewhere says at which interfaces beside the path the packets were seen, too, or beyond the end of it.
-func (p *Probe) elsewhere() (notes []string) {
-	where := "beside the path"
-	if slices.ContainsFunc(p.ways(), func(way *path.Way) bool { return way.Outcome == path.Unknown }) {
-		where = "where the way is not known"
-	}
-	for _, node := range p.names() {
-		var names []string
-		for i := range p.nodes[node].packets {
-			s := &p.nodes[node].packets[i]
-			if s.rejects != "" || p.onPath(node, s) {
-				continue
-			}
-			if name := p.nameOf(node, s.Point); !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-		if len(names) > 0 {
-			slices.Sort(names)
-			notes = append(notes, "it was also seen "+where+" on "+node+", at "+strings.Join(names, ", "))
-		}
-	}
-	return notes
-}
-
-// nameOf names an interface of a node.
-func (p *Probe) nameOf(node string, ref inspect.Ref) string {
-	in, name := "", fmt.Sprint(ref.Index)
-	if p.Name != nil {
-		in, name = p.Name(node, ref)
-	}
-	return strings.TrimSpace(name + " of " + cmp.Or(in, node))
-}
-
-func (p *Probe) onPath(node string, s *seen) bool {
-	for _, way := range p.ways() {
-		if slices.ContainsFunc(way.Hops, func(hop path.Hop) bool { return hop.Node == node && hop.Ref == s.Point }) && (p.isBack(way) == s.answer || p.document.Back == nil) {
-			return true
-		}
-	}
-	return false
 }

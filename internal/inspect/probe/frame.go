@@ -18,6 +18,7 @@ type frame struct {
 	ttl      uint8
 	size     int // of the innermost packet, by its own header, in bytes
 	answer   bool
+	reset    bool // an answer that refuses a connection of TCP
 	// rejects is what an ICMP error says that has the packet in it, "" for none; from is who says it then,
 	// and size is that of the packet that it is about.
 	rejects string
@@ -32,6 +33,12 @@ const (
 	ipv6Header = 40
 	icmpHeader = 8 // and of UDP
 	tcpHeader  = 20
+)
+
+// Where the flags of a segment are, and the one that refuses it.
+const (
+	tcpFlags = 13
+	tcpReset = 1 << 2
 )
 
 // Numbers of protocols above IP.
@@ -78,9 +85,16 @@ func (p *Probe) readPayload(data []byte) (f frame, start int, found bool) {
 		f.answer = data[at] == layers.ICMPv6TypeEchoReply
 	case protoUDP:
 		f.readPorts(data[at:])
-		f.answer = f.ports[0] == p.port && f.ports[1] != p.port
+		f.answer = p.isAnswer(f.ports)
 	}
 	return f, start, true
+}
+
+// isAnswer tells the direction of a packet of UDP by the port of either end: NAT may have changed the other one.
+func (p *Probe) isAnswer(ports [2]uint16) bool {
+	send := p.Send()
+	own := send.SourcePort()
+	return ports[0] != own && (ports[1] == own || ports[0] == p.port && ports[1] != p.port)
 }
 
 // readTCP finds a segment with the mark as its sequence number, or one that answers it.
@@ -98,6 +112,7 @@ func (p *Probe) readTCP(data []byte) (frame, int, bool) {
 			if start, protocol, found := f.readIP(data, at); found && protocol == protoTCP {
 				f.readPorts(data[at:])
 				f.answer = offset == 8
+				f.reset = f.answer && len(data) > at+tcpFlags && data[at+tcpFlags]&tcpReset != 0
 				return f, start, true
 			}
 			from += i + 1

@@ -11,14 +11,29 @@ import (
 
 // Finish says in the document what became of each packet, at each hop and as a whole.
 func (p *Probe) Finish() {
-	for _, way := range p.ways() {
-		p.markWay(way)
-	}
-	result := &path.Probe{Protocol: p.protocol, Notes: p.notes()}
+	result := &path.Probe{Protocol: p.protocol}
 	for i := range p.shots {
 		result.Shots = append(result.Shots, p.judge(i))
 	}
+	result.Notes = append(p.notes(), p.disproved(result)...)
+	for _, way := range p.ways() {
+		p.markWay(way)
+	}
 	p.document.Probe = result
+}
+
+// disproved says so where the kernels' answers have a packet lost that was answered. Its last hop is one as the others.
+func (p *Probe) disproved(result *path.Probe) []string {
+	there := &p.document.There
+	if there.Outcome != path.Lost || slices.ContainsFunc(result.Shots, func(s path.Shot) bool { return s.Outcome != path.Answered }) {
+		return nil
+	}
+	for i := range there.Hops {
+		if there.Hops[i].State == path.IsLost {
+			there.Hops[i].State = path.Passes
+		}
+	}
+	return []string{"it was answered, though the kernels' answers have it lost: a rule changed it on the way, or they changed since"}
 }
 
 // isBack reports whether a way is that of the answers.
@@ -150,8 +165,13 @@ func (p *Probe) judge(i int) path.Shot {
 	}
 	answer := p.answer(shot.Size)
 	switch {
+	case answer != nil && answer.rejects == "" && p.missedEnd(shot.Size):
+		shot.Outcome, shot.Reason = path.Elsewhere, p.answererElsewhere(answer)
 	case answer != nil && (answer.rejects == "" || p.arrivedAtClosedPort(answer, shot.Size)):
 		shot.Outcome, shot.Reason, shot.Took = path.Answered, answer.rejects, since(p.sent[i].Time, answer.Time)
+		if answer.reset {
+			shot.Reason = "nothing listens to the port, or a rule resets the connection"
+		}
 		return shot
 	case answer != nil:
 		shot.Outcome, shot.Reason = path.Rejected, p.rejecter(answer)+" says: "+p.rejection(answer)
@@ -177,9 +197,10 @@ func (p *Probe) rejecter(answer *seen) string {
 	return address
 }
 
-// rejection says what a rejection means for a packet of the protocol: only UDP has ports that may be closed.
+// rejection says what a rejection means for a packet of the protocol: only UDP has ports that may be
+// closed, at its end.
 func (p *Probe) rejection(answer *seen) string {
-	if answer.rejects == closedPort && p.protocol != "udp" {
+	if answer.rejects == closedPort && (p.protocol != "udp" || p.missedEnd(answer.size)) {
 		return "a rule rejects it"
 	}
 	return answer.rejects
@@ -188,7 +209,7 @@ func (p *Probe) rejection(answer *seen) string {
 // arrivedAtClosedPort reports whether a packet of UDP came to its end, where nobody had to listen. A rule may
 // say the same of any packet, on the way.
 func (p *Probe) arrivedAtClosedPort(answer *seen, size int) bool {
-	return p.protocol == "udp" && answer.rejects == closedPort && (p.arrived(size) || answer.from == inspect.ParseIP(p.document.To.Address))
+	return p.protocol == "udp" && answer.rejects == closedPort && !p.missedEnd(size) && (p.arrived(size) || answer.from == inspect.ParseIP(p.document.To.Address))
 }
 
 // arrived reports whether a packet was seen at the last hop of the way there.
@@ -223,47 +244,72 @@ func (p *Probe) findGap(shot *path.Shot) {
 	case way.Outcome == path.Lost:
 		p.lost(shot, path.PacketGone, way, path.Gap{SeenAt: seenAt, MissedAt: -1})
 		return
+	case p.lostBeyond(shot, path.PacketGone, way), shot.Outcome == path.Elsewhere:
+		return
 	}
 	if p.document.Back != nil && p.wasAnswered(shot.Size) {
 		way = p.document.Back
 		seenAt, missedAt = p.gap(way, shot.Size)
+		if missedAt < 0 && p.lostBeyond(shot, path.AnswerGone, way) {
+			return
+		}
 		p.lost(shot, path.AnswerGone, way, path.Gap{Back: true, SeenAt: seenAt, MissedAt: missedAt})
 		return
 	}
 	if shot.Outcome == "" {
 		shot.Outcome = path.Unanswered
-		shot.Reason = "it came to " + place(way.Hops[seenAt]) + ", and no answer was seen"
+		came := place(way.Hops[seenAt])
+		if where, _, known := p.beyond(way, shot.Size); known {
+			came = where
+		}
+		shot.Reason = "it came to " + came + ", and no answer was seen"
 		if p.document.There.Outcome == path.Arrives {
 			shot.Do = "Look at what listens there, and at the rules of " + p.document.To.Subject + "."
 		}
 	}
 }
 
-// lost says between which hops something was lost; what rejected it said so already.
-func (p *Probe) lost(shot *path.Shot, outcome path.ShotOutcome, way *path.Way, gap path.Gap) {
-	shot.Gap = &gap
-	if shot.Outcome != "" {
-		return
-	}
-	what := "it"
+// subject is what was lost.
+func subject(gap path.Gap) string {
 	if gap.Back {
-		what = "the answer"
+		return "the answer"
 	}
-	shot.Outcome = outcome
+	return "it"
+}
+
+// lost says between which hops something was lost.
+func (p *Probe) lost(shot *path.Shot, outcome path.ShotOutcome, way *path.Way, gap path.Gap) {
+	reason, what := "", subject(gap)
 	switch {
 	case gap.SeenAt < 0 && gap.MissedAt < 0:
-		shot.Reason = "no interface saw " + what
+		reason = "no interface saw " + what
 	case gap.SeenAt < 0:
-		shot.Reason = fmt.Sprintf("%s did not leave by %s, as if nobody answered for its next hop", what, place(way.Hops[gap.MissedAt]))
+		reason = fmt.Sprintf("%s did not leave by %s, as if nobody answered for its next hop", what, place(way.Hops[gap.MissedAt]))
 	case gap.MissedAt < 0:
-		shot.Reason = fmt.Sprintf("%s was seen last at %s", what, place(way.Hops[gap.SeenAt]))
+		reason = fmt.Sprintf("%s was seen last at %s", what, place(way.Hops[gap.SeenAt]))
 	default:
-		shot.Reason = fmt.Sprintf("%s was seen at %s, and not at %s", what, place(way.Hops[gap.SeenAt]), place(way.Hops[gap.MissedAt]))
+		reason = fmt.Sprintf("%s was seen at %s, and not at %s", what, place(way.Hops[gap.SeenAt]), place(way.Hops[gap.MissedAt]))
 	}
 	if way.Outcome == path.Lost {
-		shot.Reason += ": " + way.Reason
+		reason += ": " + way.Reason
 	}
-	shot.Do = way.Do
+	if p.say(shot, outcome, gap, reason) {
+		shot.Do = way.Do
+	}
+}
+
+// say gives a shot its outcome and where it was lost; what rejected it said why already.
+func (*Probe) say(shot *path.Shot, outcome path.ShotOutcome, gap path.Gap, reason string) bool {
+	shot.Gap = &gap
+	switch shot.Outcome {
+	case path.Rejected:
+		return false
+	case path.Elsewhere:
+		shot.Reason += ": " + reason
+	default:
+		shot.Outcome, shot.Reason = outcome, reason
+	}
+	return true
 }
 
 // place names a hop.
@@ -295,13 +341,20 @@ func (p *Probe) notes() (notes []string) {
 		for _, note := range o.notes {
 			notes = append(notes, node+": "+note)
 		}
-		var lost uint64
-		for _, count := range o.counts {
-			lost += count.Lost
-		}
-		if lost > 0 {
+		if lost := o.lost(); lost > 0 {
 			notes = append(notes, fmt.Sprintf("%s had no room for %d packets: what was not seen there may have passed", node, lost))
 		}
 	}
+	if text := p.redirected(); text != "" {
+		notes = append(notes, text)
+	}
 	return append(notes, p.elsewhere()...)
+}
+
+// lost gives how many packets passed for which a node had no room.
+func (o *observed) lost() (lost uint64) {
+	for _, count := range o.counts {
+		lost += count.Lost
+	}
+	return lost
 }

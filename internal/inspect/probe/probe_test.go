@@ -106,11 +106,11 @@ func across(size int) []sighting {
 
 func TestProbeJudges(t *testing.T) {
 	drop := func(p *Probe, answer bool) inspect.Drop {
-		kind, from, to := uint8(layers.ICMPv4TypeEchoRequest), "10.0.0.1", "10.0.0.2"
+		kind, from, to, reason := uint8(layers.ICMPv4TypeEchoRequest), "10.0.0.1", "10.0.0.2", "NETFILTER_DROP"
 		if answer {
-			kind, from, to = layers.ICMPv4TypeEchoReply, to, from
+			kind, from, to, reason = layers.ICMPv4TypeEchoReply, to, from, "IP_RPFILTER"
 		}
-		return inspect.Drop{Reason: "NETFILTER_DROP", Where: "ip_forward", Point: inspect.Ref{Namespace: 1, Index: 5}, Data: icmp(t, p.mark, from, to, 64, kind, 1500)[14:]}
+		return inspect.Drop{Reason: reason, Where: "ip_forward", Point: inspect.Ref{Namespace: 1, Index: 5}, Data: icmp(t, p.mark, from, to, 64, kind, 1500)[14:]}
 	}
 	for name, test := range map[string]struct {
 		saw     func(p *Probe)
@@ -159,6 +159,12 @@ func TestProbeJudges(t *testing.T) {
 				p.Saw("n1", inspect.Sighting{Drops: []inspect.Drop{drop(p, true), drop(p, false), {Reason: "OTHERHOST", Point: inspect.Ref{Namespace: 77}, Data: drop(p, false).Data}}})
 			}, path.Answered, path.PacketGone, "; the kernel of n1 dropped it at other0 in ip_forward(): NETFILTER_DROP", "seen seen not seen not seen", "TTL 64 → 63", "seen seen changed seen", "",
 		},
+		"a kernel drops a copy": {
+			func(p *Probe) {
+				p.see(t, append(across(200), across(1500)[:4]...)...)
+				p.Saw("n1", inspect.Sighting{Drops: []inspect.Drop{{Reason: "OTHERHOST", Point: inspect.Ref{Namespace: 1, Index: 9}, Data: drop(p, false).Data}}})
+			}, path.Answered, path.Unanswered, "it came to eth0 of pod shop/db, and no answer was seen", "seen seen changed seen", "TTL 64 → 63", "seen seen changed seen", "",
+		},
 		"it goes another way": {
 			func(p *Probe) {
 				all := append(across(200), across(1500)...)
@@ -198,6 +204,7 @@ func TestProbeJudges(t *testing.T) {
 			check.Equal(t, "the small one", d.Probe.Shots[0].Outcome, test.small)
 			check.Equal(t, "the large one", d.Probe.Shots[1].Outcome, test.large)
 			check.Contains(t, "reason", d.Probe.Shots[1].Reason, test.reason)
+			check.Equal(t, "a copy is named", strings.Contains(d.Probe.Shots[1].Reason, "OTHERHOST"), false)
 			check.Equal(t, "there", states(&d.There), test.states)
 			check.Equal(t, "back", states(d.Back), test.back)
 			check.Contains(t, "notes", strings.Join(d.Probe.Notes, "\n"), test.notes)

@@ -136,7 +136,7 @@ func (r *run) progress(why bool) (known, sure bool) {
 	for i, shot := range r.shots {
 		answer, explained := r.answer(shot.Size), why && r.explained(shot.Size)
 		switch {
-		case r.refused(i) != "", answer != nil && (answer.rejects == "" || r.arrivedAtClosedPort(answer, shot.Size)):
+		case r.refused(i) != "", answer != nil && !answer.reset && (answer.rejects == "" || r.arrivedAtClosedPort(answer, shot.Size)):
 		case answer != nil:
 			sure = sure && (explained || !why)
 		case explained:
