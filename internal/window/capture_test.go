@@ -22,6 +22,9 @@ func TestCaptureRefusals(t *testing.T) {
 		`write it into the filter, as "port 80"`:          {"capture", "shop/web", "--path", "to", "shop/db:80"},
 		`--bpf and the filter "icmp" both choose packets`: {"capture", "shop/web", "--bpf", program, "icmp"},
 		"--bpf /none: open /none":                         {"capture", "shop/web", "--bpf", "/none"},
+		"-w names no file":                                {"capture", "shop/web", "--write="},
+		"-i names no interface":                           {"capture", "shop/web", "-i", "net0", "-i", ""},
+		"--bpf names no file":                             {"capture", "shop/web", "--bpf", ""},
 		"--count, --duration and --snapshot-length":       {"capture", "shop/web", "-c", "-1"},
 		`"tcp:tcp": "tcp" is no port`:                     {"path", "shop/web", "to", "tcp:tcp"},
 		"--probe: there is no probe of \"sctp\"":          {"path", "shop/web", "to", "shop/db", "--probe=sctp"},
@@ -41,7 +44,7 @@ func TestCaptureRefusals(t *testing.T) {
 // An old capture is there until there is a new one.
 func TestReplacing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "old.pcapng")
-	check.Must(t, os.WriteFile(path, []byte("a long old capture"), 0o600))
+	check.Must(t, os.WriteFile(path, []byte("a long old capture"), 0o644)) //nolint:gosec // that is the matter
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	check.Must(t, err)
 	r := &replacing{file: file}
@@ -52,8 +55,12 @@ func TestReplacing(t *testing.T) {
 		_, err = r.Write([]byte("new"))
 		check.Must(t, err)
 	}
-	check.Must(t, file.Close())
+	r.whole = 3
+	check.Must(t, r.close())
 	data, err = os.ReadFile(path)
 	check.Must(t, err)
-	check.Equal(t, "after that", string(data), "newnew")
+	check.Equal(t, "after that, without half a packet", string(data), "new")
+	info, err := os.Stat(path)
+	check.Must(t, err)
+	check.Equal(t, "who may read it", info.Mode().Perm(), os.FileMode(private))
 }
