@@ -56,7 +56,9 @@ func TestRecorderOrders(t *testing.T) {
 	check.Must(t, r.End())
 	check.Equal(t, "packets", sink.packets, []string{"a:3", "b:5", "a:9", "a:4"})
 	check.Equal(t, "counts", sink.counts, []inspect.Count{{Seen: 4, Lost: 7}})
-	check.Equal(t, "summary", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture")
+	check.Equal(t, "summary", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture; what was lost to the capture is not known of b")
+	check.Must(t, r.Saw(tasks[1], inspect.Sighting{Counts: []inspect.Count{{Seen: 1}}}))
+	check.Equal(t, "summary of all", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture")
 }
 
 func TestRecorderHasEnough(t *testing.T) {
@@ -68,6 +70,7 @@ func TestRecorderHasEnough(t *testing.T) {
 	stranger.Point.Index = 77
 	check.Must(t, r.Saw(task, inspect.Sighting{Packets: []inspect.Packet{stranger, packet(1, "1"), packet(2, "2"), packet(3, "3")}}))
 	check.Equal(t, "full", r.Full(), true)
+	check.Must(t, r.Saw(task, inspect.Sighting{Counts: []inspect.Count{{Seen: 3}}}))
 	check.Must(t, r.End())
 	check.Equal(t, "packets", sink.packets, []string{"a:1", "a:2"})
 	check.Equal(t, "summary", r.Summary(), "2 packets of 1 interface; none was lost to the capture")

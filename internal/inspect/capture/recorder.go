@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -189,7 +190,11 @@ func (r *Recorder) Begins() string {
 func (r *Recorder) Summary() string {
 	text := counted(r.written, "packet") + " of " + counted(len(r.points), "interface")
 	lost := uint64(0)
+	var unknown []string
 	for i := range r.points {
+		if _, known := r.counts[i]; !known {
+			unknown = append(unknown, r.points[i].Name)
+		}
 		if n := r.counts[i].Lost; n > 0 {
 			lost += n
 			text += fmt.Sprintf("; %d more passed %s, and were lost to the capture", n, r.points[i].Name)
@@ -197,6 +202,9 @@ func (r *Recorder) Summary() string {
 	}
 	if unwritten := r.taken - r.written; unwritten > 0 {
 		return text + fmt.Sprintf("; %d more could not be written", unwritten)
+	}
+	if len(unknown) > 0 {
+		return text + "; what was lost to the capture is not known of " + strings.Join(unknown, ", ")
 	}
 	if lost == 0 {
 		text += "; none was lost to the capture"
