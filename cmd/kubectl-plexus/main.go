@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -15,12 +16,20 @@ import (
 	"github.com/plexus-cni/plexus/internal/window"
 )
 
+// impatience is when a second Ctrl-C ends what does not end by itself. One that comes at once is the first one: timeout
+// sends its signal to the command, and to the group of it.
+const impatience = time.Second / 2
+
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	context.AfterFunc(ctx, stop)   // a second Ctrl-C ends what does not end by itself
+	context.AfterFunc(ctx, func() { time.AfterFunc(impatience, stop) })
 	klog.SetLogger(logr.Discard()) // client-go logs what it also returns
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	return window.Run(ctx, streams, os.Args[1:])

@@ -51,6 +51,9 @@ type Sighting struct {
 	Drops   []Drop   `json:"drops,omitempty"`
 	// Counts are those of each point, in the order of Watch.Points, since it began; the last Sighting has them.
 	Counts []Count `json:"counts,omitempty"`
+	// Gone are points whose interface is not there any more: it was deleted, or moved to another namespace.
+	// One of its name that comes later is another.
+	Gone []Ref `json:"gone,omitempty"`
 	// Notes are what the node cannot do of what it was asked for, and why.
 	Notes []string `json:"notes,omitempty"`
 }

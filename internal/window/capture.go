@@ -1,12 +1,12 @@
 package window
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,8 +19,7 @@ import (
 	"github.com/plexus-cni/plexus/internal/inspect/capture"
 	"github.com/plexus-cni/plexus/internal/inspect/filter"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
-	"github.com/plexus-cni/plexus/internal/inspect/pcapng"
-	"github.com/plexus-cni/plexus/internal/version"
+	"github.com/plexus-cni/plexus/internal/style"
 	"github.com/plexus-cni/plexus/internal/windowpod"
 )
 
@@ -69,7 +68,7 @@ changed. Whoever may use it sees what all pods of a node send (docs/window.md).`
 	o.path.node.needs = windowpod.Watch
 	o.path.node.addPods(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVarP(&o.interfaces, "interface", "i", nil, "`interface` of the pod; may be given several times")
+	flags.StringArrayVarP(&o.interfaces, "interface", "i", nil, "`interface` of the pod; may be given several times")
 	flags.BoolVar(&o.along, "path", false, "capture at every interface on the way to the far end")
 	flags.StringVarP(&o.write, "write", "w", "", "write pcapng into this `file`; - is the standard output")
 	flags.StringVar(&o.program, "bpf", "", "choose packets by the program in this `file`, as tcpdump -ddd prints it")
@@ -95,11 +94,11 @@ func (o *captureOptions) parse(cmd *cobra.Command, args []string) error {
 		args = args[2:]
 	}
 	o.chooser.Text = strings.Join(args, " ")
-	return o.check()
+	return o.check(cmd)
 }
 
 // check refuses flags that say nothing together.
-func (o *captureOptions) check() error {
+func (o *captureOptions) check(cmd *cobra.Command) error {
 	switch {
 	case !o.along && strings.HasPrefix(o.chooser.Text, "to "):
 		return errors.New(`"to" is the far end of --path: give that flag`)
@@ -111,6 +110,12 @@ func (o *captureOptions) check() error {
 		return errors.New("--path takes the far end, as --path to NAMESPACE/POD, or the interface whose gateway it is, with -i")
 	case o.program != "" && o.chooser.Text != "":
 		return fmt.Errorf("--bpf and the filter %q both choose packets: give one of the two", o.chooser.Text)
+	case slices.Contains(o.interfaces, ""):
+		return errors.New("-i names no interface: without the flag, all are captured")
+	case cmd.Flags().Changed("write") && o.write == "":
+		return errors.New("-w names no file: give one, or - for the standard output")
+	case cmd.Flags().Changed("bpf") && o.program == "":
+		return errors.New("--bpf names no file: give one that tcpdump -ddd has printed")
 	case o.count < 0, o.duration < 0, o.keep < 0:
 		return errors.New("--count, --duration and --snapshot-length are not below 0")
 	}
@@ -160,6 +165,7 @@ func (o *captureOptions) run(cmd *cobra.Command) (err error) {
 	recorder := capture.NewRecorder(sink, points, document)
 	recorder.Most = o.count
 	endsByItself(cmd.Context())
+	signal.Ignore(syscall.SIGPIPE) // the summary comes also where the reader has seen enough
 	err = o.follow(cmd, v, tasks, recorder)
 	if errors.Is(err, syscall.EPIPE) {
 		err = nil // the reader has seen enough
@@ -169,7 +175,7 @@ func (o *captureOptions) run(cmd *cobra.Command) (err error) {
 }
 
 func (*captureOptions) say(cmd *cobra.Command, text string) {
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", program, text)
+	_, _ = fmt.Fprintf(style.Safe(cmd.ErrOrStderr(), false), "%s: %s\n", program, text)
 }
 
 // points gives the interfaces of the pod, or those of the path.
@@ -222,54 +228,7 @@ func (o *captureOptions) toGateway(v *visited) error {
 	return misuse(fmt.Errorf("%s of %s has no gateway: name the far end, as --path to NAMESPACE/POD", link.Name, ns.Title()))
 }
 
-// open gives what takes the packets, and what closes that.
-func (o *captureOptions) open(cmd *cobra.Command, v *visited, points []capture.Point) (capture.Sink, func() error, error) {
-	format := capture.Format{
-		Section: pcapng.Section{Application: program + " " + version.Version, Comment: "capture of pod " + o.path.query.From},
-		Names:   capture.Names(v.snapshots), Filter: cmp.Or(o.chooser.Text, o.program), Keep: o.keep,
-	}
-	nothing := func() error { return nil }
-	switch o.write {
-	case "":
-		return capture.Lines(styled(cmd.OutOrStdout())), nothing, nil
-	case "-":
-		if isTerminal(cmd.OutOrStdout()) {
-			return nil, nil, misuse(errors.New("-w - would write a binary file to the terminal: give a file, or a pipe"))
-		}
-		sink, err := capture.File(cmd.OutOrStdout(), format, points)
-		return sink, nothing, err
-	}
-	file, err := os.OpenFile(filepath.Clean(o.write), os.O_CREATE|os.O_WRONLY, 0o600) // it has what pods say
-	if err != nil {
-		return nil, nil, fmt.Errorf("-w: %w", err)
-	}
-	sink, err := capture.File(&replacing{file: file}, format, points)
-	if err != nil {
-		_ = file.Close()
-	}
-	return sink, file.Close, err
-}
-
-// replacing is a file whose old content stays until there is something new: a capture that cannot begin
-// takes nothing away.
-type replacing struct {
-	file  *os.File
-	begun bool
-}
-
-func (r *replacing) Write(p []byte) (int, error) {
-	if !r.begun {
-		r.begun = true
-		if info, err := r.file.Stat(); err == nil && info.Mode().IsRegular() {
-			if err := r.file.Truncate(0); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return r.file.Write(p)
-}
-
-// follow captures until it is told to stop, or has enough. One node that fails ends it.
+// follow captures until it is told to stop, has enough, or every interface is gone. One node that fails ends it.
 func (o *captureOptions) follow(cmd *cobra.Command, v *visited, tasks []capture.Task, recorder *capture.Recorder) error {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
@@ -277,39 +236,65 @@ func (o *captureOptions) follow(cmd *cobra.Command, v *visited, tasks []capture.
 		ctx, cancel = context.WithTimeout(ctx, o.duration)
 		defer cancel()
 	}
-	var mu sync.Mutex
+	f := &following{captureOptions: o, cmd: cmd, recorder: recorder, cancel: cancel, deaf: len(tasks)}
+	errs := make([]error, len(tasks))
 	var all sync.WaitGroup
-	errs, deaf := make([]error, len(tasks)), len(tasks)
 	for i := range tasks {
 		all.Go(func() {
-			errs[i] = v.watch(ctx, &tasks[i], func(s inspect.Sighting) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if s.Ready {
-					if deaf--; deaf == 0 {
-						o.say(cmd, recorder.Begins())
-					}
-				}
-				err := recorder.Saw(&tasks[i], s)
-				if recorder.Full() {
-					cancel()
-				}
-				return err
-			})
+			errs[i] = v.watch(ctx, &tasks[i], func(s inspect.Sighting) error { return f.saw(&tasks[i], s) })
 			if errs[i] != nil {
 				cancel()
 			}
 		})
 	}
-	go handOn(ctx, func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		return recorder.Settle(time.Now())
-	}, cancel)
+	go handOn(ctx, f.settle, cancel)
 	all.Wait()
-	mu.Lock()
-	defer mu.Unlock()
-	return errors.Join(append(errs, recorder.End())...)
+	byItself := ctx.Err() == nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := recorder.End(); err != nil {
+		return err // the nodes' errors are this one
+	}
+	if byItself {
+		return errors.New("every interface is gone that was captured on")
+	}
+	return errors.Join(errs...)
+}
+
+// following is a capture under way: several nodes speak at once.
+type following struct {
+	*captureOptions
+	cmd      *cobra.Command
+	cancel   func()
+	mu       sync.Mutex
+	recorder *capture.Recorder
+	deaf     int // nodes that do not watch yet
+	gone     int // interfaces that were said to be
+}
+
+func (f *following) saw(task *capture.Task, s inspect.Sighting) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.Ready {
+		if f.deaf--; f.deaf == 0 {
+			f.say(f.cmd, f.recorder.Begins())
+		}
+	}
+	err := f.recorder.Saw(task, s)
+	if f.recorder.Full() {
+		f.cancel()
+	}
+	if gone := f.recorder.Gone(); len(gone) > f.gone {
+		f.gone = len(gone)
+		f.say(f.cmd, "gone, and not captured any more: "+strings.Join(gone, ", "))
+	}
+	return err
+}
+
+func (f *following) settle() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.recorder.Settle(time.Now())
 }
 
 // handOn runs a function again and again, until the context ends or it fails.

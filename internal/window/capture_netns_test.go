@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
@@ -23,9 +25,13 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 	web := n.Sandbox("web")
 	n.Add(web, n.Conf(nil)).OK()
 	for name, test := range map[string]struct {
-		more []string
-		ends bool // by itself
-	}{"by Ctrl-C": {}, "after so many packets": {[]string{"-c", "2"}, true}} {
+		more    []string
+		signals []os.Signal // none: it ends by itself
+	}{
+		"by Ctrl-C": {nil, []os.Signal{os.Interrupt}}, "after so many packets": {[]string{"-c", "2"}, nil},
+		"by timeout, which signals twice": {nil, []os.Signal{syscall.SIGTERM, syscall.SIGTERM}},
+		"with its terminal":               {nil, []os.Signal{syscall.SIGHUP}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "web.pcapng")
 			cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(n.Bin, program), append([]string{
@@ -40,8 +46,8 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 			lines.Scan()
 			check.Equal(t, "the first line", lines.Text(), "kubectl-plexus: capturing on 1 interface; Ctrl-C ends it")
 			check.Must(t, web.Ping("10.1.0.1"))
-			if !test.ends {
-				check.Must(t, cmd.Process.Signal(os.Interrupt))
+			for _, signal := range test.signals {
+				check.Must(t, cmd.Process.Signal(signal))
 			}
 			lines.Scan()
 			check.Equal(t, "the last line", lines.Text(), "kubectl-plexus: 2 packets of 1 interface; none was lost to the capture")
@@ -52,6 +58,45 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 			data, err := os.ReadFile(file)
 			check.Must(t, err)
 			check.Equal(t, "it ends with statistics", bytes.Contains(data, []byte{5, 0, 0, 0}), true)
+		})
+	}
+}
+
+// A capture whose pod goes says so, and ends with all that it had; so does one whose reader has seen enough.
+func TestNetnsCaptureIsCutOff(t *testing.T) {
+	for name, test := range map[string]struct {
+		cut  func(web *nodetest.Sandbox, out io.Closer)
+		want string
+		code int
+	}{
+		"by the end of its interface": {func(web *nodetest.Sandbox, _ io.Closer) { web.MustRun("ip", "link", "del", "eth0") }, "every interface is gone that was captured on", exitBlind},
+		"by its reader": {func(web *nodetest.Sandbox, out io.Closer) {
+			_ = out.Close()
+			_ = web.Ping("10.1.0.1")
+		}, "could not be written", exitFine},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := nodetest.New(t)
+			n.PodWith("web", "")
+			web := n.Sandbox("web")
+			n.Add(web, n.Conf(nil)).OK()
+			cmd := exec.CommandContext(t.Context(), filepath.Join(n.Bin, program), "capture", "web", "-w", "-", "icmp", "--state-dir", filepath.Join(n.CNIDir, "plexus"), "--netns-dir", n.Path("netns"))
+			cmd.Env = append(os.Environ(), "KUBECONFIG="+n.Path("none"))
+			said, err := cmd.StderrPipe()
+			check.Must(t, err)
+			out, err := cmd.StdoutPipe()
+			check.Must(t, err)
+			n.Do(cmd.Start)
+			lines := bufio.NewScanner(said)
+			lines.Scan()
+			test.cut(web, out)
+			var rest strings.Builder
+			for lines.Scan() {
+				rest.WriteString(lines.Text() + "\n")
+			}
+			_ = cmd.Wait()
+			check.Contains(t, "what it says", rest.String(), test.want)
+			check.Equal(t, "exit code", cmd.ProcessState.ExitCode(), test.code)
 		})
 	}
 }

@@ -1,10 +1,22 @@
 package window
 
 import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/internal/inspect/capture"
+	"github.com/plexus-cni/plexus/internal/inspect/filter"
+	"github.com/plexus-cni/plexus/internal/inspect/stream"
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
@@ -22,6 +34,9 @@ func TestCaptureRefusals(t *testing.T) {
 		`write it into the filter, as "port 80"`:          {"capture", "shop/web", "--path", "to", "shop/db:80"},
 		`--bpf and the filter "icmp" both choose packets`: {"capture", "shop/web", "--bpf", program, "icmp"},
 		"--bpf /none: open /none":                         {"capture", "shop/web", "--bpf", "/none"},
+		"-w names no file":                                {"capture", "shop/web", "--write="},
+		"-i names no interface":                           {"capture", "shop/web", "-i", "net0", "-i", ""},
+		"--bpf names no file":                             {"capture", "shop/web", "--bpf", ""},
 		"--count, --duration and --snapshot-length":       {"capture", "shop/web", "-c", "-1"},
 		`"tcp:tcp": "tcp" is no port`:                     {"path", "shop/web", "to", "tcp:tcp"},
 		"--probe: there is no probe of \"sctp\"":          {"path", "shop/web", "to", "shop/db", "--probe=sctp"},
@@ -41,7 +56,7 @@ func TestCaptureRefusals(t *testing.T) {
 // An old capture is there until there is a new one.
 func TestReplacing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "old.pcapng")
-	check.Must(t, os.WriteFile(path, []byte("a long old capture"), 0o600))
+	check.Must(t, os.WriteFile(path, []byte("a long old capture"), 0o644)) //nolint:gosec // that is the matter
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	check.Must(t, err)
 	r := &replacing{file: file}
@@ -52,8 +67,63 @@ func TestReplacing(t *testing.T) {
 		_, err = r.Write([]byte("new"))
 		check.Must(t, err)
 	}
-	check.Must(t, file.Close())
+	r.whole = 3
+	check.Must(t, r.close())
 	data, err = os.ReadFile(path)
 	check.Must(t, err)
-	check.Equal(t, "after that", string(data), "newnew")
+	check.Equal(t, "after that, without half a packet", string(data), "new")
+	info, err := os.Stat(path)
+	check.Must(t, err)
+	check.Equal(t, "who may read it", info.Mode().Perm(), os.FileMode(private))
+}
+
+// watchedNode is a node that sees a packet, and then watches on, or breaks off.
+type watchedNode struct {
+	savedNode
+	breaks error
+}
+
+func (n watchedNode) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	seen := inspect.Packet{Point: watch.Points[0], Time: time.Unix(1, 0), Link: filter.Ethernet, Data: make([]byte, 60), Length: 60}
+	if err := saw(inspect.Sighting{Ready: true, Packets: []inspect.Packet{seen}}); err != nil || n.breaks != nil {
+		return cmp.Or(err, n.breaks)
+	}
+	<-ctx.Done()
+	return saw(inspect.Sighting{Counts: []inspect.Count{{Seen: 1}}})
+}
+
+func (watchedNode) Send(context.Context, inspect.Send) ([]inspect.Sent, error) { return nil, nil }
+
+// A node that breaks off ends the capture: what all saw until then is there, and what is not known is said.
+func TestCaptureOfANodeThatBreaksOff(t *testing.T) {
+	for first, want := range map[bool]string{
+		true:  "2 packets of 2 interfaces; what was lost to the capture is not known of a",
+		false: "2 packets of 2 interfaces; what was lost to the capture is not known of b",
+	} {
+		var v visited
+		var tasks []capture.Task
+		var points []capture.Point
+		for i, name := range []string{"a", "b"} {
+			node := watchedNode{}
+			if (i == 0) == first {
+				node.breaks = stream.ErrEnded
+			}
+			s := inspect.New()
+			s.Machine.Hostname = "node-" + name
+			v.nodes, v.snapshots = append(v.nodes, node), append(v.snapshots, s)
+			ref := inspect.Ref{Namespace: 1, Index: 2}
+			points = append(points, capture.Point{Node: s.Machine.Name(), Ref: ref, Name: name, Link: filter.Ethernet})
+			tasks = append(tasks, capture.Task{Node: s.Machine.Name(), Watch: inspect.Watch{Points: []inspect.Ref{ref}}})
+		}
+		var out, said bytes.Buffer
+		cmd := &cobra.Command{}
+		cmd.SetContext(t.Context())
+		cmd.SetErr(&said)
+		recorder := capture.NewRecorder(capture.Lines(&out), points, nil)
+		err := (&captureOptions{}).follow(cmd, &v, tasks, recorder)
+		check.Equal(t, "the error", errors.Is(err, stream.ErrEnded), true)
+		check.Equal(t, "the exit code", exitCode(err), exitBlind)
+		check.Equal(t, "the summary", recorder.Summary(), want)
+		check.Equal(t, "lines", strings.Count(out.String(), "\n"), 2)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
+	"github.com/plexus-cni/plexus/types"
 )
 
 // completeTimeout is how long somebody waits for TAB.
@@ -129,6 +130,46 @@ func networkNames(ctx context.Context, source *clusterSource) (names []string, e
 	return names, err
 }
 
+// interfaces offers those that the pod of the line has, besides eth0.
+func (c completer) interfaces(cmd *cobra.Command, pod string) []string {
+	if snapshot := savedOf(cmd); snapshot != nil {
+		var names []string
+		for _, record := range snapshot.Records {
+			for _, attachment := range record.Attachments {
+				if record.Pod == pod {
+					names = append(names, attachment.Interface)
+				}
+			}
+		}
+		return names
+	}
+	namespace, name, _ := strings.Cut(podName(pod, *c.cluster.Namespace), "/")
+	return c.ask(cmd.Context(), func(ctx context.Context, source *clusterSource) ([]string, error) {
+		found, err := source.core.Pods(namespace).Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
+		if err != nil {
+			return nil, err
+		}
+		names := []string{"eth0"}
+		all, err := types.ParseStatus(found.Annotations[types.AnnotationNetworkStatus])
+		for _, one := range all {
+			if one.Interface != "" {
+				names = append(names, one.Interface)
+			}
+		}
+		return names, err
+	})
+}
+
+// ofPod makes a completion of a flag for what the pod of the line has.
+func ofPod(all func(cmd *cobra.Command, pod string) []string) completion {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words(func(cmd *cobra.Command, _ string) []string { return all(cmd, args[0]) })(cmd, args, begun)
+	}
+}
+
 // ask asks the cluster. Without an answer there are no words: TAB has no place for an error.
 func (c completer) ask(ctx context.Context, question func(context.Context, *clusterSource) ([]string, error)) []string {
 	if !hasCluster(c.cluster) {
@@ -180,8 +221,10 @@ func addCompletion(root *cobra.Command, cluster *genericclioptions.ConfigFlags) 
 			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		case "path":
 			cmd.ValidArgsFunction = c.path
+			_ = cmd.RegisterFlagCompletionFunc("interface", ofPod(c.interfaces))
 		case "capture":
 			cmd.ValidArgsFunction = c.capture
+			_ = cmd.RegisterFlagCompletionFunc("interface", ofPod(c.interfaces))
 		case "explain":
 			cmd.ValidArgsFunction = c.explain
 		}

@@ -38,7 +38,10 @@ func TestCompleteFromSnapshot(t *testing.T) {
 		"path --from FILE --from FILE default/w":    "default/web " + noFiles,
 		"path --from FILE default/web ":             "to " + noFiles,
 		"path --from FILE default/web to default/d": "default/db " + noFiles,
-		"explain ": "pod " + noFiles,
+		"path --from FILE default/web -i n":         "net0 " + noFiles,
+		"path --from FILE default/none -i ":         noFiles,
+		"path --from FILE -i ":                      noFiles,
+		"explain ":                                  "pod " + noFiles,
 	} {
 		args := strings.Split(strings.ReplaceAll(line, "FILE", saved), " ")
 		check.Equal(t, line, completed(t, args...), want)
@@ -48,8 +51,10 @@ func TestCompleteFromSnapshot(t *testing.T) {
 // Names come from the cluster, if it answers; else there are none, and no error.
 func TestCompleteFromCluster(t *testing.T) {
 	answers := map[string]string{
-		"/api/v1/namespaces":                                      `{"kind": "NamespaceList", "apiVersion": "v1", "items": [{"metadata": {"name": "shop"}}, {"metadata": {"name": "web"}}]}`,
-		"/api/v1/namespaces/shop/pods":                            `{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "db"}}, {"metadata": {"name": "cart"}}]}`,
+		"/api/v1/namespaces":           `{"kind": "NamespaceList", "apiVersion": "v1", "items": [{"metadata": {"name": "shop"}}, {"metadata": {"name": "web"}}]}`,
+		"/api/v1/namespaces/shop/pods": `{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "db"}}, {"metadata": {"name": "cart"}}]}`,
+		"/api/v1/namespaces/shop/pods/db": `{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "db", "annotations": {"k8s.v1.cni.cncf.io/network-status":
+			"[{\"name\": \"cbr0\", \"interface\": \"eth0\"}, {\"name\": \"shop/lan\", \"interface\": \"net0\"}]"}}}`,
 		"/apis/k8s.cni.cncf.io/v1/network-attachment-definitions": `{"items": [{"metadata": {"name": "lan", "namespace": "shop"}}]}`,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,17 +70,21 @@ func TestCompleteFromCluster(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for line, want := range map[string]string{
-		"get ":                "shop/ web/ " + noSpace,
-		"get s":               "shop/ " + noSpace,
-		"get shop/":           "shop/cart shop/db " + noFiles,
-		"get shop/d":          "shop/db " + noFiles,
-		"get -n shop c":       "cart " + noFiles,
-		"get web/":            noFiles,
-		"get --network ":      "shop/lan " + noFiles,
-		"get --namespace w":   "web " + noFiles,
-		"explain pod shop/c":  "shop/cart " + noFiles,
-		"inspect shop/":       "shop/cart shop/db " + noFiles,
-		"path shop/db to sho": "shop/ " + noSpace,
+		"get ":                    "shop/ web/ " + noSpace,
+		"get s":                   "shop/ " + noSpace,
+		"get shop/":               "shop/cart shop/db " + noFiles,
+		"get shop/d":              "shop/db " + noFiles,
+		"get -n shop c":           "cart " + noFiles,
+		"get web/":                noFiles,
+		"get --network ":          "shop/lan " + noFiles,
+		"get --namespace w":       "web " + noFiles,
+		"explain pod shop/c":      "shop/cart " + noFiles,
+		"inspect shop/":           "shop/cart shop/db " + noFiles,
+		"path shop/db to sho":     "shop/ " + noSpace,
+		"capture shop/db -i ":     "eth0 net0 " + noFiles,
+		"capture -n shop db -i n": "net0 " + noFiles,
+		"capture shop/cart -i ":   noFiles,
+		"capture -i ":             noFiles,
 	} {
 		args := strings.Split(line, " ")
 		check.Equal(t, line, completed(t, append([]string{"--server", server.URL}, args...)...), want)

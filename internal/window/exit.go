@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/plexus-cni/plexus/internal/style"
 )
 
 // Exit codes of every command.
@@ -56,5 +58,5 @@ func report(w io.Writer, err error) {
 	if err == nil || errors.Is(err, errShown) {
 		return
 	}
-	_, _ = fmt.Fprintf(w, "%s: %v\n", program, err)
+	_, _ = fmt.Fprintf(style.Safe(w, false), "%s: %v\n", program, err) // a pod names its own interfaces
 }

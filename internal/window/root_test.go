@@ -104,6 +104,7 @@ func TestExitCode(t *testing.T) {
 		"usage":              {misuse(plain), 2, "kubectl-plexus: no answer\n"},
 		"usage, wrapped":     {fmt.Errorf("--x: %w", misuse(plain)), 2, "kubectl-plexus: --x: no answer\n"},
 		"could not look":     {plain, 3, "kubectl-plexus: no answer\n"},
+		"a hostile name":     {errors.New("no interface \x1b[2J"), 3, "kubectl-plexus: no interface \\x1b[2J\n"},
 		"was told to stop":   {context.Canceled, 3, "kubectl-plexus: context canceled\n"},
 		"no error is marked": {errors.Join(wrong(nil), misuse(nil)), 0, ""},
 	} {

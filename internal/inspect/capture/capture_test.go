@@ -56,7 +56,9 @@ func TestRecorderOrders(t *testing.T) {
 	check.Must(t, r.End())
 	check.Equal(t, "packets", sink.packets, []string{"a:3", "b:5", "a:9", "a:4"})
 	check.Equal(t, "counts", sink.counts, []inspect.Count{{Seen: 4, Lost: 7}})
-	check.Equal(t, "summary", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture")
+	check.Equal(t, "summary", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture; what was lost to the capture is not known of b")
+	check.Must(t, r.Saw(tasks[1], inspect.Sighting{Counts: []inspect.Count{{Seen: 1}}}))
+	check.Equal(t, "summary of all", r.Summary(), "4 packets of 2 interfaces; 7 more passed a, and were lost to the capture")
 }
 
 func TestRecorderHasEnough(t *testing.T) {
@@ -68,12 +70,41 @@ func TestRecorderHasEnough(t *testing.T) {
 	stranger.Point.Index = 77
 	check.Must(t, r.Saw(task, inspect.Sighting{Packets: []inspect.Packet{stranger, packet(1, "1"), packet(2, "2"), packet(3, "3")}}))
 	check.Equal(t, "full", r.Full(), true)
+	check.Must(t, r.Saw(task, inspect.Sighting{Counts: []inspect.Count{{Seen: 3}}}))
 	check.Must(t, r.End())
 	check.Equal(t, "packets", sink.packets, []string{"a:1", "a:2"})
 	check.Equal(t, "summary", r.Summary(), "2 packets of 1 interface; none was lost to the capture")
 
 	failing := NewRecorder(&taken{fails: errors.New("no room")}, points, nil)
 	check.Error(t, failing.Saw(task, inspect.Sighting{Packets: []inspect.Packet{packet(1, "1")}}), "no room")
+	check.Error(t, failing.End(), "no room")
+	check.Equal(t, "summary of what failed", failing.Summary(), "0 packets of 1 interface; 1 more could not be written")
+}
+
+// The header of an interface's packets is told by its address: a tunnel has that of IP.
+func TestHeader(t *testing.T) {
+	for mac, want := range map[string]int{
+		"02:00:00:00:00:01": filter.Ethernet, "": filter.RawIP, "0a:09:00:02": filter.RawIP, "fd:00:00:00:00:00:00:00:00:00:00:00:00:00:00:01": filter.RawIP,
+		"80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:cb:a1": other,
+	} {
+		check.Equal(t, mac, header(&inspect.Link{MAC: mac}), want)
+	}
+	strange := []Point{{Node: "n1", Name: "ib0@n1", Link: other}}
+	_, err := Chooser{}.Tasks(strange, 0)
+	check.Must(t, err)
+	_, err = Chooser{Text: "icmp"}.Tasks(strange, 0)
+	check.Error(t, err, "the packets of ib0@n1 have headers that no filter is made for")
+}
+
+// An interface that is gone is named, and no other.
+func TestRecorderNamesWhatIsGone(t *testing.T) {
+	points := twoPoints()
+	r := NewRecorder(&taken{}, points, nil)
+	for i, want := range [][]string{{"b"}, {"a", "b"}} {
+		p := points[1-i]
+		check.Must(t, r.Saw(&Task{Node: p.Node, Watch: inspect.Watch{Points: []inspect.Ref{p.Ref}}}, inspect.Sighting{Gone: []inspect.Ref{p.Ref}}))
+		check.Equal(t, "gone", r.Gone(), want)
+	}
 }
 
 // A filter is compiled for each kind of header, and for what a tunnel carries.

@@ -15,6 +15,9 @@ import (
 	"github.com/plexus-cni/plexus/internal/inspect/pcapng"
 )
 
+// other is LINKTYPE_USER0, for headers that no filter is made for.
+const other = 147
+
 // Point is an interface whose packets are captured.
 type Point struct {
 	Node string
@@ -84,8 +87,8 @@ func linkNames(ns *inspect.Namespace) string {
 func newPoint(s *inspect.Snapshot, graph *inspect.Graph, ref inspect.Ref) Point {
 	ns, link := graph.Namespace(ref.Namespace), graph.Link(ref)
 	p := Point{Node: s.Machine.Name(), Ref: ref, Link: filter.Ethernet}
-	if link.MAC == "" && link.Name != "lo" {
-		p.Link = filter.RawIP
+	if !slices.Contains(link.Flags, "LOOPBACK") {
+		p.Link = header(link)
 	}
 	owner, in := p.Node, "of the node "+p.Node
 	if !ns.Host {
@@ -103,6 +106,18 @@ func newPoint(s *inspect.Snapshot, graph *inspect.Graph, ref inspect.Ref) Point 
 		}
 	}
 	return p
+}
+
+// header gives the type of the header of an interface's packets. Where the kernel says an address that is no MAC, it
+// is that of a tunnel (of IPv4 or IPv6), or of a network that is no Ethernet (as InfiniBand).
+func header(link *inspect.Link) int {
+	switch hex := strings.ReplaceAll(link.MAC, ":", ""); len(hex) / 2 {
+	case 6:
+		return filter.Ethernet
+	case 0, 4, 16:
+		return filter.RawIP
+	}
+	return other
 }
 
 // OfPath gives every interface of a path, on all nodes, each once.

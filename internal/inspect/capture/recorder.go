@@ -2,11 +2,11 @@ package capture
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -32,10 +32,13 @@ type Recorder struct {
 	from, to netip.Addr // of the path's packets; zero without one
 	begun    time.Time
 	// Most is how many packets are taken; 0 for any number.
-	Most   int
-	taken  int
-	counts map[int]inspect.Count // by the index of the point
-	held   []held
+	Most    int
+	taken   int
+	written int                   // of those: the reader has them
+	counts  map[int]inspect.Count // by the index of the point
+	held    []held
+	gone    map[int]bool // by the index of the point
+	failed  error        // of the sink: it takes nothing any more
 }
 
 // held is a packet that waits for earlier ones: those of several interfaces do not come in their order.
@@ -52,7 +55,7 @@ const Patience = 200 * time.Millisecond
 
 // NewRecorder makes one of points, and of the path that they are on, if they are on one.
 func NewRecorder(sink Sink, points []Point, d *path.Document) *Recorder {
-	r := &Recorder{sink: sink, points: points, begun: time.Now(), counts: map[int]inspect.Count{}}
+	r := &Recorder{sink: sink, points: points, begun: time.Now(), counts: map[int]inspect.Count{}, gone: map[int]bool{}}
 	if d != nil {
 		r.from, r.to = inspect.ParseIP(d.There.From), inspect.ParseIP(d.There.To)
 	}
@@ -64,10 +67,8 @@ func (r *Recorder) Full() bool { return r.Most > 0 && r.taken >= r.Most }
 
 // Saw takes what a node says of a task.
 func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
-	if s.Ready {
-		if err := r.sink.Flush(); err != nil {
-			return err
-		}
+	if s.Ready && r.flush() != nil {
+		return r.failed
 	}
 	for _, packet := range s.Packets {
 		i := r.index(task.Node, packet.Point)
@@ -83,6 +84,11 @@ func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
 			return err
 		}
 	}
+	for _, ref := range s.Gone {
+		if i := r.index(task.Node, ref); i >= 0 {
+			r.gone[i] = true
+		}
+	}
 	for k, count := range s.Counts {
 		if i := r.index(task.Node, task.Watch.Points[min(k, len(task.Watch.Points)-1)]); i >= 0 {
 			r.counts[i] = count
@@ -96,13 +102,31 @@ func (r *Recorder) Settle(now time.Time) error { return r.settle(now.Add(-Patien
 
 // End hands on all packets, and then the counts.
 func (r *Recorder) End() error {
-	err := r.settle(time.Now())
-	for i := 0; err == nil && i < len(r.points); i++ {
+	_ = r.settle(time.Now())
+	for i := 0; r.failed == nil && i < len(r.points); i++ {
 		if count, known := r.counts[i]; known {
-			err = r.sink.Counts(&r.points[i], r.begun, count)
+			r.failed = r.sink.Counts(&r.points[i], r.begun, count)
 		}
 	}
-	return errors.Join(err, r.sink.Flush())
+	return r.flush()
+}
+
+// flush lets the reader see what came so far. What has failed once is not tried again.
+func (r *Recorder) flush() error {
+	if r.failed == nil {
+		r.failed = r.sink.Flush()
+	}
+	return r.failed
+}
+
+// Gone names the interfaces that are not there any more.
+func (r *Recorder) Gone() (names []string) {
+	for i := range r.points {
+		if r.gone[i] {
+			names = append(names, r.points[i].Name)
+		}
+	}
+	return names
 }
 
 // settle hands on what arrived until then, and what is earlier than that.
@@ -113,8 +137,8 @@ func (r *Recorder) settle(until time.Time) error {
 			latest = h.packet.Time
 		}
 	}
-	if latest.IsZero() {
-		return nil
+	if latest.IsZero() || r.failed != nil {
+		return r.failed
 	}
 	slices.SortStableFunc(r.held, func(a, b held) int {
 		return cmp.Or(a.packet.Time.Compare(b.packet.Time), cmp.Compare(a.hop, b.hop))
@@ -122,13 +146,16 @@ func (r *Recorder) settle(until time.Time) error {
 	ready := 0
 	for ready < len(r.held) && !r.held[ready].packet.Time.After(latest) {
 		h := &r.held[ready]
-		if err := r.sink.Packet(&r.points[h.point], h.packet, h.comment); err != nil {
-			return err
+		if r.failed = r.sink.Packet(&r.points[h.point], h.packet, h.comment); r.failed != nil {
+			return r.failed
 		}
 		ready++
 	}
 	r.held = slices.Delete(r.held, 0, ready)
-	return r.sink.Flush()
+	if r.flush() == nil {
+		r.written += ready
+	}
+	return r.failed
 }
 
 func (r *Recorder) index(node string, ref inspect.Ref) int {
@@ -161,13 +188,23 @@ func (r *Recorder) Begins() string {
 
 // Summary says how much was captured, and what was lost at which points.
 func (r *Recorder) Summary() string {
-	text := counted(r.taken, "packet") + " of " + counted(len(r.points), "interface")
+	text := counted(r.written, "packet") + " of " + counted(len(r.points), "interface")
 	lost := uint64(0)
+	var unknown []string
 	for i := range r.points {
+		if _, known := r.counts[i]; !known {
+			unknown = append(unknown, r.points[i].Name)
+		}
 		if n := r.counts[i].Lost; n > 0 {
 			lost += n
 			text += fmt.Sprintf("; %d more passed %s, and were lost to the capture", n, r.points[i].Name)
 		}
+	}
+	if unwritten := r.taken - r.written; unwritten > 0 {
+		return text + fmt.Sprintf("; %d more could not be written", unwritten)
+	}
+	if len(unknown) > 0 {
+		return text + "; what was lost to the capture is not known of " + strings.Join(unknown, ", ")
 	}
 	if lost == 0 {
 		text += "; none was lost to the capture"

@@ -51,8 +51,14 @@ func (c Chooser) of(p *Point) ([]inspect.Instruction, func([]byte) bool, error) 
 	if c.Program != nil {
 		return c.Program, nil, nil
 	}
+	if p.Link == other && c.Text == "" {
+		return nil, nil, nil
+	}
 	if p.Outer[0] == "" {
 		program, err := filter.Compile(c.Text, p.Link)
+		if p.Link == other {
+			err = fmt.Errorf("the packets of %s have headers that no filter is made for: leave it out, or give --bpf", p.Name)
+		}
 		return program, nil, err
 	}
 	program, err := filter.Compile(fmt.Sprintf("host %s and host %s", p.Outer[0], p.Outer[1]), p.Link)

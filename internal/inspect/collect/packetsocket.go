@@ -37,12 +37,13 @@ var errNoRaw = errors.New("to watch packets takes the capability NET_RAW")
 // It is read with recvmsg, not through a ring: that says of each packet its direction and the kind of
 // its link-layer header, and the filter is there before the first packet is.
 type packetSocket struct {
-	file      *os.File
-	raw       syscall.RawConn
-	namespace uint64
-	data      []byte
-	control   []byte
-	counted   inspect.Count
+	file    *os.File
+	raw     syscall.RawConn
+	point   inspect.Ref
+	left    bool // its interface is gone, and that was said
+	data    []byte
+	control []byte
+	counted inspect.Count
 }
 
 // newPacketSocket opens one in the thread's namespace.
@@ -54,7 +55,7 @@ func newPacketSocket(point inspect.Ref, watch *inspect.Watch) (*packetSocket, er
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket: %w", err)
 	}
-	s := &packetSocket{file: os.NewFile(uintptr(fd), "packets"), namespace: point.Namespace, data: make([]byte, keep(watch)), control: make([]byte, 256)}
+	s := &packetSocket{file: os.NewFile(uintptr(fd), "packets"), point: point, data: make([]byte, keep(watch)), control: make([]byte, 256)}
 	if s.raw, err = s.file.SyscallConn(); err == nil {
 		err = s.prepare(fd, watch)
 	}
@@ -127,8 +128,8 @@ func (s *packetSocket) next() (p *inspect.Packet, err error) {
 	return p, err
 }
 
-// left gives a packet that is there already, nil if none is.
-func (s *packetSocket) left() (p *inspect.Packet, err error) {
+// rest gives a packet that is there already, nil if none is.
+func (s *packetSocket) rest() (p *inspect.Packet, err error) {
 	closed := s.raw.Control(func(fd uintptr) { p, err = s.receive(int(fd)) }) //nolint:gosec // it is a file's number
 	if errors.Is(err, unix.EAGAIN) {
 		return nil, nil
@@ -157,16 +158,17 @@ func (s *packetSocket) receive(fd int) (*inspect.Packet, error) {
 // packet makes one of what was received.
 func (s *packetSocket) packet(from *unix.SockaddrLinklayer, length int, control []byte) *inspect.Packet {
 	p := &inspect.Packet{
-		Point: inspect.Ref{Namespace: s.namespace, Index: from.Ifindex}, Out: from.Pkttype == unix.PACKET_OUTGOING,
-		Link: linkType(from.Hatype), Length: length,
+		Point: inspect.Ref{Namespace: s.point.Namespace, Index: from.Ifindex}, Out: from.Pkttype == unix.PACKET_OUTGOING,
+		Link: linkType(from.Hatype),
 	}
 	tag := s.describe(p, control)
 	p.Data = withTag(s.data[:min(length, len(s.data))], tag, len(s.data))
-	p.Length += len(tag)
+	p.Length = max(p.Length, length) + len(tag)
 	return p
 }
 
-// describe takes a packet's time from its control messages, and gives the VLAN tag that the kernel took out.
+// describe takes a packet's time, and its length before the filter cut it, from its control messages, and
+// gives the VLAN tag that the kernel took out.
 func (s *packetSocket) describe(p *inspect.Packet, control []byte) (tag []byte) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
@@ -178,6 +180,9 @@ func (s *packetSocket) describe(p *inspect.Packet, control []byte) (tag []byte) 
 			p.Time = time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:]))).UTC() //nolint:gosec // the kernel's struct timespec
 		case m.Header.Level == unix.SOL_PACKET && m.Header.Type == unix.PACKET_AUXDATA:
 			tag = tagOf(m.Data)
+			if len(m.Data) >= 8 {
+				p.Length = int(binary.NativeEndian.Uint32(m.Data[4:]))
+			}
 		}
 	}
 	if p.Time.IsZero() {
@@ -219,6 +224,17 @@ func linkType(kind uint16) int {
 		return 101
 	}
 	return 147 // LINKTYPE_USER0: nobody is told that it is something else
+}
+
+// gone reports whether the interface is not there any more. The kernel has unbound the socket then; that of one
+// which is down stays bound.
+func (s *packetSocket) gone() (gone bool) {
+	_ = s.raw.Control(func(fd uintptr) {
+		bound, err := unix.Getsockname(int(fd)) //nolint:gosec // it is a file's number
+		link, known := bound.(*unix.SockaddrLinklayer)
+		gone = err == nil && known && link.Ifindex < 0
+	})
+	return gone
 }
 
 // counts gives what the kernel counted since the socket was opened: it forgets at each question.

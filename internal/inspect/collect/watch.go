@@ -24,6 +24,9 @@ const (
 	maxBatch  = 256 << 10 // bytes, but for a packet that is larger
 )
 
+// lookEvery is how often a Watching looks whether its interfaces are there.
+const lookEvery = 500 * time.Millisecond
+
 // errNothing is the error for a Watch without a point.
 var errNothing = errors.New("no interface is named that could be watched")
 
@@ -103,8 +106,8 @@ func (w *Watching) Close() {
 	w.reasons.close()
 }
 
-// Run gives what passes until the context ends, which is no error, and then what is left. It closes
-// the Watching.
+// Run gives what passes until the context ends, which is no error, or every interface is gone, and then what is
+// left. It closes the Watching.
 func (w *Watching) Run(ctx context.Context, saw func(inspect.Sighting) error) error {
 	defer w.Close()
 	if err := saw(inspect.Sighting{Ready: true, Notes: w.notes}); err != nil {
@@ -123,6 +126,8 @@ func (w *Watching) Run(ctx context.Context, saw func(inspect.Sighting) error) er
 			cancel()
 		}
 	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for packets := w.packets; packets != nil || drops != nil; {
 		select {
 		case first, more := <-packets:
@@ -137,12 +142,16 @@ func (w *Watching) Run(ctx context.Context, saw func(inspect.Sighting) error) er
 				continue
 			}
 			say(inspect.Sighting{Drops: []inspect.Drop{drop}})
+		case <-look.C:
+			if gone := w.leave(); len(gone) > 0 {
+				say(inspect.Sighting{Gone: gone})
+			}
 		}
 	}
 	if err := errors.Join(err, <-failed); err != nil {
 		return err
 	}
-	return saw(inspect.Sighting{Counts: w.counts(), Notes: w.reasons.lost()})
+	return saw(inspect.Sighting{Gone: w.leave(), Counts: w.counts(), Notes: w.reasons.lost()})
 }
 
 // wake ends the reads that wait.
@@ -181,7 +190,7 @@ func (w *Watching) follow(s *packetSocket) error {
 		switch {
 		case errors.Is(err, unix.ENETDOWN): // the interface was set down, and may come up again
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			read, end = s.left, time.Now()
+			read, end = s.rest, time.Now()
 		case err != nil:
 			return fmt.Errorf("read packets: %w", err)
 		case p == nil || !end.IsZero() && p.Time.After(end):
@@ -213,6 +222,18 @@ func (w *Watching) batch(first *inspect.Packet) inspect.Sighting {
 	}
 	slices.SortStableFunc(packets, func(a, b inspect.Packet) int { return a.Time.Compare(b.Time) })
 	return inspect.Sighting{Packets: packets}
+}
+
+// leave gives the points that have gone since it was asked last, and ends the reading of those. The kernel says
+// it only of an interface that was up.
+func (w *Watching) leave() (gone []inspect.Ref) {
+	for _, s := range w.sockets {
+		if !s.left && s.gone() {
+			s.left, gone = true, append(gone, s.point)
+			_ = s.file.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+	return gone
 }
 
 func (w *Watching) counts() []inspect.Count {

@@ -35,6 +35,7 @@ func pairOf(t *testing.T) (n *node.Node, web *node.Sandbox) {
 // watched is what was seen at interfaces until it was ended.
 type watched struct {
 	packets chan inspect.Packet
+	gone    chan inspect.Ref
 	end     func() []inspect.Count
 }
 
@@ -53,7 +54,7 @@ func watch(t *testing.T, n *node.Node, web *node.Sandbox, w inspect.Watch) *watc
 		return err
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	seen := &watched{packets: make(chan inspect.Packet, 100_000)}
+	seen := &watched{packets: make(chan inspect.Packet, 100_000), gone: make(chan inspect.Ref, 2)}
 	ended, ready := make(chan []inspect.Count, 1), make(chan struct{})
 	go func() {
 		var counts []inspect.Count
@@ -63,6 +64,9 @@ func watch(t *testing.T, n *node.Node, web *node.Sandbox, w inspect.Watch) *watc
 			}
 			for _, p := range s.Packets {
 				seen.packets <- p
+			}
+			for _, gone := range s.Gone {
+				seen.gone <- gone
 			}
 			counts = s.Counts
 			return nil
@@ -186,6 +190,57 @@ func TestNetnsWatchDownAndUp(t *testing.T) {
 		web.MustRun("ip", "link", "set", "eth0", "up")
 	}
 	seen.end()
+}
+
+// A watch says that its interface is gone, once, and ends when there is no other.
+func TestNetnsWatchOfWhatGoes(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, goes []string
+	}{
+		"deleted":                       {nil, []string{"ip", "link", "del", "eth0"}},
+		"deleted while it was down":     {[]string{"ip", "link", "set", "eth0", "down"}, []string{"ip", "link", "del", "eth0"}},
+		"moved to another namespace":    {nil, []string{"ip", "link", "set", "eth0", "netns", "1", "name", "gone17"}},
+		"deleted at its other end, too": {[]string{"ip", "link", "set", "eth0", "name", "other"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, web := pairOf(t)
+			seen := watch(t, n, web, inspect.Watch{})
+			if test.before != nil {
+				web.MustRun(test.before[0], test.before[1:]...)
+			}
+			if test.goes != nil {
+				web.MustRun(test.goes[0], test.goes[1:]...)
+			} else {
+				n.Run("ip", "link", "del", "h0")
+			}
+			for range seen.packets { // until it ends by itself
+			}
+			check.Equal(t, "counts", len(seen.end()), 1)
+			check.Equal(t, "said to be gone", len(seen.gone), 1)
+			check.Equal(t, "an index", (<-seen.gone).Index > 0, true)
+		})
+	}
+}
+
+// A packet's length is what it was, also if the filter cut it.
+func TestNetnsWatchLength(t *testing.T) {
+	for name, w := range map[string]inspect.Watch{
+		"cut by the filter":  {Filter: []inspect.Instruction{{Op: 6, K: 40}}},
+		"cut by the watcher": {Filter: []inspect.Instruction{{Op: 6, K: 1 << 18}}, Keep: 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, web := pairOf(t)
+			seen := watch(t, n, web, w)
+			sendUDP(t, n, 1, func(int) []byte { return make([]byte, 1000) })
+			for p := range seen.packets {
+				if p.Length == 14+20+8+1000 {
+					check.Equal(t, "bytes", len(p.Data), 40)
+					break
+				}
+			}
+			seen.end()
+		})
+	}
 }
 
 // Marks choose; what cannot be watched is said by name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/plexus-cni/plexus/internal/inspect"
@@ -16,6 +17,7 @@ type Client struct {
 	conn  io.ReadWriteCloser
 	in    *counter
 	out   *writer
+	slow  atomic.Bool   // what came waits for who asked for it: that the server is silent then is not its doing
 	ended chan struct{} // closed when the stream is over, for the reason why
 
 	mu    sync.Mutex
@@ -108,6 +110,8 @@ func (c *Client) dispatch(m message) error {
 	if waiting == nil {
 		return nil
 	}
+	c.slow.Store(true)
+	defer c.slow.Store(false)
 	select {
 	case waiting.messages <- m:
 	case <-waiting.over:
@@ -125,7 +129,8 @@ func refusal(m message) error {
 	return errors.New(text)
 }
 
-// watch ends a stream on which nothing is heard.
+// watch ends a stream on which nothing is heard. While it takes nothing itself, as its own reader does not, it says
+// that it is there.
 func (c *Client) watch() {
 	pulse := time.NewTicker(Heartbeat)
 	defer pulse.Stop()
@@ -135,10 +140,24 @@ func (c *Client) watch() {
 		case <-c.ended:
 			return
 		case <-pulse.C:
-			if alive.silent() {
+			switch {
+			case c.slow.Load():
+				alive.rest()
+				c.beat()
+			case alive.silent():
 				c.end(ErrSilent)
 			}
 		}
+	}
+}
+
+// beat says that the client is there, unless it is saying something else.
+func (c *Client) beat() {
+	if c.out.mu.TryLock() {
+		go func() {
+			defer c.out.mu.Unlock()
+			_ = c.out.write(message{Kind: kindHeartbeat})
+		}()
 	}
 }
 

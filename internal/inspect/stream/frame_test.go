@@ -93,6 +93,9 @@ func FuzzServe(f *testing.F) {
 	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"snapshot","body":{"netns":["/run/netns/a"]}}`)...))
 	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"answers","body":[{"namespace":2,"to":"192.0.2.1"}]}`)...))
 	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"cancel"}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"watch","body":{"points":[{"namespace":2,"index":3}],"filter":[{"op":6,"k":9}],"keep":-1,"marks":["AQI="]}}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"send","body":{"namespace":2,"to":"192.0.2.1","protocol":"udp","shots":[{"number":1,"size":-5}],"mark":[1,2,3,4,5,6,7,8]}}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"kind":"heartbeat"}`)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_ = Serve(t.Context(), bytes.NewReader(data), io.Discard, "v0", func(Folders) (inspect.Node, error) { return &fakeNode{}, nil })
 	})
@@ -105,15 +108,39 @@ func FuzzClient(f *testing.F) {
 	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"item","body":{"apiVersion":"plexus-cni.io/v1alpha1","kind":"Snapshot"}}`)...))
 	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"end"}`)...))
 	f.Add(append(bytes.Clone(greeting), framed(`{"kind":"error","body":"no"}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"item","body":{"ready":true,"packets":[{"point":{"namespace":2,"index":-3},"time":"2026-01-01T00:00:00Z","length":-7,"data":"AQI=","link":-1}]}}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"item","body":{"counts":[{"seen":1},{"lost":2},{}],"gone":[{"index":1}],"drops":[{"reason":"","data":null}]}}`)...))
+	f.Add(append(bytes.Clone(greeting), framed(`{"id":1,"kind":"item","body":[{"refused":"EPERM"}]}`)...))
+	ask := map[int]func(context.Context, *Client) error{
+		0: func(ctx context.Context, c *Client) error { _, err := c.Snapshot(ctx, inspect.Request{}); return err },
+		1: func(ctx context.Context, c *Client) error {
+			_, err := c.Answers(ctx, []inspect.Question{{To: "192.0.2.1"}})
+			return err
+		},
+		2: func(ctx context.Context, c *Client) error {
+			return c.Watch(ctx, inspect.Watch{Points: []inspect.Ref{{Index: 1}}}, func(inspect.Sighting) error { return nil })
+		},
+		3: func(ctx context.Context, c *Client) error {
+			_, err := c.Send(ctx, inspect.Send{Shots: make([]inspect.Shot, 1)})
+			return err
+		},
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		c, err := Connect(ctx, &pipe{bytes.NewReader(data), io.Discard, func() {}}, hello)
-		if err != nil {
-			return
+		for i := range ask {
+			clientReads(t, data, ask[i])
 		}
-		_, _ = c.Snapshot(ctx, inspect.Request{})
-		_, _ = c.Answers(ctx, []inspect.Question{{To: "192.0.2.1"}})
-		_ = c.Close()
 	})
+}
+
+// clientReads has a client ask one thing, of a server that has said so much already.
+func clientReads(t *testing.T, data []byte, ask func(context.Context, *Client) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, err := Connect(ctx, &pipe{bytes.NewReader(data), io.Discard, func() {}}, hello)
+	if err != nil {
+		return
+	}
+	_ = ask(ctx, c)
+	_ = c.Close()
 }

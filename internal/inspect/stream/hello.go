@@ -1,7 +1,7 @@
 // Package stream is how kubectl-plexus speaks to the kubectl-plexus that runs in a window pod: by
 // frames of JSON over the standard input and output of an exec. Each side says its version first.
 // The client sends requests, and the server answers each with any number of items and an end, or
-// with an error. A heartbeat shows that the other side is there while nothing else is said.
+// with an error. A heartbeat shows that the other side is there while nothing else is said, or taken.
 package stream
 
 import (

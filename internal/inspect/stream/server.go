@@ -93,6 +93,7 @@ func sendSent(ctx context.Context, node inspect.Node, request message, send func
 
 // server serves one client.
 type server struct {
+	in     *counter
 	out    *writer
 	failed chan error // that something could not be written
 	asking sync.Mutex // a node is asked one thing at a time
@@ -106,8 +107,8 @@ type server struct {
 func Serve(ctx context.Context, in io.Reader, out io.Writer, build string, open Opener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{out: &writer{out: out, limit: maxAnswer}, failed: make(chan error, 1), running: map[uint64]context.CancelFunc{}}
-	requests, ended := s.receive(ctx, in)
+	s := &server{in: &counter{in: in}, out: &writer{out: out, limit: maxAnswer}, failed: make(chan error, 1), running: map[uint64]context.CancelFunc{}}
+	requests, ended := s.receive(ctx)
 	own := Hello{Protocol: Protocol, Build: build}
 	s.greet(own)
 	pulse := time.NewTicker(Heartbeat)
@@ -118,7 +119,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, build string, open 
 			_ = node.Close()
 		}
 	}()
-	alive := watch{count: &s.out.written}
+	alive, heard := watch{count: &s.out.written}, watch{count: &s.in.read}
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,7 +129,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, build string, open 
 		case err := <-ended:
 			return err
 		case <-pulse.C:
-			if err := s.beat(&alive); err != nil {
+			if err := s.beat(&alive, &heard); err != nil {
 				return err
 			}
 		case m := <-requests:
@@ -145,11 +146,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, build string, open 
 }
 
 // receive reads what the client sends.
-func (s *server) receive(ctx context.Context, in io.Reader) (requests chan message, ended chan error) {
+func (s *server) receive(ctx context.Context) (requests chan message, ended chan error) {
 	requests, ended = make(chan message), make(chan error, 1)
 	go func() {
 		for {
-			m, err := readFrame(in, maxRequest)
+			m, err := readFrame(s.in, maxRequest)
 			if errors.Is(err, io.EOF) {
 				ended <- nil
 				return
@@ -187,6 +188,9 @@ func (s *server) welcome(m message, own Hello, open Opener) (inspect.Node, error
 func (s *server) handle(ctx context.Context, node inspect.Node, m message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if m.Kind == kindHeartbeat {
+		return
+	}
 	if m.Kind == kindCancel {
 		if cancel, found := s.running[m.ID]; found {
 			cancel()
@@ -285,14 +289,15 @@ func (s *server) refuse(id uint64, why error) error {
 }
 
 // beat says that the server is there, unless something else is being said: then the client must
-// have taken some of it.
-func (s *server) beat(alive *watch) error {
+// have taken some of it, or say that it is there: whoever reads a capture may take his time.
+func (s *server) beat(alive, heard *watch) error {
 	if s.out.mu.TryLock() {
 		alive.rest()
+		heard.rest()
 		go s.writeAndUnlock(message{Kind: kindHeartbeat})
 		return nil
 	}
-	if alive.silent() {
+	if mute, stuck := heard.silent(), alive.silent(); mute && stuck {
 		return fmt.Errorf("the client takes nothing: %w", ErrSilent)
 	}
 	return nil

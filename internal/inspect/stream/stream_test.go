@@ -195,6 +195,31 @@ func TestStreamWatch(t *testing.T) {
 	})
 }
 
+// Whoever takes his time with what comes, as the reader of a pipe does, loses nothing of it, and not the stream.
+func TestStreamSlowReader(t *testing.T) {
+	handlers["pages"] = func(_ context.Context, _ inspect.Node, _ message, send func(any) error) error {
+		for i := range 4 {
+			if err := send(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	defer delete(handlers, "pages")
+	for name, pause := range map[string]time.Duration{"a minute for each page": time.Minute, "an hour": time.Hour, "no time": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, l := connected(t, &fakeNode{})
+				pages := 0
+				check.Must(t, c.call(t.Context(), "pages", nil, func(message) error { pages++; time.Sleep(pause); return nil }))
+				check.Equal(t, "pages", pages, 4)
+				check.Must(t, c.Close())
+				l.wait(t)
+			})
+		})
+	}
+}
+
 // An hour in which nothing passes ends no watch.
 func TestStreamWatchSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
