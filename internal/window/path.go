@@ -51,9 +51,9 @@ every interface of it, and says at each hop whether they were seen, and in what 
 which two hops they were lost. --why adds the kernel's own reason for each packet that it dropped.
 
 Two pods that are on several networks together have several ways: choose with -i. In place of a pod
-the path of a network namespace can be given. The nodes of the pods that are named are read, and no
-others: name the pod, and not its address, to see the way to its end. The exit code is 1 if a kernel
-loses the packet, or if large packets do not pass whole.
+the path of a network namespace can be given. The nodes of both ends are read, and no others: that of an
+address is looked up in the cluster, among the addresses of pods on all their networks, and of nodes. The
+exit code is 1 if a kernel loses the packet, or if large packets do not pass whole.
 
 For root on a node, or with --state-dir or --netns-dir, this machine is read, and the node of the other
 pod through a window pod if there is a cluster (docs/window.md). Elsewhere the nodes of both pods are
@@ -241,12 +241,12 @@ func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 		*world = visited{}
 	}
 	for _, subject := range []string{o.query.From, o.query.To} {
-		if subject == "" || path.IsAddress(subject) || filepath.IsAbs(subject) || world.has(subject) {
-			continue
-		}
-		name, err := o.node.nodeOf(ctx, subject)
+		name, err := o.nodeOf(ctx, subject, world)
 		if err != nil {
 			return err
+		}
+		if name == "" {
+			continue
 		}
 		node, err := o.openNode(ctx, name)
 		if err != nil {
@@ -257,6 +257,30 @@ func (o *pathOptions) reach(ctx context.Context, world *visited) error {
 		}
 	}
 	return nil
+}
+
+// nodeOf gives the node that an end of the path is on, "" if it has been read, or if nobody knows it.
+func (o *pathOptions) nodeOf(ctx context.Context, subject string, world *visited) (string, error) {
+	switch {
+	case subject == "" || filepath.IsAbs(subject):
+		return "", nil
+	case !path.IsAddress(subject):
+		if world.has(subject) {
+			return "", nil
+		}
+		return o.node.nodeOf(ctx, subject)
+	case path.NewWorld(world.snapshots...).OwnerOf(subject) != "":
+		return "", nil
+	}
+	name, err := o.node.nodeOfAddress(ctx, subject)
+	if err != nil {
+		o.node.progress("the node that has %s is not read: %v", subject, err)
+		return "", nil
+	}
+	if world.isOf(name) {
+		return "", nil
+	}
+	return name, nil
 }
 
 // visited are the nodes of a path, and what was read of each.
@@ -278,6 +302,11 @@ func (v *visited) has(pod string) bool {
 		_, err := s.FindPod(pod)
 		return err == nil
 	})
+}
+
+// isOf reports whether a node of the cluster has been read.
+func (v *visited) isOf(node string) bool {
+	return slices.ContainsFunc(v.snapshots, func(s *inspect.Snapshot) bool { return s.Machine.Name() == node })
 }
 
 // find gives the namespace of a pod, or of a path, and the Snapshot that has it.

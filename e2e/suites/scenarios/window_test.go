@@ -118,8 +118,11 @@ func TestE2EWindow(t *testing.T) {
 	s := cluster.Shared(t).Scenario(t)
 	o := newOnCall(s)
 	s.Network("mv", cluster.Macvlan(60, 10, 99))
+	s.Network("far1", cluster.Macvlan(61, 10, 99)) // of a, and another range for b: host-local knows its own node alone
+	s.Network("far2", cluster.Macvlan(61, 100, 199))
+	var pods [2]*cluster.Pod
 	for i, name := range []string{"a", "b"} {
-		s.Pod(name, cluster.On(s.Node(i+1)), cluster.Networks("mv")).AwaitReady()
+		pods[i] = s.Pod(name, cluster.On(s.Node(i+1)), cluster.Networks(fmt.Sprintf("mv,far%d", i+1))).AwaitReady()
 	}
 	a := s.Namespace + "/a"
 	first := o.must("the first inspect", []string{"inspect", a}, "node node1, through the window pod "+plexusNamespace+"/plexus-window-", "pod "+a, "Nothing is wrong.", "net0  macvlan", "192.168.60.")
@@ -144,6 +147,10 @@ func TestE2EWindow(t *testing.T) {
 	}
 	for _, what := range []string{"a path over both nodes", "the next path"} {
 		o.must(what, []string{"path", a, "-i", "eth0", "to", s.Namespace + "/b"}, "there: arrives", "on node1", "on node2", "back: arrives, by the same interfaces")
+	}
+	for _, ifName := range []string{"eth0", "net1"} { // whose node is looked up
+		address := pods[1].IP(ifName).String()
+		o.must("a path to an address of "+ifName, []string{"path", a, "to", address}, "pod "+s.Namespace+"/b "+ifName+" ("+address+")", "there: arrives", "on node2", "back: arrives")
 	}
 	// What is in no folder of the ConfigMap is not seen, which is no fault.
 	o.must("doctor of a node", []string{"doctor", "--node", "node1"}, "node1: nothing is wrong", "not seen", "/var/lib/cni/networks")
