@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/plexus-cni/plexus/internal/inspect"
 	"github.com/plexus-cni/plexus/internal/inspect/collect"
 	"github.com/plexus-cni/plexus/internal/inspect/path"
@@ -60,10 +63,30 @@ func New(t testing.TB, pods map[string][]string, script string) *Lab {
 		}
 	}
 	l.Script(script)
+	for name, ns := range l.ns {
+		check.Must(t, poll.Until(t.Context(), time.Minute, "the addresses of "+name, func(context.Context) error { return usable(ns) }))
+	}
 	for name := range pods {
 		check.Must(t, poll.Until(t.Context(), time.Minute, "the bridges of "+name, func(context.Context) error { return settled(l.Snapshots(name)[0]) }))
 	}
 	return l
+}
+
+// usable reports an address of IPv6 that the kernel may not send from yet, though nobody is asked whether it is free.
+func usable(ns *node.Sandbox) (err error) {
+	ns.Do(func() error {
+		var all []netlink.Addr
+		if all, err = netlink.AddrList(nil, netlink.FAMILY_V6); err != nil {
+			return nil
+		}
+		for _, a := range all {
+			if a.Flags&unix.IFA_F_NODAD != 0 && a.Flags&unix.IFA_F_TENTATIVE != 0 {
+				err = fmt.Errorf("%s is tentative", a.IPNet)
+			}
+		}
+		return nil
+	})
+	return err
 }
 
 // settled reports an interface whose carrier the kernel has not told its bridge yet: it does so a moment later.
