@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,19 +26,26 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 	n.PodWith("web", "")
 	web := n.Sandbox("web")
 	n.Add(web, n.Conf(nil)).OK()
+	// Whoever runs the tests may ignore it, as nohup has it: what is started here must not.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	for name, test := range map[string]struct {
+		before  []string // of the command
 		more    []string
 		signals []os.Signal // none: it ends by itself
 	}{
-		"by Ctrl-C": {nil, []os.Signal{os.Interrupt}}, "after so many packets": {[]string{"-c", "2"}, nil},
-		"by timeout, which signals twice": {nil, []os.Signal{syscall.SIGTERM, syscall.SIGTERM}},
-		"with its terminal":               {nil, []os.Signal{syscall.SIGHUP}},
+		"by Ctrl-C": {signals: []os.Signal{os.Interrupt}}, "after so many packets": {more: []string{"-c", "2"}},
+		"by timeout, which signals twice":    {signals: []os.Signal{syscall.SIGTERM, syscall.SIGTERM}},
+		"with its terminal":                  {signals: []os.Signal{syscall.SIGHUP}},
+		"after its terminal, as it was told": {before: []string{"nohup"}, signals: []os.Signal{syscall.SIGHUP, os.Interrupt}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "web.pcapng")
-			cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(n.Bin, program), append([]string{
-				"capture", "web", "-w", file, "icmp", "--state-dir", filepath.Join(n.CNIDir, "plexus"), "--netns-dir", n.Path("netns"),
-			}, test.more...)...)
+			args := slices.Concat(test.before, []string{
+				filepath.Join(n.Bin, program), "capture", "web", "-w", file, "icmp", "--state-dir", filepath.Join(n.CNIDir, "plexus"), "--netns-dir", n.Path("netns"),
+			}, test.more)
+			cmd := exec.CommandContext(context.WithoutCancel(t.Context()), args[0], args[1:]...)
 			cmd.Env = append(os.Environ(), "KUBECONFIG="+n.Path("none"))
 			said, err := cmd.StderrPipe()
 			check.Must(t, err)
@@ -46,8 +55,8 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 			lines.Scan()
 			check.Equal(t, "the first line", lines.Text(), "kubectl-plexus: capturing on 1 interface; Ctrl-C ends it")
 			check.Must(t, web.Ping("10.1.0.1"))
-			for _, signal := range test.signals {
-				check.Must(t, cmd.Process.Signal(signal))
+			for _, each := range test.signals {
+				check.Must(t, cmd.Process.Signal(each))
 			}
 			lines.Scan()
 			check.Equal(t, "the last line", lines.Text(), "kubectl-plexus: 2 packets of 1 interface; none was lost to the capture")
@@ -65,12 +74,19 @@ func TestNetnsCaptureEndsWell(t *testing.T) {
 // A capture whose pod goes says so, and ends with all that it had; so does one whose reader has seen enough.
 func TestNetnsCaptureIsCutOff(t *testing.T) {
 	for name, test := range map[string]struct {
-		cut  func(web *nodetest.Sandbox, out io.Closer)
+		cut  func(web *nodetest.Sandbox, out io.ReadCloser)
 		want string
 		code int
 	}{
-		"by the end of its interface": {func(web *nodetest.Sandbox, _ io.Closer) { web.MustRun("ip", "link", "del", "eth0") }, "every interface is gone that was captured on", exitBlind},
-		"by its reader": {func(web *nodetest.Sandbox, out io.Closer) {
+		"by the end of its interface": {func(web *nodetest.Sandbox, _ io.ReadCloser) { web.MustRun("ip", "link", "del", "eth0") }, "every interface is gone that was captured on", exitBlind},
+		"by its reader": {func(web *nodetest.Sandbox, out io.ReadCloser) {
+			_ = web.Ping("10.1.0.1")
+			const packet = "\x06\x00\x00\x00" // how the block of one begins
+			for read, chunk := "", make([]byte, 4096); !strings.Contains(read, packet); {
+				size, err := out.Read(chunk)
+				check.Must(t, err)
+				read += string(chunk[:size])
+			}
 			_ = out.Close()
 			_ = web.Ping("10.1.0.1")
 		}, "could not be written", exitFine},
