@@ -53,7 +53,7 @@ func (c *Client) do(ctx context.Context, call *call) ([]byte, error) {
 		if err == nil {
 			return body, nil
 		}
-		if before != nil && ctx.Err() != nil && time.Since(tried) < tooShort {
+		if before != nil && errors.Is(err, errNoAnswer) && time.Since(tried) < tooShort {
 			err = before
 		}
 		before = err

@@ -167,9 +167,6 @@ func (o *captureOptions) run(cmd *cobra.Command) (err error) {
 	endsByItself(cmd.Context())
 	signal.Ignore(syscall.SIGPIPE) // the summary comes also where the reader has seen enough
 	err = o.follow(cmd, v, tasks, recorder)
-	if errors.Is(err, syscall.EPIPE) {
-		err = nil // the reader has seen enough
-	}
 	o.say(cmd, recorder.Summary())
 	return errors.Join(err, closeSink())
 }
@@ -252,13 +249,18 @@ func (o *captureOptions) follow(cmd *cobra.Command, v *visited, tasks []capture.
 	byItself := ctx.Err() == nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := recorder.End(); err != nil {
-		return err // the nodes' errors are this one
+	if f.deaf > 0 {
+		return errors.Join(errs...) // it never began: a file that was there stays as it is
+	}
+	unwritten := recorder.End()
+	errs = slices.DeleteFunc(errs, func(err error) bool { return unwritten != nil && errors.Is(err, unwritten) })
+	if errors.Is(unwritten, syscall.EPIPE) {
+		unwritten = nil // the reader has seen enough
 	}
 	if byItself {
-		return errors.New("every interface is gone that was captured on")
+		errs = append(errs, errors.New("every interface is gone that was captured on"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unwritten)...)
 }
 
 // following is a capture under way: several nodes speak at once.
@@ -277,11 +279,14 @@ func (f *following) saw(task *capture.Task, s inspect.Sighting) error {
 	defer f.mu.Unlock()
 	if s.Ready {
 		if f.deaf--; f.deaf == 0 {
+			if err := f.recorder.Begin(); err != nil {
+				return err
+			}
 			f.say(f.cmd, f.recorder.Begins())
 		}
 	}
 	err := f.recorder.Saw(task, s)
-	if f.recorder.Full() {
+	if f.deaf == 0 && f.recorder.Full() {
 		f.cancel()
 	}
 	if gone := f.recorder.Gone(); len(gone) > f.gone {
@@ -294,6 +299,9 @@ func (f *following) saw(task *capture.Task, s inspect.Sighting) error {
 func (f *following) settle() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.deaf > 0 {
+		return nil // nothing is written before it has begun
+	}
 	return f.recorder.Settle(time.Now())
 }
 

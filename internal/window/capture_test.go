@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,9 +82,13 @@ func TestReplacing(t *testing.T) {
 type watchedNode struct {
 	savedNode
 	breaks error
+	deaf   bool // it breaks off before it has begun
 }
 
 func (n watchedNode) Watch(ctx context.Context, watch inspect.Watch, saw func(inspect.Sighting) error) error {
+	if n.deaf {
+		return n.breaks
+	}
 	seen := inspect.Packet{Point: watch.Points[0], Time: time.Unix(1, 0), Link: filter.Ethernet, Data: make([]byte, 60), Length: 60}
 	if err := saw(inspect.Sighting{Ready: true, Packets: []inspect.Packet{seen}}); err != nil || n.breaks != nil {
 		return cmp.Or(err, n.breaks)
@@ -126,4 +131,34 @@ func TestCaptureOfANodeThatBreaksOff(t *testing.T) {
 		check.Equal(t, "the summary", recorder.Summary(), want)
 		check.Equal(t, "lines", strings.Count(out.String(), "\n"), 2)
 	}
+}
+
+// A capture that cannot begin on each node takes nothing away, also where another node has seen packets already.
+func TestCaptureThatCannotBegin(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "old.pcapng")
+	check.Must(t, os.WriteFile(file, []byte("an old capture"), private))
+	var v visited
+	var tasks []capture.Task
+	var points []capture.Point
+	ref := inspect.Ref{Namespace: 1, Index: 2}
+	for name, node := range map[string]watchedNode{"a": {}, "b": {breaks: errors.New("no NET_RAW"), deaf: true}} {
+		s := inspect.New()
+		s.Machine.Hostname = "node-" + name
+		v.nodes, v.snapshots = append(v.nodes, node), append(v.snapshots, s)
+		points = append(points, capture.Point{Node: s.Machine.Name(), Ref: ref, Name: name, Link: filter.Ethernet})
+		tasks = append(tasks, capture.Task{Node: s.Machine.Name(), Watch: inspect.Watch{Points: []inspect.Ref{ref}}})
+	}
+	o := &captureOptions{write: file, count: 1}
+	cmd := &cobra.Command{}
+	cmd.SetContext(t.Context())
+	cmd.SetErr(io.Discard)
+	sink, closeSink, err := o.open(cmd, &v, points)
+	check.Must(t, err)
+	recorder := capture.NewRecorder(sink, points, nil)
+	recorder.Most = o.count
+	check.Error(t, o.follow(cmd, &v, tasks, recorder), "no NET_RAW")
+	check.Must(t, closeSink())
+	data, err := os.ReadFile(file)
+	check.Must(t, err)
+	check.Equal(t, "the file", string(data), "an old capture")
 }

@@ -130,13 +130,13 @@ func networkNames(ctx context.Context, source *clusterSource) (names []string, e
 	return names, err
 }
 
-// interfaces offers those that the pod of the line has, besides eth0.
+// interfaces offers eth0 and the others that the pod of the line has.
 func (c completer) interfaces(cmd *cobra.Command, pod string) []string {
 	if snapshot := savedOf(cmd); snapshot != nil {
 		var names []string
 		for _, record := range snapshot.Records {
 			for _, attachment := range record.Attachments {
-				if record.Pod == pod {
+				if record.Pod == podName(pod, *c.cluster.Namespace) {
 					names = append(names, attachment.Interface)
 				}
 			}

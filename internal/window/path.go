@@ -269,8 +269,8 @@ func (o *pathOptions) nodeOf(ctx context.Context, subject string, world *visited
 			return "", nil
 		}
 		return o.node.nodeOf(ctx, subject)
-	case path.NewWorld(world.snapshots...).OwnerOf(subject) != "":
-		return "", nil
+	case world.isOf(path.NewWorld(world.snapshots...).OwnerOf(subject)):
+		return "", nil // a node's own; that of a pod which was read may be another one's too, on another network
 	}
 	name, err := o.node.nodeOfAddress(ctx, subject)
 	if err != nil {

@@ -19,6 +19,9 @@ import (
 // pageOfPods is how many pods the API server gives at once.
 const pageOfPods = 500
 
+// notOver leaves out pods whose addresses others may have by now: what was published of them stays.
+const notOver = "status.phase!=Succeeded,status.phase!=Failed"
+
 // annotationsAlone has the API server leave out everything of an object but its metadata.
 const annotationsAlone = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -44,17 +47,14 @@ func (a *afar) nodeOfAddress(ctx context.Context, address string) (string, error
 
 // nodeOfPodIP looks for the address at eth0. Pods of the host's network share that of their node.
 func (c *clients) nodeOfPodIP(ctx context.Context, address string) (string, error) {
-	pods, err := c.core.Pods("").List(ctx, metav1.ListOptions{FieldSelector: "status.podIP=" + address})
+	pods, err := c.core.Pods("").List(ctx, metav1.ListOptions{FieldSelector: "status.podIP=" + inspect.ParseIP(address).String() + "," + notOver})
 	if err != nil {
 		return "", err
 	}
 	var nodes []string
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if isOver := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed; isOver || pod.Spec.NodeName == "" {
-			continue // another may have its address by now
-		}
-		if !slices.Contains(nodes, pod.Spec.NodeName) {
+		if pod.Spec.NodeName != "" && !slices.Contains(nodes, pod.Spec.NodeName) {
 			nodes = append(nodes, pod.Spec.NodeName)
 		}
 	}
@@ -80,7 +80,7 @@ func (c *clients) nodeOfItsAddress(ctx context.Context, address string) (string,
 // nodeOfAttached looks for the address in what Plexus has published of each pod.
 func (c *clients) nodeOfAttached(ctx context.Context, address string) (string, error) {
 	var pods []string
-	options := metav1.ListOptions{Limit: pageOfPods}
+	options := metav1.ListOptions{Limit: pageOfPods, FieldSelector: notOver}
 	for {
 		var page metav1.PartialObjectMetadataList
 		data, err := c.core.RESTClient().Get().Resource("pods").SetHeader("Accept", annotationsAlone).

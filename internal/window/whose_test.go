@@ -5,17 +5,22 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/plexus-cni/plexus/internal/test/check"
 )
 
-// podsOfCluster are those of a cluster: name, node, address, phase, and what is published of it.
-var podsOfCluster = []struct{ name, node, ip, phase, published string }{
+// podOfCluster has the name, the node, the address and the phase of a pod, and what is published of it.
+type podOfCluster struct{ name, node, ip, phase, published string }
+
+var podsOfCluster = []podOfCluster{
 	{"web", "n1", "10.244.0.2", "Running", `[{"name":"shop/lan","interface":"net0","ips":["192.168.50.11","fd00::11"]}]`},
 	{"db", "n2", "10.244.1.2", "Running", `[{"name":"shop/lan","interface":"net0","ips":["192.168.50.12"]}]`},
-	{"job", "n1", "10.244.1.2", "Succeeded", ""},
+	{"job", "n1", "10.244.1.2", "Succeeded", `[{"ips":["192.168.50.12"]}]`},
+	{"old", "n1", "", "Failed", `[{"ips":["192.168.50.40"]}]`},
+	{"six", "n2", "fd00:5::7", "Running", ""},
 	{"waits", "", "", "Pending", `[{"ips":["192.168.50.30"]}]`},
 	{"proxy1", "n1", "10.199.0.11", "Running", ""},
 	{"proxy2", "n1", "10.199.0.11", "Running", ""},
@@ -29,7 +34,12 @@ func clusterOfPods(t *testing.T, forbidden string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		ip, isAsked := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "status.podIP=")
+		selector := r.URL.Query().Get("fieldSelector")
+		ip, isAsked := strings.CutPrefix(selector, "status.podIP=")
+		ip = strings.TrimSuffix(ip, ","+notOver)
+		pods := slices.DeleteFunc(slices.Clone(podsOfCluster), func(p podOfCluster) bool {
+			return strings.HasSuffix(selector, notOver) && (p.phase == "Succeeded" || p.phase == "Failed")
+		})
 		switch {
 		case forbidden != "" && strings.HasPrefix(r.URL.Path, forbidden):
 			w.WriteHeader(http.StatusForbidden)
@@ -38,7 +48,7 @@ func clusterOfPods(t *testing.T, forbidden string) *httptest.Server {
 			_, _ = io.WriteString(w, `{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"n3"},"status":{"addresses":[{"type":"Hostname","address":"n3"},{"type":"InternalIP","address":"10.199.0.13"}]}}]}`)
 		case r.URL.Path == "/api/v1/pods" && isAsked:
 			var items []string
-			for _, p := range podsOfCluster {
+			for _, p := range pods {
 				if p.ip == ip {
 					items = append(items, fmt.Sprintf(`{"metadata":{"namespace":"shop","name":%q},"spec":{"nodeName":%q},"status":{"phase":%q}}`, p.name, p.node, p.phase))
 				}
@@ -49,10 +59,10 @@ func clusterOfPods(t *testing.T, forbidden string) *httptest.Server {
 			var page int
 			_, _ = fmt.Sscan(r.URL.Query().Get("continue"), &page)
 			next := ""
-			if page+1 < len(podsOfCluster) {
+			if page+1 < len(pods) {
 				next = fmt.Sprint(page + 1)
 			}
-			p := podsOfCluster[page]
+			p := pods[page]
 			_, _ = fmt.Fprintf(w, `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"continue":%q},"items":[{"metadata":{"namespace":"shop","name":%q,"annotations":{"k8s.v1.cni.cncf.io/network-status":%q}}}]}`, next, p.name, p.published)
 		default:
 			name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
@@ -73,18 +83,20 @@ func TestNodeOfAddress(t *testing.T) {
 		forbidden     string
 		fails         string
 	}{
-		"of a pod's eth0":                 {address: "10.244.0.2", node: "n1"},
-		"that a pod had which is over":    {address: "10.244.1.2", node: "n2"},
-		"of pods of the host's network":   {address: "10.199.0.11", node: "n1"},
-		"of a node":                       {address: "10.199.0.13", node: "n3"},
-		"of another network":              {address: "192.168.50.12", node: "n2"},
-		"of IPv6, written otherwise":      {address: "fd00:0::11", node: "n1"},
-		"of a pod that is nowhere yet":    {address: "192.168.50.30"},
-		"of nobody":                       {address: "192.0.2.9"},
-		"of two pods of two networks":     {address: "172.16.0.9", fails: "the pods shop/twin1, shop/twin2 have it: name the one that is meant"},
-		"without the right to list pods":  {address: "192.168.50.12", forbidden: "/api/v1/pods", fails: "no list pods"},
-		"without the right to list nodes": {address: "192.168.50.12", forbidden: "/api/v1/nodes", node: "n2"},
-		"of nobody who may be asked for":  {address: "192.0.2.9", forbidden: "/api/v1/nodes", fails: "no list pods"},
+		"of a pod's eth0":                  {address: "10.244.0.2", node: "n1"},
+		"that a pod had which is over":     {address: "10.244.1.2", node: "n2"},
+		"of pods of the host's network":    {address: "10.199.0.11", node: "n1"},
+		"of a node":                        {address: "10.199.0.13", node: "n3"},
+		"of another network":               {address: "192.168.50.12", node: "n2"},
+		"of IPv6, written otherwise":       {address: "fd00:0::11", node: "n1"},
+		"of a pod that is nowhere yet":     {address: "192.168.50.30"},
+		"of eth0, of IPv6":                 {address: "FD00:5:0::7", node: "n2"},
+		"that nobody but a failed pod had": {address: "192.168.50.40"},
+		"of nobody":                        {address: "192.0.2.9"},
+		"of two pods of two networks":      {address: "172.16.0.9", fails: "the pods shop/twin1, shop/twin2 have it: name the one that is meant"},
+		"without the right to list pods":   {address: "192.168.50.12", forbidden: "/api/v1/pods", fails: "no list pods"},
+		"without the right to list nodes":  {address: "192.168.50.12", forbidden: "/api/v1/nodes", node: "n2"},
+		"of nobody who may be asked for":   {address: "192.0.2.9", forbidden: "/api/v1/nodes", fails: "no list pods"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withCluster(t, false)

@@ -65,11 +65,11 @@ func NewRecorder(sink Sink, points []Point, d *path.Document) *Recorder {
 // Full reports whether no more packets are taken.
 func (r *Recorder) Full() bool { return r.Most > 0 && r.taken >= r.Most }
 
+// Begin lets the reader see which interfaces are captured on, before anything passes.
+func (r *Recorder) Begin() error { return r.flush() }
+
 // Saw takes what a node says of a task.
 func (r *Recorder) Saw(task *Task, s inspect.Sighting) error {
-	if s.Ready && r.flush() != nil {
-		return r.failed
-	}
 	for _, packet := range s.Packets {
 		i := r.index(task.Node, packet.Point)
 		if i < 0 || r.Full() || task.Inner != nil && !task.Inner(packet.Data) {

@@ -31,7 +31,7 @@ func (s *situation) becomes(t *testing.T, l *lab.Lab) {
 	l.Script(s.do)
 	defer l.Script(s.undo)
 	query := path.Query{From: "p1", To: or(s.to, "p2"), Port: s.port}
-	how := lab.Probing{Protocol: or(s.protocol, "icmp"), Why: strings.Contains(strings.Join(s.shots, ""), "the kernel of "), Patience: 300 * time.Millisecond}
+	how := lab.Probing{Protocol: or(s.protocol, "icmp"), Why: strings.Contains(strings.Join(s.shots, ""), "the kernel of "), Patience: time.Second}
 	for range 2 {
 		d := l.Send(query, how, strings.Fields(or(s.nodes, "n1 n2"))...)
 		lines := d.Probe.Lines()
@@ -224,6 +224,7 @@ var throughRouter = map[string]situation{
 
 func TestNetnsProbeThroughRouter(t *testing.T) {
 	l := lab.New(t, map[string][]string{"n1": {"p1"}, "n2": {"p2"}, "r": nil}, routers+both(byRouter))
+	l.Warm("p1", pod6)
 	l.Serve("p2", "udp", "[::]:5353")
 	l.Serve("p2", "tcp", "[::]:8080")
 	for name, test := range throughRouter {

@@ -178,12 +178,13 @@ var overWires = map[string]situation{
 
 func TestNetnsProbeOverlayAndNAT(t *testing.T) {
 	l := lab.New(t, map[string][]string{"n1": {"p1", "p3"}, "n2": {"p2"}, "wire": nil}, twoWires+both(onTwoWires)+thirdPod)
+	l.Warm("p1", pod6)
 	l.Serve("p2", "tcp", "[::]:8080")
 	l.Serve("p3", "tcp", "[::]:8080")
 	for name, test := range overWires {
 		t.Run(name, func(t *testing.T) { test.becomes(t, l) })
 	}
-	how := lab.Probing{Protocol: "icmp", Why: true, Patience: 300 * time.Millisecond, Between: func() { l.Script("n2 ip link del veth2") }}
+	how := lab.Probing{Protocol: "icmp", Why: true, Patience: time.Second, Between: func() { l.Script("n2 ip link del veth2") }}
 	d := l.Send(path.Query{From: "p1", To: "p2"}, how, "n1", "n2")
 	check.Contains(t, "while the far pod is deleted", strings.Join(d.Probe.Lines(), "\n"), "lost: it was seen at ", " of n2, and not at ")
 }

@@ -106,7 +106,7 @@ func (w *Watching) Close() {
 	w.reasons.close()
 }
 
-// Run gives what passes until the context ends, which is no error, or every interface is gone, and then what is
+// Run gives what passes until the context ends, which is no error, or, where no reasons are asked for, every interface is gone, and then what is
 // left. It closes the Watching.
 func (w *Watching) Run(ctx context.Context, saw func(inspect.Sighting) error) error {
 	defer w.Close()
@@ -224,8 +224,8 @@ func (w *Watching) batch(first *inspect.Packet) inspect.Sighting {
 	return inspect.Sighting{Packets: packets}
 }
 
-// leave gives the points that have gone since it was asked last, and ends the reading of those. The kernel says
-// it only of an interface that was up.
+// leave gives the points that have gone since it was asked last, and ends the reading of those. Of one that
+// was down, no error of the socket says it.
 func (w *Watching) leave() (gone []inspect.Ref) {
 	for _, s := range w.sockets {
 		if !s.left && s.gone() {

@@ -197,15 +197,19 @@ func TestNetnsWatchOfWhatGoes(t *testing.T) {
 	for name, test := range map[string]struct {
 		before, goes []string
 	}{
-		"deleted":                       {nil, []string{"ip", "link", "del", "eth0"}},
-		"deleted while it was down":     {[]string{"ip", "link", "set", "eth0", "down"}, []string{"ip", "link", "del", "eth0"}},
-		"moved to another namespace":    {nil, []string{"ip", "link", "set", "eth0", "netns", "1", "name", "gone17"}},
-		"deleted at its other end, too": {[]string{"ip", "link", "set", "eth0", "name", "other"}, nil},
+		"deleted":                        {nil, []string{"ip", "link", "del", "eth0"}},
+		"deleted while it was down":      {[]string{"ip", "link", "set", "eth0", "down"}, []string{"ip", "link", "del", "eth0"}},
+		"deleted, and down all the time": {[]string{}, []string{"ip", "link", "del", "eth0"}},
+		"moved to another namespace":     {nil, []string{"ip", "link", "set", "eth0", "netns", "1", "name", "gone17"}},
+		"deleted at its other end, too":  {[]string{"ip", "link", "set", "eth0", "name", "other"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, web := pairOf(t)
+			if test.before != nil && len(test.before) == 0 {
+				web.MustRun("ip", "link", "set", "eth0", "down")
+			}
 			seen := watch(t, n, web, inspect.Watch{})
-			if test.before != nil {
+			if len(test.before) > 0 {
 				web.MustRun(test.before[0], test.before[1:]...)
 			}
 			if test.goes != nil {

@@ -108,6 +108,9 @@ func (p *Probe) nameOf(node string, ref inspect.Ref) string {
 	if p.Name != nil {
 		in, name = p.Name(node, ref)
 	}
+	if in == hostTitle {
+		in = node
+	}
 	return strings.TrimSpace(name + " of " + cmp.Or(in, node))
 }
 

@@ -57,7 +57,7 @@ func TestProbeBeyondTheWay(t *testing.T) {
 		"the far node has no room": {2, func(p *Probe) { p.Saw("n2", inspect.Sighting{Counts: []inspect.Count{{Lost: 1}}}) }, path.Unanswered, "it came to h1 of n1, and no answer was seen"},
 		"another interface": {2, func(p *Probe) {
 			sighting{ref: inspect.Ref{Namespace: 1, Index: 99}, size: 1500, ttl: 63}.seenBy(t, p, "n2", 9000)
-		}, path.PacketGone, "it was seen last at other0 of the node"},
+		}, path.PacketGone, "it was seen last at other0 of n2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := throughUnread()

@@ -58,10 +58,13 @@ func (p *Probe) drops(node string, size int, answer bool) (drops []*inspect.Drop
 	return drops
 }
 
+// isOriginal reports a drop that need not be that of a copy, which a bridge sent to whom it is not for.
+func isOriginal(reason string) bool { return reason != "OTHERHOST" }
+
 // explained reports whether a kernel has said that it dropped a packet, or its answer.
 func (p *Probe) explained(size int) bool {
 	return slices.ContainsFunc(p.names(), func(node string) bool {
-		return len(p.drops(node, size, false)) > 0 || len(p.drops(node, size, true)) > 0
+		return slices.ContainsFunc(append(p.drops(node, size, false), p.drops(node, size, true)...), func(d *inspect.Drop) bool { return isOriginal(d.Reason) })
 	})
 }
 
@@ -127,9 +130,9 @@ func (p *Probe) nearest(shot *path.Shot) *path.Dropped {
 	return original(shot.Drops)
 }
 
-// original gives the first drop that need not be that of a copy, which a bridge sent to whom it is not for.
+// original gives the first drop that need not be that of a copy.
 func original(drops []path.Dropped) *path.Dropped {
-	i := slices.IndexFunc(drops, func(d path.Dropped) bool { return d.Reason != "OTHERHOST" })
+	i := slices.IndexFunc(drops, func(d path.Dropped) bool { return isOriginal(d.Reason) })
 	if i < 0 {
 		return nil
 	}

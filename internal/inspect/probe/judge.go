@@ -183,18 +183,19 @@ func (p *Probe) judge(i int) path.Shot {
 
 // rejecter names who rejects a packet.
 func (p *Probe) rejecter(answer *seen) string {
-	address := answer.from.String()
-	for _, end := range []*path.End{&p.document.From, &p.document.To} {
-		if answer.from == inspect.ParseIP(end.Address) && end.Subject != "" {
-			return fmt.Sprintf("%s (%s)", end.Subject, address)
-		}
-	}
+	address, owner := answer.from.String(), ""
 	if p.Owner != nil {
-		if owner := p.Owner(address); owner != "" {
-			return fmt.Sprintf("%s (%s)", owner, address)
+		owner = p.Owner(address)
+	}
+	for _, end := range []*path.End{&p.document.From, &p.document.To} {
+		if owner == "" && answer.from == inspect.ParseIP(end.Address) && end.Subject != hostTitle && end.Subject != address {
+			owner = end.Subject
 		}
 	}
-	return address
+	if owner == "" {
+		return address
+	}
+	return fmt.Sprintf("%s (%s)", owner, address)
 }
 
 // rejection says what a rejection means for a packet of the protocol: only UDP has ports that may be

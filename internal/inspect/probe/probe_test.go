@@ -170,7 +170,7 @@ func TestProbeJudges(t *testing.T) {
 				all := append(across(200), across(1500)...)
 				all[2].ref, all[10].ref = inspect.Ref{Namespace: 1, Index: 9}, inspect.Ref{Namespace: 1, Index: 9}
 				p.see(t, all...)
-			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen beside the path on n1, at other0 of the node",
+			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen beside the path on n1, at other0 of n1",
 		},
 		"it goes on where the path ends": {
 			func(p *Probe) {
@@ -178,7 +178,7 @@ func TestProbeJudges(t *testing.T) {
 				all := append(across(200), across(1500)...)
 				all[2].ref, all[10].ref = inspect.Ref{Namespace: 1, Index: 9}, inspect.Ref{Namespace: 1, Index: 9}
 				p.see(t, all...)
-			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen where the way is not known on n1, at other0 of the node",
+			}, path.Answered, path.Answered, "", "seen seen not seen changed", "", "seen seen changed seen", "it was also seen where the way is not known on n1, at other0 of n1",
 		},
 		"a copy went to whom it is not for": {
 			func(p *Probe) {

@@ -139,6 +139,11 @@ func TestRunWaitsForLastWords(t *testing.T) {
 		data := icmp(t, p.mark, "10.0.0.1", "10.0.0.2", 64, layers.ICMPv4TypeEchoRequest, size)[14:]
 		return inspect.Sighting{Drops: []inspect.Drop{{Reason: "NETFILTER_DROP", Data: data}}}
 	}
+	copied := func(t *testing.T, p *Probe, size int) inspect.Sighting {
+		s := dropped(t, p, size)
+		s.Drops[0].Reason = "OTHERHOST"
+		return s
+	}
 	both := func(t *testing.T, p *Probe, size int) inspect.Sighting {
 		s := reject(t, p, size)
 		s.Drops = dropped(t, p, size).Drops
@@ -154,6 +159,7 @@ func TestRunWaitsForLastWords(t *testing.T) {
 		"rejected for a reason":                   {true, both, 0},
 		"dropped, and it may have been a copy":    {true, dropped, lastWords},
 		"dropped, and reasons are not asked for":  {false, dropped, time.Minute},
+		"a copy was dropped":                      {true, copied, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -247,6 +247,18 @@ func (l *Lab) Ping(from, to, name string) {
 	_, _ = l.ns[from].Run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", name, address)
 }
 
+// Warm waits until a pod reaches an address: the first packets of IPv6 wait for addresses of the links on the way, of
+// which the kernel asks first whether they are free.
+func (l *Lab) Warm(from, address string) {
+	l.t.Helper()
+	check.Must(l.t, poll.Until(l.t.Context(), time.Minute, "answers from "+address, func(context.Context) error {
+		if !l.Reaches(from, "", address) {
+			return fmt.Errorf("%s does not answer", address)
+		}
+		return nil
+	}))
+}
+
 // Reaches reports whether a ping of a pod to an address is answered; name is the interface that it leaves by, if any.
 func (l *Lab) Reaches(from, name, address string) bool {
 	arguments := []string{"-c", "3", "-i", "0.2", "-W", "1"}
