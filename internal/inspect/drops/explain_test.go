@@ -40,7 +40,7 @@ func TestExamplesExplain(t *testing.T) {
 		check.Equal(t, "what the page says of "+example[1], example[2], text)
 		reasons[example[1]] = true
 	}
-	check.Equal(t, "reasons", len(reasons), 3) // NEIGH_FAILED, NO_TX_TARGET, NETFILTER_DROP
+	check.Equal(t, "reasons", len(reasons), 4) // NEIGH_FAILED, NO_TX_TARGET, NETFILTER_DROP, IP_RPFILTER
 }
 
 // A text is a clause behind the reason's name, and what to do is a sentence.
