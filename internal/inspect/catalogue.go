@@ -57,6 +57,12 @@ var Catalogue = []Entry{
 		missingFDB,
 	},
 	{
+		"vtep-neighbour-missing", Error,
+		"A VTEP that does not learn, and that floods nothing, has a route to another node's pods by a next hop whose MAC it does not know. Nobody answers the question for it: the kernel drops the packet after some seconds.",
+		"Restart the agent of the cluster's network on this node: it writes the entry. `ip neigh show dev VTEP` has those that there are.",
+		missingVTEPNeighbour,
+	},
+	{
 		"interface-gone", Error,
 		"The journal has an interface that was attached, and the pod has it no longer. That of a VF and of a vhost-user port is not missed: a program may drive it. Where its parent is deleted, the kernel deletes a macvlan, ipvlan or VLAN interface too.",
 		"Delete the pod, to have it attached anew; find out who deleted the interface.",

@@ -225,10 +225,39 @@ func missingFDB(g *Graph) (all []Finding) {
 	return all
 }
 
+// missingVTEPNeighbour finds routes of a VTEP whose next hop has no MAC: nobody answers for it, where nothing is flooded.
+func missingVTEPNeighbour(g *Graph) (all []Finding) {
+	for _, ref := range g.vteps() {
+		vtep, ns := g.Link(ref), g.Namespace(ref.Namespace)
+		if vtep.VXLAN.Learning || vtep.VXLAN.Group != "" || vtep.VXLAN.External || ns.sends(ref.Index, floods) {
+			continue
+		}
+		for _, route := range ns.Routes {
+			if route.Index == ref.Index && route.Via != "" && !ns.hasMAC(ref.Index, route.Via) {
+				all = append(all, Finding{
+					At: ref, Text: fmt.Sprintf("VTEP %s has no neighbour entry for %s, by which its route to %s goes", vtep.Name, route.Via, route.To),
+					Evidence: []Evidence{at(ref, "routes["+route.To+"].via", route.Via), at(ref, "neighbours["+route.Via+"].mac", "none")},
+				})
+			}
+		}
+	}
+	return all
+}
+
+// hasMAC reports whether an interface knows the MAC of a next hop.
+func (n *Namespace) hasMAC(index int, address string) bool {
+	return slices.ContainsFunc(n.Neighbours, func(known Neighbour) bool {
+		return known.Index == index && known.Address == address && known.MAC != ""
+	})
+}
+
+// floods is the MAC of an FDB entry for whatever has none.
+const floods = "00:00:00:00:00:00"
+
 // sends reports whether a VTEP knows where to send what is for a MAC. An entry of zeros is for
 // all.
 func (n *Namespace) sends(vtep int, mac string) bool {
 	return slices.ContainsFunc(n.FDB, func(e FDBEntry) bool {
-		return e.Index == vtep && e.Destination != "" && (e.MAC == mac || e.MAC == "00:00:00:00:00:00")
+		return e.Index == vtep && e.Destination != "" && (e.MAC == mac || e.MAC == floods)
 	})
 }

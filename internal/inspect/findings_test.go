@@ -87,6 +87,17 @@ var findingCases = map[string]struct {
 		[]string{"error vtep-fdb-missing: the node, vx0"},
 	},
 	"FDB entry for all": {func(s *Snapshot) { s.ns(hostNS).FDB[0].MAC = "00:00:00:00:00:00" }, []string{}},
+	"neighbour of a VTEP missing": {func(s *Snapshot) {
+		s.ns(hostNS).Routes = append(s.ns(hostNS).Routes, Route{Table: mainTable, Family: 4, To: "10.8.0.0/24", Via: "10.8.0.0", Index: 7})
+		s.ns(hostNS).Neighbours[0].MAC, s.ns(hostNS).Neighbours[0].State = "", "failed"
+	}, []string{"error vtep-neighbour-missing: the node, vx0"}},
+	"neighbour of a VTEP that is there": {func(s *Snapshot) {
+		s.ns(hostNS).Routes = append(s.ns(hostNS).Routes, Route{Table: mainTable, Family: 4, To: "10.8.0.0/24", Via: "10.8.0.0", Index: 7})
+	}, []string{}},
+	"neighbour of a VTEP that floods": {func(s *Snapshot) {
+		s.ns(hostNS).Routes = append(s.ns(hostNS).Routes, Route{Table: mainTable, Family: 4, To: "10.8.0.0/24", Via: "10.8.0.0", Index: 7})
+		s.ns(hostNS).Neighbours, s.ns(hostNS).FDB[0].MAC = nil, "00:00:00:00:00:00"
+	}, []string{}},
 	"FDB of a VTEP that learns": {func(s *Snapshot) {
 		s.ns(hostNS).FDB = nil
 		s.at(hostNS, "vx0").VXLAN.Learning = true

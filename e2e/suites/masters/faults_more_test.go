@@ -139,6 +139,7 @@ var vtepNeighbourGone = fault{
 		return func() { f.on("ip neigh replace " + entry + " lladdr " + mac + " nud permanent") }, func() {}
 	},
 	symptom: unreached,
+	finding: []string{"error vtep-neighbour-missing", "flannel.1", "no neighbour entry for "},
 	path: func(f *between, d *path.Document) {
 		check.Contains(f.s, "way there", window.Way(&d.There), "flannel.1: lost", "no neighbour entry for ")
 	},
