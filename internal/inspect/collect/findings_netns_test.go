@@ -130,6 +130,15 @@ var faults = map[string]struct {
 		w.overlay()
 		w.Run("bridge", "fdb", "del", "02:00:00:00:00:09", "dev", "vx0", "dst", "192.0.2.9")
 	}, []string{"error vtep-fdb-missing: the node, vx0"}},
+	"a VTEP does not know its next hop": {func(w *world) {
+		w.overlay()
+		w.Run("ip", "route", "add", "10.8.7.0/24", "via", "10.8.7.0", "dev", "vx0", "onlink")
+	}, []string{"error vtep-neighbour-missing: the node, vx0"}},
+	"a VTEP knows its next hop": {func(w *world) {
+		w.overlay()
+		w.Run("ip", "neigh", "add", "10.8.7.0", "lladdr", "02:00:00:00:00:09", "dev", "vx0", "nud", "permanent")
+		w.Run("ip", "route", "add", "10.8.7.0/24", "via", "10.8.7.0", "dev", "vx0", "onlink")
+	}, []string{}},
 	"a healthy overlay": {(*world).overlay, []string{}},
 	"an interface is deleted": {func(w *world) {
 		w.a.MustRun("ip", "link", "del", "net0")
