@@ -249,8 +249,11 @@ func (o *captureOptions) follow(cmd *cobra.Command, v *visited, tasks []capture.
 	byItself := ctx.Err() == nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.deaf > 0 {
-		return errors.Join(errs...) // it never began: a file that was there stays as it is
+	if f.deaf > 0 { // it never began: a file that was there stays as it is
+		if err := errors.Join(errs...); err != nil || cmd.Context().Err() != nil {
+			return err
+		}
+		return errors.New("--duration was over before every node had begun to capture")
 	}
 	unwritten := recorder.End()
 	errs = slices.DeleteFunc(errs, func(err error) bool { return unwritten != nil && errors.Is(err, unwritten) })

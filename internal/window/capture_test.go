@@ -162,3 +162,45 @@ func TestCaptureThatCannotBegin(t *testing.T) {
 	check.Must(t, err)
 	check.Equal(t, "the file", string(data), "an old capture")
 }
+
+// A capture that was over before it began says so: nothing was captured.
+func TestCaptureThatIsOverBeforeItBegins(t *testing.T) {
+	ref := inspect.Ref{Namespace: 1, Index: 2}
+	s := inspect.New()
+	v := visited{nodes: []inspect.Node{slowNode{}}, snapshots: []*inspect.Snapshot{s}}
+	points := []capture.Point{{Node: s.Machine.Name(), Ref: ref, Name: "a", Link: filter.Ethernet}}
+	tasks := []capture.Task{{Node: s.Machine.Name(), Watch: inspect.Watch{Points: []inspect.Ref{ref}}}}
+	for name, test := range map[string]struct {
+		duration  time.Duration
+		interrupt bool
+		want      string // "" for no error
+	}{
+		"its time was over":      {time.Millisecond, false, "--duration was over before every node had begun"},
+		"somebody interrupts it": {0, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			cmd := &cobra.Command{}
+			cmd.SetContext(ctx)
+			cmd.SetErr(io.Discard)
+			if test.interrupt {
+				cancel()
+			}
+			err := (&captureOptions{duration: test.duration}).follow(cmd, &v, tasks, capture.NewRecorder(capture.Lines(io.Discard), points, nil))
+			if test.want == "" {
+				check.Must(t, err)
+				return
+			}
+			check.Error(t, err, test.want)
+		})
+	}
+}
+
+// slowNode is a node that has not begun to watch when it is told to end.
+type slowNode struct{ watchedNode }
+
+func (slowNode) Watch(ctx context.Context, _ inspect.Watch, _ func(inspect.Sighting) error) error {
+	<-ctx.Done()
+	return nil
+}

@@ -35,14 +35,18 @@ func (a *afar) nodeOfAddress(ctx context.Context, address string) (string, error
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var failed error
-	for _, look := range []func(context.Context, string) (string, error){c.nodeOfPodIP, c.nodeOfItsAddress, c.nodeOfAttached} {
+	for _, look := range []func(context.Context, string) (string, error){c.nodeOfPodIP, c.nodeOfItsAddress} {
 		node, err := look(ctx, address)
 		if err == nil && node != "" {
 			return node, nil
 		}
 		failed = cmp.Or(failed, err)
 	}
-	return "", failed
+	pod, err := c.podAttached(ctx, address)
+	if err != nil || pod == "" {
+		return "", cmp.Or(failed, err)
+	}
+	return a.nodeOf(ctx, pod)
 }
 
 // nodeOfPodIP looks for the address at eth0. Pods of the host's network share that of their node.
@@ -65,7 +69,7 @@ func (c *clients) nodeOfPodIP(ctx context.Context, address string) (string, erro
 }
 
 func (c *clients) nodeOfItsAddress(ctx context.Context, address string) (string, error) {
-	nodes, err := c.core.Nodes().List(ctx, metav1.ListOptions{})
+	nodes, err := c.core.Nodes().List(ctx, metav1.ListOptions{LabelSelector: corev1.LabelOSStable + "=linux"})
 	if err != nil {
 		return "", err
 	}
@@ -77,8 +81,8 @@ func (c *clients) nodeOfItsAddress(ctx context.Context, address string) (string,
 	return "", nil
 }
 
-// nodeOfAttached looks for the address in what Plexus has published of each pod.
-func (c *clients) nodeOfAttached(ctx context.Context, address string) (string, error) {
+// podAttached looks for the address in what Plexus has published of each pod, and gives that one's name.
+func (c *clients) podAttached(ctx context.Context, address string) (string, error) {
 	var pods []string
 	options := metav1.ListOptions{Limit: pageOfPods, FieldSelector: notOver}
 	for {
@@ -100,31 +104,16 @@ func (c *clients) nodeOfAttached(ctx context.Context, address string) (string, e
 			break
 		}
 	}
-	switch len(pods) {
-	case 0:
-		return "", nil
-	case 1:
-		return c.nodeOfPod(ctx, pods[0])
+	if len(pods) < 2 {
+		return strings.Join(pods, ""), nil
 	}
 	slices.Sort(pods)
 	return "", fmt.Errorf("the pods %s have it: name the one that is meant", strings.Join(pods, ", "))
 }
 
-func (c *clients) nodeOfPod(ctx context.Context, pod string) (string, error) {
-	namespace, name, _ := strings.Cut(pod, "/")
-	found, err := c.core.Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	return found.Spec.NodeName, nil
-}
-
 // hasPublished reports whether a network-status annotation has an address. What cannot be read has none.
 func hasPublished(annotation, address string) bool {
-	var status []struct{ IPs []string }
-	if annotation == "" || json.Unmarshal([]byte(annotation), &status) != nil {
-		return false
-	}
+	status, _ := types.ParseStatus(annotation)
 	for _, attached := range status {
 		if slices.ContainsFunc(attached.IPs, func(ip string) bool { return sameAddress(ip, address) }) {
 			return true

@@ -45,6 +45,7 @@ func clusterOfPods(t *testing.T, forbidden string) *httptest.Server {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no list pods"}`)
 		case r.URL.Path == "/api/v1/nodes":
+			check.Equal(t, "which nodes", r.URL.Query().Get("labelSelector"), "kubernetes.io/os=linux") // no other has a window pod
 			_, _ = io.WriteString(w, `{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"n3"},"status":{"addresses":[{"type":"Hostname","address":"n3"},{"type":"InternalIP","address":"10.199.0.13"}]}}]}`)
 		case r.URL.Path == "/api/v1/pods" && isAsked:
 			var items []string
@@ -89,7 +90,7 @@ func TestNodeOfAddress(t *testing.T) {
 		"of a node":                        {address: "10.199.0.13", node: "n3"},
 		"of another network":               {address: "192.168.50.12", node: "n2"},
 		"of IPv6, written otherwise":       {address: "fd00:0::11", node: "n1"},
-		"of a pod that is nowhere yet":     {address: "192.168.50.30"},
+		"of a pod that is nowhere yet":     {address: "192.168.50.30", fails: "pod shop/waits: the cluster has not placed it on a node yet"},
 		"of eth0, of IPv6":                 {address: "FD00:5:0::7", node: "n2"},
 		"that nobody but a failed pod had": {address: "192.168.50.40"},
 		"of nobody":                        {address: "192.0.2.9"},

@@ -196,20 +196,21 @@ func TestNetnsWatchDownAndUp(t *testing.T) {
 func TestNetnsWatchOfWhatGoes(t *testing.T) {
 	for name, test := range map[string]struct {
 		before, goes []string
+		down         bool // before it is watched
 	}{
-		"deleted":                        {nil, []string{"ip", "link", "del", "eth0"}},
-		"deleted while it was down":      {[]string{"ip", "link", "set", "eth0", "down"}, []string{"ip", "link", "del", "eth0"}},
-		"deleted, and down all the time": {[]string{}, []string{"ip", "link", "del", "eth0"}},
-		"moved to another namespace":     {nil, []string{"ip", "link", "set", "eth0", "netns", "1", "name", "gone17"}},
-		"deleted at its other end, too":  {[]string{"ip", "link", "set", "eth0", "name", "other"}, nil},
+		"deleted":                        {goes: []string{"ip", "link", "del", "eth0"}},
+		"deleted while it was down":      {before: []string{"ip", "link", "set", "eth0", "down"}, goes: []string{"ip", "link", "del", "eth0"}},
+		"deleted, and down all the time": {goes: []string{"ip", "link", "del", "eth0"}, down: true},
+		"moved to another namespace":     {goes: []string{"ip", "link", "set", "eth0", "netns", "1", "name", "gone17"}},
+		"deleted at its other end, too":  {before: []string{"ip", "link", "set", "eth0", "name", "other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, web := pairOf(t)
-			if test.before != nil && len(test.before) == 0 {
+			if test.down {
 				web.MustRun("ip", "link", "set", "eth0", "down")
 			}
 			seen := watch(t, n, web, inspect.Watch{})
-			if len(test.before) > 0 {
+			if test.before != nil {
 				web.MustRun(test.before[0], test.before[1:]...)
 			}
 			if test.goes != nil {

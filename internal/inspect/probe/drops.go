@@ -122,12 +122,17 @@ func (p *Probe) nearest(shot *path.Shot) *path.Dropped {
 			continue
 		}
 		for k := range shot.Drops {
-			if shot.Drops[k].Node == way.Hops[i].Node && shot.Drops[k].Interface == way.Hops[i].Name {
+			if isAt(&shot.Drops[k], &way.Hops[i]) {
 				return &shot.Drops[k]
 			}
 		}
 	}
 	return original(shot.Drops)
+}
+
+// isAt reports whether a packet was dropped at a hop: a node and its pods may each have an eth0.
+func isAt(d *path.Dropped, hop *path.Hop) bool {
+	return d.Node == hop.Node && d.Interface == hop.Name && (d.In == "" || hop.In == "" || d.In == hop.In)
 }
 
 // original gives the first drop that need not be that of a copy.

@@ -355,3 +355,25 @@ func FuzzProbe(f *testing.F) {
 		q.Finish()
 	})
 }
+
+// A node and its pods have interfaces of one name: a drop at one of them is of no other.
+func TestDropIsAtItsHop(t *testing.T) {
+	hop := path.Hop{Node: "n1", In: "pod shop/web", Name: "eth0"}
+	for name, test := range map[string]struct {
+		drop path.Dropped
+		want bool
+	}{
+		"the same":               {path.Dropped{Node: "n1", In: "pod shop/web", Interface: "eth0"}, true},
+		"the node's":             {path.Dropped{Node: "n1", In: "the node", Interface: "eth0"}, false},
+		"another pod's":          {path.Dropped{Node: "n1", In: "pod shop/db", Interface: "eth0"}, false},
+		"of another node":        {path.Dropped{Node: "n2", In: "pod shop/web", Interface: "eth0"}, false},
+		"nobody says where":      {path.Dropped{Node: "n1", Interface: "eth0"}, true},
+		"another one of the pod": {path.Dropped{Node: "n1", In: "pod shop/web", Interface: "net0"}, false},
+	} {
+		check.Equal(t, name, isAt(&test.drop, &hop), test.want)
+	}
+	far := path.Hop{Node: "n1", In: "the node", Name: "eth0"}
+	p := &Probe{document: &path.Document{There: path.Way{Hops: []path.Hop{far, hop}}}}
+	shot := &path.Shot{Gap: &path.Gap{SeenAt: 1, MissedAt: -1}, Drops: []path.Dropped{{Node: "n1", In: "the node", Interface: "eth0", Reason: "A"}, {Node: "n1", In: "pod shop/web", Interface: "eth0", Reason: "B"}}}
+	check.Equal(t, "the reason", p.nearest(shot).Reason, "B")
+}
